@@ -1,0 +1,2 @@
+//! The `covenant` binary.
+fn main() {}

@@ -1,0 +1,42 @@
+//! Where UDP sockets come from: the kernel, or a simulation.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use quinn::{AsyncUdpSocket, Runtime, TokioRuntime};
+
+/// Opens sockets for a QUIC endpoint and runs the endpoint's own tasks.
+pub trait Network: fmt::Debug + Send + Sync {
+    /// Binds a socket.
+    ///
+    /// # Errors
+    /// The address is taken, or not this machine's.
+    fn bind(&self, address: SocketAddr) -> io::Result<Arc<dyn AsyncUdpSocket>>;
+    /// Timers and tasks for quinn.
+    fn runtime(&self) -> Arc<dyn Runtime>;
+}
+
+/// The kernel's UDP.
+#[derive(Debug)]
+pub struct UdpNetwork(tokio::runtime::Handle);
+
+impl UdpNetwork {
+    /// Sockets whose events are handled on `runtime`.
+    pub fn new(runtime: tokio::runtime::Handle) -> Self {
+        Self(runtime)
+    }
+}
+
+impl Network for UdpNetwork {
+    fn bind(&self, address: SocketAddr) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+        let socket = std::net::UdpSocket::bind(address)?;
+        let _inside = self.0.enter();
+        TokioRuntime.wrap_udp_socket(socket)
+    }
+
+    fn runtime(&self) -> Arc<dyn Runtime> {
+        Arc::new(TokioRuntime)
+    }
+}

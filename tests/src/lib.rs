@@ -1,0 +1,1 @@
+//! Promises that span crates; see the folders beside this file.
