@@ -1,0 +1,87 @@
+//! What the kernel says about this process.
+
+use covenant_env::Metrics;
+use covenant_types::Uptime;
+use metrics::Gauge;
+
+/// The resident memory of this process in bytes; `None` where the kernel does not say.
+pub fn rss_bytes() -> Option<u64> {
+    // Not /proc/self/statm: it counts pages, and std does not tell the size of one.
+    rss_in(&std::fs::read_to_string("/proc/self/status").ok()?)
+}
+
+/// How many files this process has open; `None` where the kernel does not say.
+pub fn open_files() -> Option<u64> {
+    // One of them is the directory that is being read.
+    let count = std::fs::read_dir("/proc/self/fd").ok()?.count();
+    u64::try_from(count.saturating_sub(1)).ok()
+}
+
+fn rss_in(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim_end().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// The gauges every node has about its process.
+pub struct ProcessGauges {
+    rss: Gauge,
+    files: Gauge,
+    uptime: Gauge,
+}
+
+impl ProcessGauges {
+    /// Gauges in `metrics`, not set yet.
+    pub fn new(metrics: &Metrics) -> Self {
+        Self {
+            rss: metrics.gauge("process_resident_memory_bytes", &[]),
+            files: metrics.gauge("process_open_fds", &[]),
+            uptime: metrics.gauge("covenant_uptime_seconds", &[]),
+        }
+    }
+
+    /// Asks the kernel again. Reads two small files of /proc.
+    pub fn update(&self, now: Uptime) {
+        if let Some(bytes) = rss_bytes() {
+            self.rss.set(gauge_value(bytes));
+        }
+        if let Some(count) = open_files() {
+            self.files.set(gauge_value(count));
+        }
+        self.uptime.set(now.0.as_secs_f64());
+    }
+}
+
+impl std::fmt::Debug for ProcessGauges {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ProcessGauges")
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is an f64; nothing here comes near 2^53")]
+fn gauge_value(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::NodeMetrics;
+
+    #[test]
+    fn memory_is_read_in_bytes() {
+        assert_eq!(rss_in("VmPeak:\t  900 kB\nVmRSS:\t   12 kB\nVmData:\t 5 kB\n"), Some(12 * 1024));
+        assert_eq!(rss_in("VmRSS:\t many kB\n"), None);
+        assert_eq!(rss_in(""), None);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn this_process_has_memory_and_open_files() {
+        let node = NodeMetrics::new();
+        ProcessGauges::new(&node.metrics()).update(Uptime::from_millis(1500));
+        let text = node.render();
+        assert!(text.contains("covenant_uptime_seconds 1.5"), "{text}");
+        assert!(rss_bytes().unwrap() > 100 * 1024);
+        assert!(open_files().unwrap() >= 3);
+    }
+}
