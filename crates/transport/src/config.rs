@@ -1,0 +1,124 @@
+//! What a transport is told at its start, and what each kind of network asks of QUIC.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use covenant_types::{BootEpoch, NodeName};
+use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, VarInt};
+
+use crate::NodeCredentials;
+
+/// What a transport is told at its start.
+#[derive(Clone, Debug)]
+pub struct TransportConfig {
+    /// Where to listen. Port 0 takes any free port; see [`crate::Transport::local_addr`].
+    pub listen: SocketAddr,
+    /// What to tell peers to dial, where that is not the address listened at.
+    pub advertise: Option<SocketAddr>,
+    /// Key, certificate chain and roots.
+    pub identity: Arc<NodeCredentials>,
+    /// The cluster's name, which is the trust domain of its certificates.
+    pub cluster: String,
+    /// This node's name.
+    pub name: NodeName,
+    /// This boot.
+    pub epoch: BootEpoch,
+    /// What the network is like.
+    pub profile: Profile,
+}
+
+/// What the network is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Profile {
+    /// One machine: demo and tests. A dead peer is noticed within 10 s.
+    Loopback,
+    /// A data centre or fibre.
+    #[default]
+    Lan,
+    /// LTE and between regions. Keeps carrier NATs open.
+    Wan,
+    /// A satellite or battery node: silent while nothing is to be said.
+    Leaf,
+}
+
+impl Profile {
+    /// How long a dial, a handshake and the Hello after it may take together.
+    pub(crate) fn handshake_deadline(self) -> Duration {
+        match self {
+            Self::Loopback => Duration::from_secs(5),
+            Self::Lan => Duration::from_secs(8),
+            Self::Wan => Duration::from_secs(15),
+            Self::Leaf => Duration::from_secs(30),
+        }
+    }
+
+    pub(crate) fn quic(self) -> quinn::TransportConfig {
+        let mut config = quinn::TransportConfig::default();
+        config
+            .max_idle_timeout(Some(self.idle_timeout()))
+            .receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES))
+            .send_window(u64::from(RECEIVE_WINDOW_BYTES));
+        let streams = |count: u32| VarInt::from_u32(count);
+        match self {
+            Self::Loopback => config
+                .keep_alive_interval(Some(Duration::from_secs(3)))
+                .datagram_send_buffer_size(256 * 1024)
+                .datagram_receive_buffer_size(Some(256 * 1024))
+                .max_concurrent_uni_streams(streams(64))
+                .max_concurrent_bidi_streams(streams(64))
+                .mtu_discovery_config(Some(mtu_up_to(LOOPBACK_MTU))),
+            Self::Lan => config
+                .keep_alive_interval(Some(Duration::from_secs(20)))
+                .datagram_send_buffer_size(256 * 1024)
+                .datagram_receive_buffer_size(Some(256 * 1024))
+                .max_concurrent_uni_streams(streams(64))
+                .max_concurrent_bidi_streams(streams(64)),
+            Self::Wan => config
+                .keep_alive_interval(Some(Duration::from_secs(25)))
+                .datagram_send_buffer_size(64 * 1024)
+                .datagram_receive_buffer_size(Some(128 * 1024))
+                .max_concurrent_uni_streams(streams(64))
+                .max_concurrent_bidi_streams(streams(32)),
+            Self::Leaf => config
+                .keep_alive_interval(None)
+                .initial_rtt(Duration::from_secs(1))
+                .datagram_send_buffer_size(16 * 1024)
+                .datagram_receive_buffer_size(Some(64 * 1024))
+                .max_concurrent_uni_streams(streams(16))
+                .max_concurrent_bidi_streams(streams(16))
+                .mtu_discovery_config(None),
+        };
+        config
+    }
+
+    pub(crate) fn endpoint(self) -> EndpointConfig {
+        let mut config = EndpointConfig::default();
+        if self == Self::Loopback {
+            config.max_udp_payload_size(LOOPBACK_MTU).expect("the size is above 1200");
+        }
+        config
+    }
+
+    fn idle_timeout(self) -> IdleTimeout {
+        let millis: u32 = match self {
+            Self::Loopback => 10_000,
+            Self::Lan => 60_000,
+            Self::Wan => 120_000,
+            Self::Leaf => 1_200_000,
+        };
+        IdleTimeout::from(VarInt::from_u32(millis))
+    }
+}
+
+/// How much one peer may have under way to this node, over all streams, before this node has read it.
+const RECEIVE_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+
+/// Ten packets of this size fit into one send of 64 KiB; above 6550 quinn silently falls back to 1200.
+const LOOPBACK_MTU: u16 = 6500;
+
+fn mtu_up_to(bound: u16) -> MtuDiscoveryConfig {
+    let mut config = MtuDiscoveryConfig::default();
+    config.upper_bound(bound);
+    config
+}

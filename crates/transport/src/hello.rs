@@ -1,0 +1,1 @@
+//! The first words on a connection: each side says who it is, and both check it against the certificate.

@@ -1,0 +1,3 @@
+//! The issuing side.
+#[derive(Debug)]
+pub(crate) struct JoinService;
