@@ -1,1 +1,40 @@
-//! Placeholder, filled in the next commits.
+//! Cluster membership: who is in, who is suspected, who is down, who has left.
+//!
+//! SWIM with suspicion, by foca, inside a wrapper that adds what foca lacks. Opens no socket and reads no clock;
+//! `covenant-cluster` drives it.
+//!
+//! # Intuition
+//! Each period a node pings one other. Who does not answer, neither directly nor through third nodes, is *suspected*,
+//! and everybody hears of it. A suspect that is alive hears of it too and refutes. One that stays silent is *down*.
+//! Rumours travel on the pings. Besides, two nodes exchange all they know when they connect and now and then after,
+//! so that a rumour missed does not stay missed.
+//!
+//! # Invariants
+//! - The epoch reported for a node never goes down.
+//! - Nothing is believed about a third node that its own signed record does not allow: see [`Event::EpochKnown`].
+//! - A datagram or feed counts only if it names as its sender the peer whose connection it came on.
+//! - No input makes this panic, and nothing here grows with what a peer sends beyond [`NODES_MAX`] nodes.
+//!
+//! # Not here
+//! Names, addresses, roles (they are in the signed records of `covenant-cluster`), and who owns what: membership never
+//! decides ownership.
+//!
+//! # Reading order
+//! 1. [`Membership`]  2. [`Event`], [`Effect`]  3. [`Profile`]
+#![deny(clippy::disallowed_methods)]
+
+mod codec;
+mod dice;
+mod feed;
+mod gate;
+mod identity;
+mod membership;
+mod profile;
+mod view;
+mod wheel;
+
+pub use gate::{ACCUSATIONS_MAX, ACCUSATIONS_WINDOW, BUMP_LEAD_MAX, NODES_MAX};
+pub use identity::Identity;
+pub use membership::{Effect, Event, Membership, Stats};
+pub use profile::{PACKET_BYTES_MAX, Profile};
+pub use view::{Change, Health};

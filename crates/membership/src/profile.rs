@@ -1,0 +1,99 @@
+//! How fast to probe, how long to suspect, how much to say. One profile per kind of network.
+
+use std::num::{NonZeroU8, NonZeroUsize};
+use std::time::Duration;
+
+/// The largest datagram: what is left of a 1200-byte QUIC packet. The same on every node, because larger ones are refused.
+pub const PACKET_BYTES_MAX: usize = 1150;
+
+/// The pace of membership. All nodes of a cluster use the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// One node is probed per period.
+    pub probe_period: Duration,
+    /// How long a direct answer may take before others are asked to probe. Less than half of the period.
+    pub probe_rtt: Duration,
+    /// How many others are asked.
+    pub indirect_probes: usize,
+    /// How long a suspect has to refute before it is down.
+    pub suspicion: Duration,
+    /// How often a rumour is passed on.
+    pub transmissions: u8,
+    /// Time between rounds of gossip.
+    pub gossip_period: Duration,
+    /// To how many nodes each round goes.
+    pub gossip_fanout: usize,
+    /// Time between full exchanges with one random peer, and the longest wait between two attempts to win over a
+    /// connected peer that is not a member.
+    pub push_pull: Duration,
+    /// The first wait between two such attempts. Doubles.
+    pub retry_min: Duration,
+    /// How often states are compared, so that a suspicion becomes visible.
+    pub sweep: Duration,
+}
+
+impl Profile {
+    /// One machine: `covenant up` and tests.
+    pub fn loopback() -> Self {
+        Self {
+            probe_period: Duration::from_millis(500),
+            probe_rtt: Duration::from_millis(150),
+            indirect_probes: 3,
+            suspicion: Duration::from_secs(2),
+            transmissions: 9,
+            gossip_period: Duration::from_millis(200),
+            gossip_fanout: 3,
+            push_pull: Duration::from_secs(5),
+            retry_min: Duration::from_millis(500),
+            sweep: Duration::from_millis(100),
+        }
+    }
+
+    /// One site or one region of up to 200 nodes on good lines.
+    pub fn lan() -> Self {
+        Self {
+            probe_period: Duration::from_secs(1),
+            probe_rtt: Duration::from_millis(300),
+            indirect_probes: 3,
+            suspicion: Duration::from_millis(9200),
+            transmissions: 9,
+            gossip_period: Duration::from_millis(200),
+            gossip_fanout: 3,
+            push_pull: Duration::from_secs(30),
+            retry_min: Duration::from_secs(1),
+            sweep: Duration::from_millis(250),
+        }
+    }
+
+    /// How late a timer may fire before we say that it was this node that stood still, not the others.
+    pub(crate) fn stall(&self) -> Duration {
+        self.probe_period * 3
+    }
+
+    /// How long a suspect may stay one before we declare it down without having probed it ourselves.
+    pub(crate) fn straggler(&self) -> Duration {
+        self.suspicion * 2
+    }
+
+    pub(crate) fn foca(&self) -> foca::Config {
+        let count = |n: usize| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
+        foca::Config {
+            probe_period: self.probe_period,
+            probe_rtt: self.probe_rtt,
+            num_indirect_probes: count(self.indirect_probes),
+            max_transmissions: NonZeroU8::new(self.transmissions).unwrap_or(NonZeroU8::MIN),
+            suspect_to_down_after: self.suspicion,
+            // Bounded by the number of nodes, because an identity's address is its node.
+            remove_down_after: None,
+            max_packet_size: count(PACKET_BYTES_MAX),
+            notify_down_members: true,
+            // Full exchanges between connected peers do what these announcements would.
+            periodic_announce: None,
+            periodic_announce_to_down_members: None,
+            periodic_gossip: Some(foca::PeriodicParams {
+                frequency: self.gossip_period,
+                num_members: count(self.gossip_fanout),
+            }),
+        }
+    }
+}

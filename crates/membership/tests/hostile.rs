@@ -1,0 +1,192 @@
+//! What a peer with a valid certificate and bad intentions can do.
+
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use covenant_membership::{
+    ACCUSATIONS_MAX, Effect, Event, Health, Identity, Membership, NODES_MAX, PACKET_BYTES_MAX, Profile,
+};
+use covenant_types::{BootEpoch, NodeId, Uptime};
+use proptest::prelude::*;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+const NOW: Uptime = Uptime::from_millis(1000);
+const GOSSIP: u8 = 8;
+const TURN_UNDEAD: u8 = 10;
+const ALIVE: u8 = 0;
+const SUSPECT: u8 = 1;
+const DOWN: u8 = 2;
+
+fn id(node: u16) -> NodeId {
+    let mut bytes = [0; 16];
+    bytes[..2].copy_from_slice(&node.to_be_bytes());
+    NodeId(bytes)
+}
+
+fn identity(node: u16, epoch: u64, bump: u32) -> Identity {
+    Identity { node: id(node), epoch: BootEpoch(epoch), bump }
+}
+
+/// Node 0 with the members 1 to `others`, all connected.
+fn member(others: u16) -> Membership {
+    let rng = StdRng::seed_from_u64(1);
+    let mut core = Membership::new(id(0), BootEpoch(1), Profile::loopback(), rng, Uptime::ZERO);
+    for node in 1..=others {
+        let _ = core.handle(NOW, Event::PeerUp { node: id(node), epoch: BootEpoch(1) });
+    }
+    core
+}
+
+fn put(buf: &mut BytesMut, identity: Identity) {
+    buf.put_slice(&identity.node.0);
+    buf.put_u64(identity.epoch.0);
+    buf.put_u32(identity.bump);
+}
+
+/// A datagram from `src` to node 0 that states all this.
+fn datagram(tag: u8, src: Identity, dst: Identity, statements: &[(Identity, u16, u8)]) -> Bytes {
+    let mut buf = BytesMut::new();
+    buf.put_u8(1);
+    buf.put_u8(tag);
+    put(&mut buf, src);
+    buf.put_u16(0);
+    put(&mut buf, dst);
+    if tag == GOSSIP {
+        buf.put_u16(u16::try_from(statements.len()).expect("a few statements"));
+        for (subject, incarnation, state) in statements {
+            put(&mut buf, *subject);
+            buf.put_u16(*incarnation);
+            buf.put_u8(*state);
+        }
+    }
+    buf.freeze()
+}
+
+fn health(core: &Membership, node: u16) -> Option<Health> {
+    core.members().find(|change| change.node == id(node)).map(|change| change.health)
+}
+
+fn tell(core: &mut Membership, from: u16, data: Bytes) -> Vec<Effect> {
+    core.handle(NOW, Event::Datagram { from: id(from), data })
+}
+
+#[test]
+fn a_peer_may_not_speak_as_another() {
+    let mut core = member(3);
+    let forged = datagram(GOSSIP, identity(2, 1, 0), core.me(), &[(identity(2, 1, 0), 0, DOWN)]);
+    assert_eq!(tell(&mut core, 1, forged), []);
+    assert_eq!((health(&core, 2), core.stats().refused), (Some(Health::Alive), 1));
+}
+
+#[test]
+fn a_peer_may_not_claim_an_epoch_it_did_not_prove() {
+    let mut core = member(2);
+    let data = datagram(GOSSIP, identity(1, 9, 0), core.me(), &[]);
+    assert_eq!(tell(&mut core, 1, data), []);
+    assert_eq!(core.stats().refused, 1);
+    assert!(core.members().all(|change| change.epoch == BootEpoch(1)));
+}
+
+#[test]
+fn a_rumour_with_an_epoch_or_bump_far_from_the_nodes_own_word_is_held() {
+    for poisoned in [identity(2, 2, 0), identity(2, 0, 0), identity(2, 1, 9), identity(77, 1, 0)] {
+        let mut core = member(2);
+        let data = datagram(GOSSIP, identity(1, 1, 0), core.me(), &[(poisoned, 0, DOWN)]);
+        let _ = tell(&mut core, 1, data);
+        assert_eq!((health(&core, 2), core.stats().held), (Some(Health::Alive), 1), "{poisoned:?}");
+    }
+    let mut core = member(2);
+    let data = datagram(GOSSIP, identity(1, 1, 0), core.me(), &[(identity(2, 1, 8), 0, DOWN)]);
+    let _ = tell(&mut core, 1, data);
+    assert_eq!(health(&core, 2), Some(Health::Down), "within the lead it counts");
+}
+
+#[test]
+fn one_peer_cannot_accuse_without_end() {
+    let others = u16::try_from(ACCUSATIONS_MAX).unwrap() + 40;
+    let mut core = member(others);
+    for node in 2..=others {
+        let data = datagram(GOSSIP, identity(1, 1, 0), core.me(), &[(identity(node, 1, 0), 0, DOWN)]);
+        let _ = tell(&mut core, 1, data);
+    }
+    let down = core.members().filter(|change| change.health == Health::Down).count();
+    assert_eq!(down, ACCUSATIONS_MAX as usize);
+}
+
+#[test]
+fn one_peer_cannot_make_us_renew_without_end() {
+    let mut core = member(3);
+    for _ in 0..100 {
+        let me = core.me();
+        let data = datagram(TURN_UNDEAD, identity(1, 1, 0), me, &[]);
+        let _ = tell(&mut core, 1, data);
+    }
+    assert_eq!(core.me().bump, 8);
+}
+
+#[test]
+fn a_lie_about_another_life_of_ours_is_not_passed_on() {
+    let mut core = member(3);
+    let lie = [(identity(0, 7, 0), 0, ALIVE), (identity(0, 1, 5), 3, SUSPECT)];
+    let data = datagram(GOSSIP, identity(1, 1, 0), core.me(), &lie);
+    let _ = tell(&mut core, 1, data);
+    assert_eq!((core.stats().held, core.me()), (2, identity(0, 1, 0)));
+}
+
+#[test]
+fn more_nodes_than_the_bound_are_not_kept() {
+    let core = member(u16::try_from(NODES_MAX).unwrap() + 10);
+    assert_eq!(core.members().count(), NODES_MAX);
+}
+
+#[test]
+fn a_datagram_of_a_stranger_counts_for_nothing() {
+    let mut core = member(1);
+    let data = datagram(GOSSIP, identity(5, 1, 0), core.me(), &[]);
+    assert_eq!(tell(&mut core, 5, data), []);
+    assert_eq!(core.stats().refused, 1);
+}
+
+proptest! {
+    #[test]
+    fn garbage_never_panics(packets in prop::collection::vec((any::<bool>(), prop::collection::vec(any::<u8>(), 0..200)), 1..50)) {
+        let mut core = member(3);
+        for (stream, data) in packets {
+            let data = Bytes::from(data);
+            let from = id(1);
+            let event = if stream { Event::Feed { from, data } } else { Event::Datagram { from, data } };
+            let _ = core.handle(NOW, event);
+        }
+        prop_assert!(core.members().all(|change| change.health == Health::Alive));
+    }
+
+    /// Well-formed but hostile: every tag, any subject, any state, cut anywhere.
+    #[test]
+    fn poison_never_panics_and_never_touches_epochs(
+        packets in prop::collection::vec(
+            (0u8..12, 1u16..5, prop::collection::vec((0u16..6, 0u64..3, 0u32..12, any::<u16>(), 0u8..4), 0..30), 0usize..1200, any::<bool>()),
+            1..60,
+        )
+    ) {
+        let mut core = member(3);
+        let mut now = NOW;
+        for (tag, from, statements, cut, feed) in packets {
+            let statements: Vec<_> = statements.iter()
+                .map(|&(node, epoch, bump, incarnation, state)| (identity(node, epoch, bump), incarnation, state)).collect();
+            let mut data = datagram(tag, identity(from, 1, 0), core.me(), &statements);
+            data.truncate(cut.min(PACKET_BYTES_MAX));
+            let from = id(from);
+            let effects = core.handle(now, if feed { Event::Feed { from, data } } else { Event::Datagram { from, data } });
+            for effect in effects {
+                if let Effect::Changed(change) = effect {
+                    prop_assert_eq!(change.epoch, BootEpoch(1));
+                    prop_assert_ne!(change.node, id(0));
+                }
+            }
+            now = now.after(Duration::from_millis(200));
+            let _ = core.handle(now, Event::Woken);
+        }
+        prop_assert_eq!(core.stats().faults, 0);
+    }
+}
