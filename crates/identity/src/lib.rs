@@ -8,11 +8,37 @@
 //! - Nothing secret is printed: `Debug` of keys, tokens and requests shows their public part.
 //! - Every input is hostile: lengths are checked before anything is parsed or allocated.
 //!
+//! # Not here
+//! TLS. Whether a chain is to be believed is decided by the transport's verifiers; this reads what a certificate says.
+//!
 //! # Reading order
 //! 1. [`NodeKey`]  2. [`RootAuthority`], [`IssuingAuthority`]  3. [`PeerIdentity`]  4. [`JoinToken`], [`TokenBook`]
 //! 5. [`OperatorRole`], [`Verb`]
 #![deny(clippy::disallowed_methods)]
 
+mod access;
+mod authority;
+mod certificate;
 mod key;
+mod pem;
+mod renewal;
+mod spiffe;
+mod token;
+mod token_book;
+mod x509;
 
+pub use access::{OperatorName, OperatorNameError, OperatorRole, UnknownRole, Verb, allows};
+pub use authority::{
+    AuthorityError, ISSUING_LIFETIME, IssuingAuthority, NODE_LIFETIME, OPERATOR_LIFETIME, ROOT_LIFETIME, RootAuthority,
+    fingerprint, make_csr,
+};
+pub use certificate::MintError;
 pub use key::{KeyError, NodeKey, node_id_of, verify};
+pub use pem::{PemError, certificates_from_pem, certificates_to_pem};
+pub use renewal::{RENEWAL_GRACE, RenewalError, check_renewal, renew_at};
+pub use spiffe::{NodeGrant, PeerIdentity, Subject, is_cluster_name};
+pub use token::{ADDRESSES_MAX, JoinToken, TokenId, TokenTextError};
+pub use token_book::{
+    IssueError, RedeemError, TOKEN_LIFETIME_MAX, TOKENS_MAX, TokenBook, TokenDraw, TokenIssuer, TokenState, TokenView,
+};
+pub use x509::{CertificateError, DER_BYTES_MAX, check_csr};

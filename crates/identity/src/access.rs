@@ -1,0 +1,228 @@
+//! What operators may do: one table from verbs to the role that may use them.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// What an operator is trusted with. Every role may look; an admin may do everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OperatorRole {
+    /// Looks.
+    Viewer,
+    /// Runs the cluster: trees, content, ledger, tokens, orderly stops.
+    Operator,
+    /// Breaks things on purpose.
+    Chaos,
+    /// Everything, and who else may do what.
+    Admin,
+}
+
+impl OperatorRole {
+    /// Every role.
+    pub const ALL: [Self; 4] = [Self::Viewer, Self::Operator, Self::Chaos, Self::Admin];
+
+    /// The word used in certificates and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Chaos => "chaos",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// Whether this role may use `verb`.
+    pub fn may(self, verb: Verb) -> bool {
+        let needed = verb.needs();
+        self == Self::Admin || needed == Self::Viewer || needed == self
+    }
+}
+
+/// Whether `role` may use `verb`.
+pub fn allows(role: OperatorRole, verb: Verb) -> bool {
+    role.may(verb)
+}
+
+impl fmt::Display for OperatorRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for OperatorRole {
+    type Err = UnknownRole;
+    fn from_str(text: &str) -> Result<Self, UnknownRole> {
+        Self::ALL
+            .into_iter()
+            .find(|role| role.as_str() == text)
+            .ok_or_else(|| UnknownRole(text.chars().take(64).collect()))
+    }
+}
+
+/// A word that names no operator role.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown operator role {0:?}: use one of viewer, operator, chaos, admin")]
+pub struct UnknownRole(String);
+
+macro_rules! verbs {
+    ($($(#[$doc:meta])* $variant:ident = $word:literal needs $role:ident),+ $(,)?) => {
+        /// What can be asked of a node's control API.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Verb {
+            $($(#[$doc])* $variant),+
+        }
+
+        impl Verb {
+            /// Every verb.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The words used in the audit log.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+
+            /// The role that may use it. Admins may as well, and everybody may use what a viewer may.
+            pub fn needs(self) -> OperatorRole {
+                match self { $(Self::$variant => OperatorRole::$role),+ }
+            }
+        }
+    };
+}
+
+verbs! {
+    /// Who is in the cluster.
+    Members = "members" needs Viewer,
+    /// How a node does.
+    Status = "status" needs Viewer,
+    /// A node's live tree.
+    TreeShow = "tree show" needs Viewer,
+    /// What went wrong.
+    Incidents = "incidents" needs Viewer,
+    /// What the nations have.
+    Balances = "ledger balances" needs Viewer,
+    /// What content a node has.
+    ContentList = "content list" needs Viewer,
+    /// Starts, stops and changes children of a tree.
+    TreeChange = "tree change" needs Operator,
+    /// Puts content in.
+    ContentPublish = "content publish" needs Operator,
+    /// Says what content a node keeps.
+    ContentSubscribe = "content subscribe" needs Operator,
+    /// Sets what nations owe.
+    LedgerAssess = "ledger assess" needs Operator,
+    /// Pays out what was assessed.
+    LedgerDistribute = "ledger distribute" needs Operator,
+    /// Moves money between two accounts.
+    LedgerTransfer = "ledger transfer" needs Operator,
+    /// Makes, lists and withdraws join tokens.
+    TokenCreate = "token create" needs Operator,
+    /// Stops a node in order.
+    NodeStop = "node stop" needs Operator,
+    /// Kills an actor.
+    ActorKill = "actor kill" needs Chaos,
+    /// Kills a node.
+    NodeKill = "node kill" needs Chaos,
+    /// Makes an operator.
+    OperatorCreate = "operator create" needs Admin,
+    /// Works with the certificate authority.
+    Ca = "ca" needs Admin,
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What people call an operator: 1 to 32 of `a-z`, `0-9`, `.`, `_` and `-`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct OperatorName(Arc<str>);
+
+impl OperatorName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for OperatorName {
+    type Err = OperatorNameError;
+    fn from_str(text: &str) -> Result<Self, OperatorNameError> {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-');
+        let fits = (1..=32).contains(&text.len()) && text.bytes().all(plain) && !text.starts_with('.');
+        if fits { Ok(Self(Arc::from(text))) } else { Err(OperatorNameError(text.chars().take(64).collect())) }
+    }
+}
+
+impl TryFrom<String> for OperatorName {
+    type Error = OperatorNameError;
+    fn try_from(text: String) -> Result<Self, OperatorNameError> {
+        text.parse()
+    }
+}
+
+impl From<OperatorName> for String {
+    fn from(name: OperatorName) -> Self {
+        name.0.to_string()
+    }
+}
+
+impl fmt::Display for OperatorName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// A text that cannot be an operator's name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not an operator's name: use 1 to 32 of a-z, 0-9, '.', '_' and '-', not beginning with '.'")]
+pub struct OperatorNameError(String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use OperatorRole::{Admin, Chaos, Operator, Viewer};
+
+    #[test]
+    fn each_role_may_do_what_the_table_says_and_nothing_else() {
+        let table: &[(Verb, &[OperatorRole])] = &[
+            (Verb::Members, &[Viewer, Operator, Chaos, Admin]),
+            (Verb::Status, &[Viewer, Operator, Chaos, Admin]),
+            (Verb::TreeShow, &[Viewer, Operator, Chaos, Admin]),
+            (Verb::Incidents, &[Viewer, Operator, Chaos, Admin]),
+            (Verb::Balances, &[Viewer, Operator, Chaos, Admin]),
+            (Verb::ContentList, &[Viewer, Operator, Chaos, Admin]),
+            (Verb::TreeChange, &[Operator, Admin]),
+            (Verb::ContentPublish, &[Operator, Admin]),
+            (Verb::ContentSubscribe, &[Operator, Admin]),
+            (Verb::LedgerAssess, &[Operator, Admin]),
+            (Verb::LedgerDistribute, &[Operator, Admin]),
+            (Verb::LedgerTransfer, &[Operator, Admin]),
+            (Verb::TokenCreate, &[Operator, Admin]),
+            (Verb::NodeStop, &[Operator, Admin]),
+            (Verb::ActorKill, &[Chaos, Admin]),
+            (Verb::NodeKill, &[Chaos, Admin]),
+            (Verb::OperatorCreate, &[Admin]),
+            (Verb::Ca, &[Admin]),
+        ];
+        assert_eq!(table.iter().map(|(verb, _)| *verb).collect::<Vec<_>>(), Verb::ALL, "the table has every verb");
+        for (verb, may) in table {
+            for role in OperatorRole::ALL {
+                assert_eq!(allows(role, *verb), may.contains(&role), "{role} {verb}");
+            }
+        }
+    }
+
+    #[test]
+    fn roles_and_names_are_read_strictly() {
+        assert_eq!("chaos".parse(), Ok(Chaos));
+        assert!("Chaos".parse::<OperatorRole>().is_err());
+        for bad in ["", "Ada", "a/b", ".hidden", "a b", &"x".repeat(33)] {
+            assert!(bad.parse::<OperatorName>().is_err(), "{bad:?}");
+        }
+    }
+}
