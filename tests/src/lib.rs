@@ -1,1 +1,1 @@
-//! Promises that span crates; see the folders beside this file.
+//! Promises that span crates. The folders beside this one hold them, one kind each; this crate has no code of its own.

@@ -1,0 +1,123 @@
+//! Starts the real binary on loopback, and waits for conditions rather than for times.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long anything may take that a test waits for, on a slow and busy machine.
+pub const WITHIN: Duration = Duration::from_secs(60);
+
+/// The program under test.
+pub fn binary() -> &'static str {
+    env!("CARGO_BIN_EXE_covenant")
+}
+
+/// Runs one verb and waits for its end.
+pub fn covenant(folder: &Path, args: &[&str]) -> Output {
+    let output = Command::new(binary()).args(args).arg("--folder").arg(folder).stdin(Stdio::null()).output();
+    output.expect("the binary runs")
+}
+
+/// Runs one verb with `--json` and returns what it printed; panics with its complaint where it fails.
+pub fn ask(folder: &Path, args: &[&str]) -> Value {
+    let output = covenant(folder, &[args, &["--json"]].concat());
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "covenant {args:?}: {complaint}");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("covenant {args:?} printed no JSON: {error}"))
+}
+
+/// Asks again until `wanted` says yes, at most [`WITHIN`].
+pub fn wait_for<T>(what: &str, mut wanted: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = wanted() {
+            return found;
+        }
+        assert!(began.elapsed() < WITHIN, "waited {} s for {what}", WITHIN.as_secs());
+        std::thread::yield_now();
+    }
+}
+
+/// A running `covenant up`. Dropping it kills it, and with it its nodes.
+pub struct Up {
+    pub folder: PathBuf,
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Up {
+    /// Starts the cluster of `folder` and waits until it says that all nodes are ready.
+    pub fn start(folder: &Path) -> Self {
+        let mut child = Command::new(binary())
+            .args(["up", "--plain", "--folder"])
+            .arg(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        let stderr = child.stderr.take().expect("stderr is piped");
+        let (sender, lines) = mpsc::channel();
+        // Ends with the process: its stderr ends then.
+        std::thread::spawn(move || BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let up = Self { folder: folder.to_owned(), child, lines };
+        up.wait_for_line("nodes are ready");
+        up
+    }
+
+    /// Waits until `up` says something with `text` in it.
+    pub fn wait_for_line(&self, text: &str) -> String {
+        let mut heard = Vec::new();
+        loop {
+            match self.lines.recv_timeout(WITHIN) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(line) => heard.push(line),
+                Err(_) => panic!("`up` never said {text:?}; it said {heard:#?}"),
+            }
+        }
+    }
+
+    /// One verb with `--json`.
+    pub fn ask(&self, args: &[&str]) -> Value {
+        ask(&self.folder, args)
+    }
+
+    /// The processes that `up` runs: node and pid.
+    pub fn pids(&self) -> Vec<(String, u64)> {
+        let list = self.ask(&["node", "ls"]);
+        let rows = list.as_array().expect("a list").iter();
+        rows.filter_map(|row| Some((row["node"].as_str()?.to_owned(), row["pid"].as_u64()?))).collect()
+    }
+
+    /// Sends a signal to `up` itself.
+    pub fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(status.expect("kill runs").success());
+    }
+
+    /// Waits for the end of `up` and returns its exit code.
+    pub fn wait(mut self) -> Option<i32> {
+        let status = wait_for("`up` to end", || self.child.try_wait().expect("`up` can be waited for"));
+        status.code()
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        // Both fail only where it has ended already.
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+/// Whether a process of ours still runs.
+pub fn runs(pid: u64) -> bool {
+    let mut state = String::new();
+    let read = std::fs::File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read_to_string(&mut state));
+    // A zombie has ended; its new parent has not looked yet.
+    read.is_ok() && !state.rsplit(')').next().unwrap_or("").trim_start().starts_with('Z')
+}

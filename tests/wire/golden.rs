@@ -1,0 +1,120 @@
+//! Golden bytes. What a released version wrote must be read by every later one, byte for byte.
+//!
+//! `v1/` holds the bytes as hexadecimal text, one record a file. A change that breaks one of these is a new protocol version
+//! with a folder of its own: the old files stay.
+
+use std::path::Path;
+
+use covenant_types::canonical::{CanonicalError, Reader, Writer};
+use covenant_types::{
+    ActorPath, BootEpoch, CallError, ExitReason, Incarnation, NodeId, NodeName, Region, Role, TransferId,
+};
+use covenant_wire::{FrameReader, decode, encode, frame_into};
+
+/// The longest value these tests decode.
+const LIMIT: usize = 4096;
+
+fn golden(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("wire/v1").join(name);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    // Comments say what the bytes are; white space is free.
+    let digits: String = text.lines().map(|line| line.split('#').next().unwrap_or("")).collect();
+    let digits: Vec<u32> = digits.chars().filter_map(|c| c.to_digit(16)).collect();
+    assert_eq!(digits.len() % 2, 0, "{name} has half a byte");
+    digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).expect("two digits are a byte")).collect()
+}
+
+#[track_caller]
+fn check(name: &str, bytes: &[u8]) {
+    let shown = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    assert_eq!(shown(bytes), shown(&golden(name)), "{name}");
+}
+
+/// One value of the frame codec, both ways.
+#[track_caller]
+fn check_value<T>(name: &str, value: &T)
+where
+    T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
+{
+    check(name, &encode(value));
+    assert_eq!(decode::<T>(&golden(name), LIMIT).as_ref(), Ok(value), "{name}");
+}
+
+#[test]
+fn a_canonical_record_has_the_bytes_it_always_had() {
+    let mut writer = Writer::new("covenant/golden/1");
+    writer.u8(1).u16(0x0203).u32(0x0405_0607).u64(0x0809_0a0b_0c0d_0e0f).u128(16).i128(-2);
+    writer.text("São Tomé").bytes(&[0xde, 0xad]).count(2).text("").text("x");
+    check("canonical-record.hex", &writer.finish());
+}
+
+#[test]
+fn an_old_canonical_record_is_read() {
+    let bytes = golden("canonical-record.hex");
+    let mut reader = Reader::new(&bytes, "covenant/golden/1").expect("the domain is the same");
+    assert_eq!((reader.u8(), reader.u16(), reader.u32()), (Ok(1), Ok(0x0203), Ok(0x0405_0607)));
+    assert_eq!((reader.u64(), reader.u128(), reader.i128()), (Ok(0x0809_0a0b_0c0d_0e0f), Ok(16), Ok(-2)));
+    assert_eq!((reader.text(), reader.bytes()), (Ok("São Tomé"), Ok(&[0xde, 0xad][..])));
+    assert_eq!((reader.count(4), reader.text(), reader.text()), (Ok(2), Ok(""), Ok("x")));
+    assert_eq!(reader.finish(), Ok(()));
+}
+
+#[test]
+fn a_signature_over_one_kind_of_record_is_of_no_use_for_another() {
+    let bytes = golden("canonical-record.hex");
+    let other = Reader::new(&bytes, "covenant/manifest/1").err();
+    assert_eq!(other, Some(CanonicalError::WrongDomain { expected: "covenant/manifest/1" }));
+}
+
+#[test]
+fn names_have_the_bytes_they_always_had() {
+    check_value("node-id.hex", &NodeId([0xab; 16]));
+    check_value("node-name.hex", &NodeName::new("hub-africa").expect("it is a name"));
+    check_value("actor-path.hex", &"/sync/scheduler".parse::<ActorPath>().expect("it is a path"));
+    check_value("role-and-region.hex", &(Role::Tower, Region::LatinAmerica));
+    check_value("boot-epoch-and-incarnation.hex", &(BootEpoch(1 << 40), Incarnation(7)));
+    check_value("transfer-id.hex", &TransferId(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10));
+}
+
+#[test]
+fn ends_of_calls_have_the_bytes_they_always_had() {
+    let gone = CallError::Gone(ExitReason::Panicked("index out of bounds".into()));
+    let all = vec![
+        CallError::Timeout,
+        CallError::NoProc,
+        gone,
+        CallError::MailboxFull,
+        CallError::NoConnection,
+        CallError::Rejected("no such account".into()),
+    ];
+    check_value("call-errors.hex", &all);
+    let reasons = vec![
+        ExitReason::Normal,
+        ExitReason::Shutdown,
+        ExitReason::ShutdownWith("drained".into()),
+        ExitReason::Error("disk".into()),
+        ExitReason::Killed,
+        ExitReason::NoConnection,
+    ];
+    check_value("exit-reasons.hex", &reasons);
+}
+
+#[test]
+fn a_frame_has_the_bytes_it_always_had_and_an_old_one_is_read() {
+    let mut bytes = Vec::new();
+    frame_into(b"hello", &mut bytes);
+    frame_into(b"", &mut bytes);
+    check("two-frames.hex", &bytes);
+    let mut reader = FrameReader::new(LIMIT);
+    reader.push(&golden("two-frames.hex"));
+    assert_eq!(reader.next_frame().map(|frame| frame.map(<[u8]>::to_vec)), Ok(Some(b"hello".to_vec())));
+    assert_eq!(reader.next_frame().map(|frame| frame.map(<[u8]>::to_vec)), Ok(Some(Vec::new())));
+    assert_eq!(reader.pending(), 0);
+}
+
+#[test]
+fn a_name_that_no_constructor_would_make_is_refused_from_the_wire_too() {
+    let bytes = encode("Hub Africa; DROP TABLE");
+    assert!(decode::<NodeName>(&bytes, LIMIT).is_err());
+    assert!(decode::<ActorPath>(&encode("/../etc"), LIMIT).is_err());
+}
