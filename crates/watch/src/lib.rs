@@ -9,13 +9,17 @@
 //! - Everything kept is bounded, and what found no room is counted.
 //!
 //! # Reading order
-//! 1. [`Incident`]  2. [`Watch`], [`Event`], [`Effect`]
+//! 1. [`Incident`]  2. [`Watch`], [`Event`], [`Effect`]  3. [`Watcher`], [`Message`]  4. [`Members`]
 #![deny(clippy::disallowed_methods)]
 
 mod detector;
 mod incident;
+mod members;
 mod watch;
+mod watcher;
 
 pub use detector::MemberState;
 pub use incident::{EVIDENCE_MAX, Evidence, Incident, IncidentKind, Moment};
+pub use members::{MemberLook, Members};
 pub use watch::{ACTORS_MAX, ActorSample, CLOSED_KEPT, Effect, Event, MEMBERS_MAX, OPEN_MAX, Thresholds, Watch};
+pub use watcher::{Message, Watcher, WatcherConfig, register};

@@ -45,6 +45,13 @@ pub enum Event {
         /// Which start it was.
         incarnation: Incarnation,
     },
+    /// A start of an actor failed; it counts as a restart, which it was meant to be.
+    StartFailed {
+        /// The actor.
+        path: ActorPath,
+        /// Why.
+        reason: ExitReason,
+    },
     /// An actor ended.
     Exited {
         /// The actor.
@@ -132,6 +139,13 @@ impl Watch {
         let mut effects = Vec::new();
         match event {
             Event::Started { path, incarnation } => self.saw_incarnation(now, &path, incarnation, &mut effects),
+            Event::StartFailed { path, reason } => {
+                self.saw_incarnation(now, &path, Incarnation(0), &mut effects);
+                if let Some(actor) = self.actors.get_mut(&path) {
+                    actor.last_exit = Some(reason);
+                    self.restarted(now, &path, 1, &mut effects);
+                }
+            }
             Event::Exited { path, reason } => {
                 if let Some(actor) = self.actors.get_mut(&path) {
                     actor.last_exit = Some(reason);
@@ -187,15 +201,16 @@ impl Watch {
         actor.seen = now.uptime;
         let restarts = seen.0.saturating_sub(actor.incarnation.0).min(self.thresholds.restarts.max(1));
         actor.incarnation = actor.incarnation.max(seen);
+        self.restarted(now, path, restarts, effects);
+    }
+
+    fn restarted(&mut self, now: Moment, path: &ActorPath, times: u32, effects: &mut Vec<Effect>) {
+        let Some(actor) = self.actors.get_mut(path) else { return };
+        let why = actor.last_exit.as_ref().map_or_else(String::new, |reason| format!(" after {reason}"));
+        let Thresholds { restarts, window, .. } = self.thresholds;
         let mut signals = Vec::new();
-        for _ in 0..restarts {
-            let why = actor.last_exit.as_ref().map_or_else(String::new, |reason| format!(" after {reason}"));
-            signals.extend(actor.restarts.restarted(
-                now.uptime,
-                self.thresholds.restarts,
-                self.thresholds.window,
-                &why,
-            ));
+        for _ in 0..times {
+            signals.extend(actor.restarts.restarted(now.uptime, restarts, window, &why));
         }
         for signal in signals {
             self.act(now, IncidentKind::RestartRate, path.as_str(), signal, effects);
@@ -348,6 +363,16 @@ mod tests {
         assert_eq!(feed(&mut watch, 65, sample("/sync/scheduler", 5, 0)), [""; 0]);
         assert_eq!(feed(&mut watch, 66, sample("/sync/scheduler", 5, 0)), ["-restart-rate /sync/scheduler"]);
         assert_eq!(watch.incidents()[0].closed, Some(at(66).wall));
+    }
+
+    #[test]
+    fn an_actor_that_never_starts_is_an_incident_too() {
+        let mut watch = Watch::new(Thresholds::default());
+        let failed = || Event::StartFailed { path: "/a".parse().unwrap(), reason: ExitReason::Error("disk".into()) };
+        assert_eq!(feed(&mut watch, 0, failed()), [""; 0]);
+        assert_eq!(feed(&mut watch, 1, failed()), [""; 0]);
+        assert_eq!(feed(&mut watch, 2, failed()), ["+restart-rate /a"]);
+        assert_eq!(watch.incidents()[0].evidence[0].what, "3 restarts within 1m, the last after error: disk");
     }
 
     #[test]
