@@ -15,17 +15,23 @@
 //! 1. [`Transport`]  2. [`Peer`], [`Inbound`], [`Plane`]  3. [`NodeCredentials`], [`tls`]  4. `links`, `hello`  5. [`join`](mod@join)
 #![deny(clippy::disallowed_methods)]
 
+mod accept;
 mod close;
 mod config;
 mod counters;
 mod credentials;
+mod dial;
+mod greeting;
 mod hello;
 mod inbound;
 pub mod join;
+mod link;
 mod links;
 mod peer;
 mod plane;
+mod roster;
 mod stream;
+pub mod tls;
 mod transport;
 
 pub use bytes::Bytes;

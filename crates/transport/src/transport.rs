@@ -3,16 +3,37 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use covenant_env::Env;
+use covenant_env::{Env, Task};
 use covenant_types::NodeId;
+use quinn::{Connection, ConnectionError, Endpoint};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 
-use crate::join::Issuer;
-use crate::{CloseCode, Inbound, Peer, TransportConfig};
+use crate::close::{CloseCode, describe};
+use crate::counters::Counters;
+use crate::dial::Dials;
+use crate::greeting::{FAREWELL, Greeter, turn_away};
+use crate::hello::Refusal;
+use crate::join::{Issuer, JoinService};
+use crate::roster::Roster;
+use crate::{Inbound, Peer, TransportConfig, accept, tls};
 
 /// This node on the network. Cheap to clone; the endpoint ends with the last clone, or with [`close`](Self::close).
-#[derive(Clone, Debug)]
-pub struct Transport;
+#[derive(Clone)]
+pub struct Transport {
+    greeter: Arc<Greeter>,
+    endpoint: Arc<OwnEndpoint>,
+}
+
+/// The endpoint and the task that runs it. Ends both when dropped.
+struct OwnEndpoint {
+    quic: Endpoint,
+    client: quinn::ClientConfig,
+    local: SocketAddr,
+    runner: Task,
+}
 
 impl Transport {
     /// Opens the endpoint and starts to answer.
@@ -25,52 +46,213 @@ impl Transport {
         inbound: Arc<dyn Inbound>,
         issuer: Option<Arc<dyn Issuer>>,
     ) -> Result<Self, BindError> {
-        let _ = (config, env, inbound, issuer);
-        Ok(Self)
+        let credentials = &config.identity;
+        let tls = |error: tls::TlsError| BindError::Tls(error.to_string());
+        if credentials.cluster() != config.cluster || credentials.grant().name != config.name {
+            return Err(BindError::Tls(format!(
+                "the certificate is of {} in {:?}, the configuration of {} in {:?}",
+                credentials.grant().name,
+                credentials.cluster(),
+                config.name,
+                config.cluster
+            )));
+        }
+        let quic_transport = Arc::new(config.profile.quic());
+        let server_tls = tls::server(credentials, Arc::clone(&env.clock)).map_err(tls)?;
+        let mut server = quinn::ServerConfig::with_crypto(Arc::new(server_tls));
+        server.transport_config(Arc::clone(&quic_transport)).max_incoming(INCOMING_MAX);
+        let client_tls = tls::client(credentials, Arc::clone(&env.clock)).map_err(tls)?;
+        let mut client = quinn::ClientConfig::new(Arc::new(client_tls));
+        client.transport_config(quic_transport);
+
+        let listen = config.listen;
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::AddrInUse => BindError::AddressTaken(listen),
+            _ => BindError::Socket { address: listen, source },
+        };
+        let socket = env.network.bind(listen).map_err(failed)?;
+        let _inside = env.system.handle().enter();
+        let quic =
+            Endpoint::new_with_abstract_socket(config.profile.endpoint(), Some(server), socket, env.network.runtime())
+                .map_err(failed)?;
+        let local = quic.local_addr().map_err(failed)?;
+
+        let counters = Arc::new(Counters::new(env.metrics.clone()));
+        let (lane, served) = mpsc::channel(LANE_LENGTH);
+        let greeter = Arc::new(Greeter {
+            id: credentials.id(),
+            listen: config.advertise.unwrap_or(local),
+            roster: Arc::new(Roster::new(inbound, Arc::clone(&counters))),
+            counters: Arc::clone(&counters),
+            dials: Dials::default(),
+            env: env.clone(),
+            config,
+            lane,
+        });
+        let joins = Arc::new(JoinService::new(issuer, env.clone(), counters));
+        let runner = env.system.spawn(accept::run(quic.clone(), Arc::clone(&greeter), joins, served));
+        let endpoint = Arc::new(OwnEndpoint { quic, client, local, runner });
+        Ok(Self { greeter, endpoint })
     }
 
     /// The connection to the node at `address`: the one that stands, or a new one.
+    ///
+    /// Of several callers for one address one dials. Where both nodes dial each other at once, both get the connection
+    /// that stays.
     ///
     /// # Errors
     /// Nobody answered, or it was not `expect`, or it refused us. Nothing is left behind; dial again after a pause.
     ///
     /// # Cancel safety
     /// Dropping the future gives the dial up.
-    #[expect(clippy::unused_async, reason = "its body comes next")]
     pub async fn connect(&self, address: SocketAddr, expect: Option<NodeId>) -> Result<Peer, DialError> {
-        let _ = (address, expect);
-        Err(DialError::Closed)
+        if expect == Some(self.greeter.id) {
+            return Err(DialError::from(Refusal::new(CloseCode::DialledSelf, "this node dialled itself")));
+        }
+        let dialling = Box::pin(self.dial(address, expect));
+        let dialled = timeout(self.greeter.config.profile.handshake_deadline(), dialling).await;
+        let result = dialled.unwrap_or(Err(DialError::TimedOut(address)));
+        if let Err(error) = &result {
+            self.greeter.counters.handshake_failed(error.word());
+        }
+        result
+    }
+
+    async fn dial(&self, address: SocketAddr, expect: Option<NodeId>) -> Result<Peer, DialError> {
+        if let Some(peer) = self.standing(address, expect) {
+            return Ok(peer);
+        }
+        let _turn = self.greeter.dials.turn(address, expect).await.ok_or(DialError::TooMany)?;
+        if let Some(peer) = self.standing(address, expect) {
+            return Ok(peer);
+        }
+        let failed = |reason: String| DialError::Failed { address, reason };
+        let connecting =
+            self.endpoint.quic.connect_with(self.endpoint.client.clone(), address, tls::SERVER_NAME).map_err(
+                |error| {
+                    if error == quinn::ConnectError::EndpointStopping {
+                        DialError::Closed
+                    } else {
+                        failed(error.to_string())
+                    }
+                },
+            )?;
+        let connection = connecting.await.map_err(|error| lost(address, &error))?;
+        let number = self.greeter.dials.next_number();
+        let (refusal, id) = match self.greeter.greet(&connection, expect, number).await {
+            Ok(peer) => return Ok(peer),
+            Err(refused) => refused,
+        };
+        let error = refused(address, &connection, refusal).await;
+        match (&error, id) {
+            // The other side, or our own roster, keeps another connection between us: that is the one asked for.
+            (DialError::Refused { code: CloseCode::Duplicate | CloseCode::Replaced, .. }, Some(id)) => {
+                Ok(self.greeter.roster.wait_for(id).await)
+            }
+            _ => Err(error),
+        }
+    }
+
+    fn standing(&self, address: SocketAddr, expect: Option<NodeId>) -> Option<Peer> {
+        match expect {
+            Some(id) => self.peer(id),
+            None => {
+                self.peers().into_iter().find(|peer| peer.info().listen == address || peer.info().address == address)
+            }
+        }
     }
 
     /// The open connection to a node.
     pub fn peer(&self, id: NodeId) -> Option<Peer> {
-        let _ = id;
-        None
+        self.greeter.roster.peer(id)
     }
 
     /// All open connections, by id.
     pub fn peers(&self) -> Vec<Peer> {
-        Vec::new()
+        self.greeter.roster.peers()
+    }
+
+    /// This node.
+    pub fn id(&self) -> NodeId {
+        self.greeter.id
     }
 
     /// The address listened at.
     pub fn local_addr(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], 0))
+        self.endpoint.local
     }
 
-    /// Closes the connection to a node, if there is one.
+    /// Closes the connection to a node, if there is one. The peer hears `reason`.
     pub fn disconnect(&self, id: NodeId, reason: &str) {
-        let _ = (id, reason);
+        if let Some(peer) = self.peer(id) {
+            peer.close(CloseCode::Disconnected, reason);
+        }
     }
 
-    /// Says goodbye to every peer and stops listening. The port is free afterwards.
-    #[expect(clippy::unused_async, reason = "its body comes next")]
+    /// Says goodbye to every peer and stops. The layer above hears `peer_down` of every peer, then nothing more.
+    ///
+    /// The port is free once the clones of this transport and of its peers are dropped.
     pub async fn close(&self, reason: &str) {
-        let _ = reason;
+        self.greeter.roster.close(reason);
+        self.endpoint.quic.close(CloseCode::Leaving.var_int(), reason.as_bytes());
+        // Peers that do not answer are not waited for.
+        let _all_heard = timeout(FAREWELL_TO_ALL, self.endpoint.quic.wait_idle()).await;
+        self.endpoint.runner.abort();
     }
 }
 
-/// Why the endpoint could not be opened.
+impl std::fmt::Debug for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transport")
+            .field("name", &self.greeter.config.name)
+            .field("local", &self.endpoint.local)
+            .finish()
+    }
+}
+
+impl Drop for OwnEndpoint {
+    fn drop(&mut self) {
+        self.quic.close(CloseCode::Leaving.var_int(), b"");
+    }
+}
+
+/// Closes a connection that came to nothing, and finds out whose refusal it was.
+async fn refused(address: SocketAddr, connection: &Connection, refusal: Refusal) -> DialError {
+    if refusal.code == CloseCode::Internal {
+        // A stream failed, and the connection with it: the reason is the connection's, and may be a moment behind.
+        if let Ok(error) = timeout(FAREWELL, connection.closed()).await {
+            return lost(address, &error);
+        }
+    }
+    turn_away(connection, &refusal);
+    DialError::from(refusal)
+}
+
+fn lost(address: SocketAddr, error: &ConnectionError) -> DialError {
+    match (error, crate::close::code_of(error)) {
+        (_, Some(code)) => DialError::Refused { code, reason: describe(error) },
+        (ConnectionError::TimedOut, None) => DialError::TimedOut(address),
+        (ConnectionError::LocallyClosed, None) => DialError::Closed,
+        (
+            ConnectionError::VersionMismatch
+            | ConnectionError::TransportError(_)
+            | ConnectionError::ConnectionClosed(_)
+            | ConnectionError::ApplicationClosed(_)
+            | ConnectionError::Reset
+            | ConnectionError::CidsExhausted,
+            None,
+        ) => DialError::Failed { address, reason: describe(error) },
+    }
+}
+
+/// Connections waiting to be served.
+const LANE_LENGTH: usize = 64;
+/// Handshakes quinn may hold before the accept loop has seen them.
+const INCOMING_MAX: usize = 256;
+/// How long a stopping node waits for its peers to hear of it.
+const FAREWELL_TO_ALL: Duration = Duration::from_secs(2);
+
+/// Why the endpoint could not be opened. Nothing is left behind.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
@@ -120,4 +302,22 @@ pub enum DialError {
     /// The transport has been closed.
     #[error("this node's transport is closed")]
     Closed,
+}
+
+impl DialError {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::TimedOut(_) => "timed_out",
+            Self::Failed { .. } => "tls",
+            Self::Refused { code, .. } => code.as_str(),
+            Self::TooMany => "too_many_dials",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+impl From<Refusal> for DialError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused { code: refusal.code, reason: refusal.reason }
+    }
 }

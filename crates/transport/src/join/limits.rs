@@ -1,3 +1,102 @@
-//! How many failed attempts an address has.
-#[derive(Debug)]
-pub(crate) struct AttemptLimit;
+//! How many failed attempts an address has. Pure.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use covenant_types::Uptime;
+
+/// The failed attempts of the last minute, by address. An attempt that succeeds costs nothing: its token is used up.
+#[derive(Debug, Default)]
+pub(crate) struct AttemptLimit {
+    failures: BTreeMap<IpAddr, VecDeque<Uptime>>,
+}
+
+impl AttemptLimit {
+    /// Whether `from` may try now; if not, when it may.
+    pub(crate) fn check(&mut self, from: IpAddr, now: Uptime) -> Result<(), Duration> {
+        let Some(failures) = self.failures.get_mut(&network(from)) else {
+            return Ok(());
+        };
+        failures.retain(|&at| now.since(at) < PERIOD);
+        match failures.front() {
+            Some(&oldest) if failures.len() >= ATTEMPTS_MAX => Err(PERIOD.saturating_sub(now.since(oldest))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Records that an attempt of `from` failed.
+    pub(crate) fn record_failure(&mut self, from: IpAddr, now: Uptime) {
+        if self.failures.len() >= ADDRESSES_MAX {
+            self.failures.retain(|_, failures| failures.back().is_some_and(|&at| now.since(at) < PERIOD));
+        }
+        // Still full: so many addresses failed within a minute. Forgetting the first of them keeps the bound.
+        if self.failures.len() >= ADDRESSES_MAX && !self.failures.contains_key(&network(from)) {
+            self.failures.pop_first();
+        }
+        let failures = self.failures.entry(network(from)).or_default();
+        failures.push_back(now);
+        if failures.len() > ATTEMPTS_MAX {
+            failures.pop_front();
+        }
+    }
+}
+
+/// An IPv6 host has a whole /64 of addresses to try from.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
+    }
+}
+
+const ATTEMPTS_MAX: usize = 5;
+const PERIOD: Duration = Duration::from_mins(1);
+/// The most addresses remembered.
+const ADDRESSES_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Uptime {
+        Uptime(Duration::from_secs(seconds))
+    }
+
+    fn v4(last: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, last])
+    }
+
+    #[test]
+    fn the_sixth_attempt_within_a_minute_waits_until_the_first_is_a_minute_old() {
+        let mut limit = AttemptLimit::default();
+        for second in 0..5 {
+            assert_eq!(limit.check(v4(1), at(second)), Ok(()));
+            limit.record_failure(v4(1), at(second));
+        }
+        assert_eq!(limit.check(v4(1), at(10)), Err(Duration::from_secs(50)));
+        assert_eq!(limit.check(v4(2), at(10)), Ok(()), "another address");
+        assert_eq!(limit.check(v4(1), at(60)), Ok(()));
+    }
+
+    #[test]
+    fn a_whole_ipv6_network_counts_as_one_and_a_mapped_address_as_ipv4() {
+        let mut limit = AttemptLimit::default();
+        for host in 0..5u16 {
+            limit.record_failure(IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, host]), at(0));
+            limit.record_failure("::ffff:10.0.0.1".parse().unwrap(), at(0));
+        }
+        assert!(limit.check("2001:db8::ffff".parse().unwrap(), at(1)).is_err());
+        assert!(limit.check("2001:db8:0:1::1".parse().unwrap(), at(1)).is_ok());
+        assert!(limit.check(v4(1), at(1)).is_err());
+    }
+
+    #[test]
+    fn memory_has_a_bound_however_many_addresses_fail() {
+        let mut limit = AttemptLimit::default();
+        for host in 0..10_000u32 {
+            limit.record_failure(IpAddr::from(host.to_be_bytes()), at(0));
+        }
+        assert_eq!(limit.failures.len(), ADDRESSES_MAX);
+    }
+}

@@ -1,0 +1,84 @@
+//! Answers whoever calls: nodes become peers, joiners are served, everybody else hears why not.
+
+use std::sync::Arc;
+
+use covenant_env::Tasks;
+use quinn::{Endpoint, Incoming};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::greeting::{FAREWELL, Greeter, turn_away};
+use crate::hello::{Refusal, protocol};
+use crate::join::{JOIN_ALPN, JoinService};
+use crate::{CloseCode, Peer, link};
+
+/// Runs an endpoint until it is closed. Ending this ends every task of the endpoint.
+pub(crate) async fn run(
+    endpoint: Endpoint,
+    greeter: Arc<Greeter>,
+    joins: Arc<JoinService>,
+    mut lane: mpsc::Receiver<Peer>,
+) {
+    let spawner = greeter.env.system.clone();
+    let mut handshakes = Tasks::new(spawner.clone(), HANDSHAKES_MAX);
+    let mut links = Tasks::new(spawner.clone(), LINKS_MAX);
+    loop {
+        tokio::select! {
+            // Connections that stand go before new ones.
+            biased;
+            Some(peer) = lane.recv() => {
+                let (roster, counters) = (Arc::clone(&greeter.roster), Arc::clone(&greeter.counters));
+                if !links.spawn(link::serve(peer.clone(), roster, counters, spawner.clone())) {
+                    peer.close(CloseCode::TooMany, "too many connections");
+                    greeter.roster.remove(&peer, "too many connections");
+                }
+            }
+            incoming = endpoint.accept() => {
+                let Some(incoming) = incoming else { break };
+                // Who has not shown that it is at its address may not fill the last half.
+                if handshakes.len() >= HANDSHAKES_MAX / 2 && incoming.may_retry() {
+                    // The only error is that a retry was asked for before.
+                    let _retried = incoming.retry();
+                } else if handshakes.len() >= HANDSHAKES_MAX {
+                    greeter.counters.handshake_failed(CloseCode::TooMany.as_str());
+                    incoming.refuse();
+                } else {
+                    // There is room: the bound was checked above.
+                    let _room = handshakes.spawn(handshake(incoming, Arc::clone(&greeter), Arc::clone(&joins)));
+                }
+            }
+        }
+    }
+}
+
+async fn handshake(incoming: Incoming, greeter: Arc<Greeter>, joins: Arc<JoinService>) {
+    let from = incoming.remote_address();
+    let deadline = greeter.config.profile.handshake_deadline();
+    let connection = match timeout(deadline, async { incoming.await }).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => {
+            tracing::debug!(%from, %error, "handshake failed");
+            return greeter.counters.handshake_failed("tls");
+        }
+        Err(_) => return greeter.counters.handshake_failed(CloseCode::TooSlow.as_str()),
+    };
+    if protocol(&connection).as_deref() == Some(JOIN_ALPN) {
+        return joins.serve(connection).await;
+    }
+    let answered = match timeout(deadline, greeter.answer(&connection)).await {
+        Ok(answered) => answered,
+        Err(_) => Err(Refusal::new(CloseCode::TooSlow, "the hello took too long")),
+    };
+    if let Err(refusal) = answered {
+        tracing::info!(%from, code = %refusal.code, reason = refusal.reason, "connection refused");
+        greeter.counters.handshake_failed(refusal.code.as_str());
+        turn_away(&connection, &refusal);
+        // The handle is kept until the peer has heard.
+        let _heard = timeout(FAREWELL, connection.closed()).await;
+    }
+}
+
+/// The most handshakes, Hellos and joins at a time.
+const HANDSHAKES_MAX: usize = 64;
+/// The most connections served at a time: all peers, and replaced ones on their way out.
+const LINKS_MAX: usize = 1024;

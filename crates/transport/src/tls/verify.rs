@@ -1,0 +1,257 @@
+//! Who is at the other end: the chain up to our root, then the SPIFFE id. Names of hosts play no part.
+
+use std::fmt;
+use std::sync::Arc;
+
+use covenant_identity::{PeerIdentity, Subject, fingerprint};
+use covenant_types::{NodeId, NodeName, WallTime};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerIncompatible, RootCertStore,
+    SignatureScheme,
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use super::{TlsError, provider};
+use crate::credentials::root_store;
+
+/// Whom a client expects at the server's end.
+#[derive(Clone, Debug)]
+pub(crate) enum Expected {
+    /// Any node of the cluster.
+    AnyNode,
+    /// The node with this name.
+    Named(NodeName),
+    /// The node with this id.
+    WithId(NodeId),
+}
+
+/// Checks a server: its chain, its cluster, and whether it is whom we expect.
+#[derive(Debug)]
+pub(crate) struct ServerVerifier {
+    roots: Trust,
+    cluster: String,
+    expected: Expected,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+/// Which roots count.
+#[derive(Debug)]
+enum Trust {
+    /// These.
+    Roots(Arc<RootCertStore>),
+    /// The one with this fingerprint, which the server sends.
+    Pinned([u8; 32]),
+}
+
+impl ServerVerifier {
+    pub(crate) fn new(roots: Arc<RootCertStore>, cluster: &str, expected: Expected) -> Self {
+        Self::with_trust(Trust::Roots(roots), cluster, expected)
+    }
+
+    pub(crate) fn pinned(root_fingerprint: [u8; 32], cluster: &str, expected: Expected) -> Self {
+        Self::with_trust(Trust::Pinned(root_fingerprint), cluster, expected)
+    }
+
+    fn with_trust(roots: Trust, cluster: &str, expected: Expected) -> Self {
+        let algorithms = provider().signature_verification_algorithms;
+        Self { roots, cluster: cluster.to_owned(), expected, algorithms }
+    }
+}
+
+impl ServerCertVerifier for ServerVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let roots = match &self.roots {
+            Trust::Roots(roots) => Arc::clone(roots),
+            Trust::Pinned(print) => pinned_root(intermediates, print)?,
+        };
+        let certificate = ParsedCertificate::try_from(end_entity)?;
+        verify_server_cert_signed_by_trust_anchor(&certificate, &roots, intermediates, now, self.algorithms.all)?;
+        let identity = identity_in(end_entity, &self.cluster)?;
+        let Subject::Node { id, grant } = &identity.subject else {
+            return Err(refuse("a server must be a node"));
+        };
+        match &self.expected {
+            Expected::AnyNode => {}
+            Expected::Named(name) if grant.name == *name => {}
+            Expected::Named(name) => return Err(refuse(format!("expected the node {name}, found {}", grant.name))),
+            Expected::WithId(expected) if id == expected => {}
+            Expected::WithId(expected) => return Err(refuse(format!("expected the node {expected}, found {id}"))),
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(only_tls13())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+}
+
+/// Whether a client must have a certificate, and whose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Clients {
+    /// Nodes, and joiners without a certificate; which of the two is checked after the handshake.
+    NodesAndJoiners,
+    /// Nodes and operators.
+    NodesAndOperators,
+}
+
+/// Checks a client: its chain, its cluster, and whether it may come here.
+pub(crate) struct ClientVerifier {
+    chain: Arc<dyn ClientCertVerifier>,
+    cluster: String,
+    clients: Clients,
+}
+
+impl ClientVerifier {
+    pub(crate) fn new(roots: Arc<RootCertStore>, cluster: &str, clients: Clients) -> Result<Self, TlsError> {
+        let chain = WebPkiClientVerifier::builder_with_provider(roots, provider())
+            .build()
+            .map_err(|error| TlsError(error.to_string()))?;
+        Ok(Self { chain, cluster: cluster.to_owned(), clients })
+    }
+}
+
+impl ClientCertVerifier for ClientVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        match self.clients {
+            Clients::NodesAndJoiners => false,
+            Clients::NodesAndOperators => true,
+        }
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.chain.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
+        let identity = identity_in(end_entity, &self.cluster)?;
+        match (&identity.subject, self.clients) {
+            (Subject::Node { .. }, _) | (Subject::Operator { .. }, Clients::NodesAndOperators) => Ok(verified),
+            (Subject::Operator { .. }, Clients::NodesAndJoiners) => Err(refuse("an operator is not a node")),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(only_tls13())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+}
+
+impl fmt::Debug for ClientVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientVerifier").field("cluster", &self.cluster).field("clients", &self.clients).finish()
+    }
+}
+
+/// Checks a chain a joiner was given: up to the root with this fingerprint, of this cluster, counting now.
+pub(crate) fn verify_chain(
+    chain: &[Vec<u8>],
+    root_fingerprint: &[u8; 32],
+    cluster: &str,
+    now: WallTime,
+) -> Result<PeerIdentity, TlsError> {
+    let [own, rest @ ..] = chain else {
+        return Err(TlsError("the chain is empty".to_owned()));
+    };
+    let rest: Vec<CertificateDer<'_>> = rest.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+    let roots = pinned_root(&rest, root_fingerprint)?;
+    let own = CertificateDer::from(own.as_slice());
+    let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now.0));
+    let algorithms = provider().signature_verification_algorithms;
+    verify_server_cert_signed_by_trust_anchor(&ParsedCertificate::try_from(&own)?, &roots, &rest, now, algorithms.all)?;
+    Ok(identity_in(&own, cluster)?)
+}
+
+fn pinned_root(chain: &[CertificateDer<'_>], print: &[u8; 32]) -> Result<Arc<RootCertStore>, Error> {
+    let root = chain
+        .iter()
+        .find(|certificate| fingerprint(certificate) == *print)
+        .ok_or_else(|| refuse("the cluster's root is another one than the token names"))?;
+    root_store(&[root.to_vec()]).map(Arc::new).map_err(|error| refuse(error.to_string()))
+}
+
+fn identity_in(certificate: &CertificateDer<'_>, cluster: &str) -> Result<PeerIdentity, Error> {
+    let identity = PeerIdentity::from_certificate(certificate).map_err(|error| refuse(error.to_string()))?;
+    if identity.trust_domain == cluster {
+        Ok(identity)
+    } else {
+        Err(refuse(format!("the certificate is of the cluster {:?}, not of {cluster:?}", identity.trust_domain)))
+    }
+}
+
+fn only_tls13() -> Error {
+    Error::PeerIncompatible(PeerIncompatible::Tls13RequiredForQuic)
+}
+
+fn refuse(why: impl Into<String>) -> Error {
+    Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(Refused(why.into())))))
+}
+
+/// rustls prints this one with `Debug`.
+struct Refused(String);
+
+impl fmt::Debug for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
