@@ -10,7 +10,7 @@ fn files_with(extension: &str, below: &Path, found: &mut Vec<PathBuf>) {
     let Ok(entries) = std::fs::read_dir(below) else { return };
     for path in entries.map(|entry| entry.expect("a folder can be read").path()) {
         let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if path.is_dir() && !hidden && !path.ends_with("target") {
+        if path.is_dir() && !hidden && !path.ends_with("target") && !path.ends_with("covenant-data") {
             files_with(extension, &path, found);
         } else if path.extension().is_some_and(|found| found == extension) {
             found.push(path);
