@@ -1,1 +1,60 @@
-//! Placeholder, filled in the next commits.
+//! Supervised actors: one `Behaviour` trait, one `Ref`, one bounded lane per actor that outlives its incarnations.
+//!
+//! The decisions are made by the pure core in `covenant-supervision`; this crate performs them on ractor. It reads no
+//! clock of its own and starts no task without an owner.
+//!
+//! # Intuition
+//! A tree file says what runs and what a crash means. [`System::start`] builds a record and a mailbox for every path,
+//! then starts the root supervisor, which starts the rest. A [`Ref`] points to the mailbox and not to a process, so that
+//! a crash is a short pause for callers: messages wait for the next incarnation, and only the one in hand is lost.
+//!
+//! # Invariants
+//! - Every call ends: in a reply, or in a `CallError` that says why there is none.
+//! - A supervisor hears of a child's end when nothing of that child runs any more, exactly once, with the reason.
+//! - Two systems share nothing, also not through ractor's process-wide registries.
+//!
+//! # Reading order
+//! 1. [`Behaviour`], [`Context`], [`Ref`], [`Reply`]  2. `lane`, `host`  3. `notice`, `supervisor`  4. [`System`]
+#![deny(clippy::disallowed_methods)]
+
+mod behaviour;
+mod context;
+mod deadline;
+mod event;
+mod host;
+mod lane;
+mod mailbox;
+mod notice;
+mod plan;
+mod reference;
+mod registry;
+mod remote;
+mod reply;
+mod resources;
+mod scope;
+mod slot;
+mod supervisor;
+mod system;
+mod view;
+
+pub use behaviour::{Behaviour, Exit, StartError};
+pub use context::{Context, SpawnRefused, TASKS_MAX, TIMERS_MAX};
+pub use event::{EVENTS_MAX, RuntimeEvent};
+pub use plan::BootError;
+pub use reference::{CAST_WAIT_MAX, Outlet, Ref};
+pub use registry::BehaviourRegistry;
+pub use remote::{Inlet, REMOTE_PAYLOAD_BYTES_MAX, Remotable, RemoteReply, RemoteSender};
+pub use reply::Reply;
+pub use resources::Resources;
+pub use system::{KillError, StopReport, System, SystemConfig};
+pub use view::{ActorKind, ActorState, MailboxView, TreeView};
+
+use std::any::Any;
+
+/// The message of a panic.
+fn panic_text(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&str>() {
+        return (*text).to_owned();
+    }
+    payload.downcast_ref::<String>().cloned().unwrap_or_else(|| "a panic without a message".to_owned())
+}

@@ -1,0 +1,73 @@
+//! What the author of an actor writes.
+
+use std::fmt;
+use std::future::Future;
+
+use covenant_types::ExitReason;
+use serde::de::DeserializeOwned;
+
+use crate::Context;
+
+/// An actor: state, and how it answers messages one at a time.
+///
+/// Implementors write plain `async fn`. A crash, whether a panic or an `Err`, loses the state and the message in hand;
+/// the supervisor starts the next incarnation, which finds the messages that were waiting.
+pub trait Behaviour: Sized + Send + 'static {
+    /// The `config` table of its child in a tree file.
+    type Config: DeserializeOwned + Send;
+    /// What it is asked. A [`Reply`](crate::Reply) in a variant makes it a call.
+    type Message: Send + 'static;
+
+    /// Builds the state. Siblings that start later wait for this.
+    fn start(config: Self::Config, ctx: &Context<Self>) -> impl Future<Output = Result<Self, StartError>> + Send;
+
+    /// Handles one message. An `Err` ends the actor with that reason.
+    fn handle(&mut self, message: Self::Message, ctx: &Context<Self>) -> impl Future<Output = Result<(), Exit>> + Send;
+
+    /// Runs before an orderly end: the supervisor's stop, [`Context::stop`] or an orderly [`Exit`]. Not after a crash or
+    /// a kill.
+    fn stop(self, reason: &ExitReason, ctx: &Context<Self>) -> impl Future<Output = ()> + Send {
+        let _ = (reason, ctx);
+        async {}
+    }
+}
+
+/// Why a behaviour did not start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// It has nothing to do on this node. Its siblings start; it is not tried again.
+    #[error("it has nothing to do here")]
+    Ignore,
+    /// It cannot run. Its supervisor decides what that means for the others.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl StartError {
+    /// A failure, told in `why`.
+    pub fn failed(why: impl fmt::Display) -> Self {
+        Self::Failed(why.to_string())
+    }
+}
+
+/// Ends an actor from inside its handler.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Exit(pub ExitReason);
+
+impl Exit {
+    /// A crash, told in `why`: the supervisor restarts what its policy says.
+    pub fn error(why: impl fmt::Display) -> Self {
+        Self(ExitReason::Error(why.to_string()))
+    }
+
+    /// The work is done.
+    pub fn normal() -> Self {
+        Self(ExitReason::Normal)
+    }
+
+    /// As if the supervisor had asked it to stop.
+    pub fn shutdown() -> Self {
+        Self(ExitReason::Shutdown)
+    }
+}

@@ -1,0 +1,233 @@
+//! What a behaviour can reach while it runs.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use covenant_env::{Env, Tasks};
+use covenant_types::{ActorPath, CallError, ExitReason, Incarnation};
+
+use crate::mailbox::Mailbox;
+use crate::notice::Notice;
+use crate::remote::MailboxInlet;
+use crate::slot::Slot;
+use crate::{Behaviour, Ref, Remotable, StartError, System};
+
+/// One incarnation's view of its surroundings. Everything it starts ends with it.
+pub struct Context<B: Behaviour> {
+    mailbox: Arc<Mailbox<B::Message>>,
+    slot: Arc<Slot>,
+    system: System,
+    incarnation: Incarnation,
+    /// Why the running batch is to end early. Read once per message.
+    flags: AtomicU8,
+    /// Why it is stopping, if it decided that itself.
+    end: OnceLock<ExitReason>,
+    /// Made on first use: most actors start no task.
+    owned: OnceLock<Box<Owned>>,
+    /// Held by every owned task as well: the supervisor hears of the end when all of them have gone.
+    notice: Arc<Notice>,
+}
+
+/// The tasks and timers of one incarnation.
+struct Owned {
+    tasks: Mutex<Tasks>,
+    timers: Mutex<Tasks>,
+}
+
+/// The most tasks an incarnation runs at a time.
+pub const TASKS_MAX: usize = 64;
+/// The most timers an incarnation has at a time.
+pub const TIMERS_MAX: usize = 1024;
+/// The shortest period of a repeating timer.
+const PERIOD_MIN: Duration = Duration::from_millis(1);
+
+const STOPPING: u8 = 1;
+const SUSPENDED: u8 = 2;
+
+impl<B: Behaviour> Context<B> {
+    pub(crate) fn new(mailbox: Arc<Mailbox<B::Message>>, slot: Arc<Slot>, system: System, notice: Arc<Notice>) -> Self {
+        let incarnation = slot.incarnation().next();
+        let flags = AtomicU8::new(0);
+        let (end, owned) = (OnceLock::new(), OnceLock::new());
+        Self { mailbox, slot, system, incarnation, flags, end, owned, notice }
+    }
+
+    /// Where this actor hangs in the tree.
+    pub fn path(&self) -> &ActorPath {
+        self.mailbox.path()
+    }
+
+    /// Which successful start of this path this is, counting from 1.
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// This actor, for others.
+    pub fn me(&self) -> Ref<B::Message> {
+        Ref::local(Arc::clone(&self.mailbox))
+    }
+
+    /// Clock, randomness, sockets and metrics.
+    pub fn env(&self) -> &Env {
+        self.system.env()
+    }
+
+    /// The system this actor is part of.
+    pub fn system(&self) -> &System {
+        &self.system
+    }
+
+    /// What the node lends under the type `T`.
+    ///
+    /// # Errors
+    /// The node lends no such thing: a fault in how it was put together.
+    pub fn resource<T: Send + Sync + 'static>(&self) -> Result<Arc<T>, StartError> {
+        self.system
+            .resources()
+            .find()
+            .ok_or_else(|| StartError::failed(format_args!("this node lends no {}", std::any::type_name::<T>())))
+    }
+
+    /// The actor at `path` on this node.
+    ///
+    /// # Errors
+    /// [`CallError::NoProc`] where the tree has no such actor, `Rejected` where its messages are of another type.
+    pub fn lookup<M: Send + 'static>(&self, path: &ActorPath) -> Result<Ref<M>, CallError> {
+        self.system.lookup(path)
+    }
+
+    /// Sends `message` to this actor after `delay`, unless the incarnation ends before.
+    ///
+    /// # Panics
+    /// The incarnation already has [`TIMERS_MAX`] timers: it starts them faster than they fire.
+    pub fn send_after(&self, delay: Duration, message: B::Message) {
+        let me = self.me();
+        self.start_timer(async move {
+            tokio::time::sleep(delay).await;
+            // Full or closed: the actor is overwhelmed or has gone, and either way this timer cannot help it.
+            let _ = me.cast(message).await;
+        });
+    }
+
+    /// Sends a message to this actor every `period`, the first after one period. A tick that finds the mailbox full is
+    /// left out.
+    ///
+    /// # Panics
+    /// As [`Context::send_after`].
+    pub fn send_every(&self, period: Duration, message: impl Fn() -> B::Message + Send + 'static) {
+        let me = self.me();
+        let period = period.max(PERIOD_MIN);
+        self.start_timer(async move {
+            loop {
+                tokio::time::sleep(period).await;
+                let _ = me.try_cast(message());
+            }
+        });
+    }
+
+    /// Runs `future` beside this actor, as its task: it ends with the incarnation, and the next one starts only after
+    /// that.
+    ///
+    /// # Errors
+    /// [`TASKS_MAX`] tasks are running. Nothing was started.
+    pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> Result<(), SpawnRefused> {
+        let notice = Arc::clone(&self.notice);
+        let mut tasks = self.owned().tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let spawned = tasks.spawn(async move {
+            let _held = notice;
+            future.await;
+        });
+        if spawned { Ok(()) } else { Err(SpawnRefused) }
+    }
+
+    /// Ends this actor normally after the message in hand.
+    pub fn stop(&self) {
+        self.flags.fetch_or(STOPPING, Ordering::Relaxed);
+    }
+
+    /// Lets other nodes send to this actor.
+    pub fn expose(&self)
+    where
+        B::Message: Remotable,
+    {
+        self.slot.expose(Arc::new(MailboxInlet(Arc::clone(&self.mailbox))));
+    }
+
+    fn start_timer(&self, timer: impl Future<Output = ()> + Send + 'static) {
+        let notice = Arc::clone(&self.notice);
+        let mut timers = self.owned().timers.lock().unwrap_or_else(PoisonError::into_inner);
+        let started = timers.spawn(async move {
+            let _held = notice;
+            timer.await;
+        });
+        drop(timers);
+        assert!(started, "more than {TIMERS_MAX} timers at a time");
+    }
+
+    fn owned(&self) -> &Owned {
+        self.owned.get_or_init(|| {
+            let work = &self.env().work;
+            Box::new(Owned {
+                tasks: Mutex::new(Tasks::new(work.clone(), TASKS_MAX)),
+                timers: Mutex::new(Tasks::new(work.clone(), TIMERS_MAX)),
+            })
+        })
+    }
+
+    pub(crate) fn mailbox(&self) -> &Mailbox<B::Message> {
+        &self.mailbox
+    }
+
+    pub(crate) fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
+    pub(crate) fn notice(&self) -> &Arc<Notice> {
+        &self.notice
+    }
+
+    pub(crate) fn begin_batch(&self) {
+        self.flags.fetch_and(!SUSPENDED, Ordering::Relaxed);
+    }
+
+    /// A handler waited: senders should not wait for the rest of the batch.
+    pub(crate) fn handler_suspended(&self) {
+        self.flags.fetch_or(SUSPENDED, Ordering::Relaxed);
+    }
+
+    pub(crate) fn ends_batch(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) != 0
+    }
+
+    /// Notes the reason of an orderly end from inside.
+    pub(crate) fn end_with(&self, reason: ExitReason) {
+        let _ = self.end.set(reason);
+    }
+
+    /// What [`Behaviour::stop`] is told: why the actor stopped itself, or that it was asked to.
+    pub(crate) fn stop_reason(&self) -> ExitReason {
+        match self.end.get() {
+            Some(reason) => reason.clone(),
+            None if self.is_stopping() => ExitReason::Normal,
+            None => ExitReason::Shutdown,
+        }
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & STOPPING != 0
+    }
+}
+
+impl<B: Behaviour> fmt::Debug for Context<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Context({} #{})", self.path(), self.incarnation)
+    }
+}
+
+/// An incarnation that runs [`TASKS_MAX`] tasks may not start another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this actor already runs {TASKS_MAX} tasks: wait for one to end")]
+pub struct SpawnRefused;

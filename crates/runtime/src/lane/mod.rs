@@ -1,0 +1,316 @@
+//! The lane: a bounded mailbox that outlives the actor reading it.
+//!
+//! Senders append under a lock and ring a bell only when nobody is about to look. The reader takes the whole queue in
+//! one step, handles it as a [`Batch`] and gives back what it did not get to. The lane lives as long as its child's
+//! spec: a crash loses the message in hand and nothing else, and the next incarnation attaches to the same lane.
+//!
+//! # Invariants
+//! - Never more than `capacity` messages, those of the running batch included.
+//! - `scheduled` is true from the ring of a bell until the batch that answers it found nothing more, and that check and
+//!   the change of `scheduled` happen under one lock: a message is never left without a bell.
+//! - A batch returns what it did not hand out when it is dropped, however the reader ended.
+//! - One sender's messages keep their order.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+/// Wakes the reader of a lane. It may be rung at any time, also when the reader has gone.
+pub(crate) trait Bell: Clone + Send + Sync + 'static {
+    /// Makes the reader take a batch.
+    fn ring(self);
+}
+
+/// A bounded queue between many senders and one incarnation at a time.
+pub(crate) struct Lane<M, K> {
+    capacity: usize,
+    /// Readers take one message at a time, so that the oldest can still be evicted.
+    evicting: bool,
+    /// Set by whoever stops the reader: the rest of its batch stays in the lane.
+    interrupt: AtomicBool,
+    inner: Mutex<Inner<M, K>>,
+    space: Notify,
+}
+
+struct Inner<M, K> {
+    /// Newest; senders append.
+    queue: VecDeque<M>,
+    /// Oldest; left over from the last batch.
+    front: VecDeque<M>,
+    /// How many the running batch has, counted against the capacity.
+    held: usize,
+    /// Senders waiting for space.
+    blocked: usize,
+    /// A bell was rung or a batch is running.
+    scheduled: bool,
+    closed: bool,
+    /// `None` while no incarnation is attached.
+    bell: Option<K>,
+}
+
+/// A message the lane did not take.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refused<M> {
+    Full(M),
+    Closed(M),
+}
+
+/// An emptied queue with room for more than this many messages gives its memory back.
+const IDLE_CAPACITY_MAX: usize = 64;
+
+impl<M, K: Bell> Lane<M, K> {
+    /// An open lane with no reader.
+    pub(crate) fn new(capacity: usize, evicting: bool) -> Self {
+        Self {
+            capacity: capacity.max(1),
+            evicting,
+            interrupt: AtomicBool::new(false),
+            inner: Mutex::new(Inner {
+                queue: VecDeque::new(),
+                front: VecDeque::new(),
+                held: 0,
+                blocked: 0,
+                scheduled: false,
+                closed: false,
+                bell: None,
+            }),
+            space: Notify::new(),
+        }
+    }
+
+    /// No foreign code runs under the lock, so a poisoned one holds nothing half done.
+    fn lock(&self) -> MutexGuard<'_, Inner<M, K>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends a message if there is room.
+    pub(crate) fn try_send(&self, message: M) -> Result<(), Refused<M>> {
+        let bell = {
+            let mut inner = self.lock();
+            if inner.closed {
+                return Err(Refused::Closed(message));
+            }
+            if inner.len() >= self.capacity {
+                return Err(Refused::Full(message));
+            }
+            inner.append(message)
+        };
+        if let Some(bell) = bell {
+            bell.ring();
+        }
+        Ok(())
+    }
+
+    /// Appends a message; in a full lane, which must be an evicting one, the oldest makes room and is returned.
+    pub(crate) fn send_evicting(&self, message: M) -> Result<Option<M>, Refused<M>> {
+        let (bell, evicted) = {
+            let mut inner = self.lock();
+            if inner.closed {
+                return Err(Refused::Closed(message));
+            }
+            let mut evicted = None;
+            if inner.len() >= self.capacity {
+                evicted = inner.front.pop_front();
+                if evicted.is_none() {
+                    evicted = inner.queue.pop_front();
+                }
+                if evicted.is_none() {
+                    return Err(Refused::Full(message));
+                }
+            }
+            (inner.append(message), evicted)
+        };
+        if let Some(bell) = bell {
+            bell.ring();
+        }
+        Ok(evicted)
+    }
+
+    /// Appends a message, waiting for room. `Err` returns it: the lane is closed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future sends nothing and passes a wake-up it had received on to the next sender.
+    pub(crate) async fn send_slow(&self, mut message: M) -> Result<(), M> {
+        self.lock().blocked += 1;
+        let _one_less = Blocked(self);
+        loop {
+            let mut space = pin!(self.space.notified());
+            space.as_mut().enable(); // before the check, or a wake-up between the two is lost
+            match self.try_send(message) {
+                Ok(()) => return Ok(()),
+                Err(Refused::Closed(back)) => return Err(back),
+                Err(Refused::Full(back)) => message = back,
+            }
+            space.await;
+        }
+    }
+
+    /// A new incarnation takes over, and is woken if messages wait.
+    pub(crate) fn attach(&self, bell: K) {
+        let ring = {
+            let mut inner = self.lock();
+            inner.scheduled = !(inner.queue.is_empty() && inner.front.is_empty());
+            inner.bell = Some(bell.clone());
+            inner.scheduled
+        };
+        self.interrupt.store(false, Ordering::Relaxed);
+        if ring {
+            bell.ring();
+        }
+    }
+
+    /// The incarnation has ended; messages wait for the next.
+    pub(crate) fn detach(&self) {
+        let mut inner = self.lock();
+        inner.bell = None;
+        inner.scheduled = false;
+    }
+
+    /// Ends the lane: senders are refused. Returns what was waiting, to be dropped outside the lock.
+    pub(crate) fn close(&self) -> (VecDeque<M>, VecDeque<M>) {
+        let waiting = {
+            let mut inner = self.lock();
+            inner.closed = true;
+            (mem::take(&mut inner.front), mem::take(&mut inner.queue))
+        };
+        self.space.notify_waiters();
+        waiting
+    }
+
+    /// Takes messages again after [`Lane::close`].
+    pub(crate) fn reopen(&self) {
+        self.lock().closed = false;
+    }
+
+    /// Lets the running batch end after the message in hand.
+    pub(crate) fn interrupt(&self) {
+        self.interrupt.store(true, Ordering::Relaxed);
+    }
+
+    /// How many messages wait or are in the running batch.
+    pub(crate) fn depth(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// The most messages there can be.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Everything that waits; in an evicting lane nothing yet, but [`Batch::next`] takes one at a time.
+    pub(crate) fn take(&self) -> Batch<'_, M, K> {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        if self.evicting {
+            return Batch { lane: self, buffer: VecDeque::new(), done: false };
+        }
+        if inner.front.is_empty() {
+            mem::swap(&mut inner.front, &mut inner.queue); // the whole queue in one step
+        }
+        let buffer = mem::take(&mut inner.front);
+        inner.held = buffer.len();
+        Batch { lane: self, buffer, done: false }
+    }
+
+    /// The oldest message of an evicting lane.
+    fn take_one(&self) -> Option<M> {
+        let mut inner = self.lock();
+        inner.front.pop_front().or_else(|| inner.queue.pop_front())
+    }
+
+    /// Takes back the rest of a batch. True when messages wait.
+    fn give_back(&self, mut rest: VecDeque<M>) -> bool {
+        let (more, wake, _surplus) = {
+            let mut inner = self.lock();
+            let inner = &mut *inner;
+            let freed = inner.held - rest.len();
+            inner.held = 0;
+            if !inner.closed && !rest.is_empty() {
+                mem::swap(&mut inner.front, &mut rest); // `take` left `front` empty, and nobody else fills it
+            }
+            let more = !(inner.front.is_empty() && inner.queue.is_empty());
+            let mut surplus = None;
+            if !more {
+                inner.scheduled = false;
+                if inner.queue.capacity() > IDLE_CAPACITY_MAX {
+                    surplus = Some(mem::take(&mut inner.queue));
+                }
+                if rest.is_empty() && rest.capacity() <= IDLE_CAPACITY_MAX {
+                    mem::swap(&mut inner.front, &mut rest); // the small buffer is kept for the next batch
+                }
+            }
+            // What is left in `rest` now, after a close, is dropped outside the lock.
+            (more, freed.min(inner.blocked), (surplus, rest))
+        };
+        for _ in 0..wake {
+            self.space.notify_one();
+        }
+        more
+    }
+}
+
+impl<M, K: Bell> Inner<M, K> {
+    fn len(&self) -> usize {
+        self.queue.len() + self.front.len() + self.held
+    }
+
+    /// Appends and returns the bell to ring, if nobody is about to look. Without a reader, `attach` will ring.
+    fn append(&mut self, message: M) -> Option<K> {
+        self.queue.push_back(message);
+        if self.scheduled {
+            return None;
+        }
+        let bell = self.bell.clone()?;
+        self.scheduled = true;
+        Some(bell)
+    }
+}
+
+/// Counts one sender less when it stops waiting, however it does.
+struct Blocked<'a, M, K: Bell>(&'a Lane<M, K>);
+
+impl<M, K: Bell> Drop for Blocked<'_, M, K> {
+    fn drop(&mut self) {
+        self.0.lock().blocked -= 1;
+    }
+}
+
+/// Messages taken from a lane. What is not handed out goes back when this is dropped.
+pub(crate) struct Batch<'a, M, K: Bell> {
+    lane: &'a Lane<M, K>,
+    buffer: VecDeque<M>,
+    done: bool,
+}
+
+impl<M, K: Bell> Batch<'_, M, K> {
+    /// The next message; `None` at the end, or when the reader is to stop.
+    pub(crate) fn next(&mut self) -> Option<M> {
+        if self.lane.interrupt.load(Ordering::Relaxed) {
+            return None;
+        }
+        if self.lane.evicting { self.lane.take_one() } else { self.buffer.pop_front() }
+    }
+
+    /// Whether more than one message was taken, so that a bound on the batch's time is worth a clock.
+    pub(crate) fn is_long(&self) -> bool {
+        self.lane.evicting || self.buffer.len() > 1
+    }
+
+    /// Ends the batch. True when messages wait: the reader must come again by itself.
+    pub(crate) fn finish(mut self) -> bool {
+        self.done = true;
+        self.lane.give_back(mem::take(&mut self.buffer))
+    }
+}
+
+impl<M, K: Bell> Drop for Batch<'_, M, K> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.lane.give_back(mem::take(&mut self.buffer));
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! One actor's lane with its policy and its counts: what a [`Ref`](crate::Ref) points to.
+
+use std::any::Any;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use covenant_supervision::{Mailbox as Settings, Overflow};
+use covenant_types::{ActorPath, CallError};
+
+use crate::host::Doorbell;
+use crate::lane::{Lane, Refused};
+use crate::scope;
+
+/// The mailbox of one path. It lives as long as the system does and is closed while its child is ended for good.
+pub(crate) struct Mailbox<M> {
+    path: ActorPath,
+    overflow: Overflow,
+    pub(crate) lane: Lane<M, Doorbell>,
+    handled: AtomicU64,
+    dropped: AtomicU64,
+    /// What senders hear while the lane is closed.
+    closed_with: Mutex<CallError>,
+}
+
+impl<M: Send + 'static> Mailbox<M> {
+    pub(crate) fn new(path: ActorPath, settings: &Settings) -> Self {
+        let evicting = match settings.overflow {
+            Overflow::DropOldest => true,
+            Overflow::Wait | Overflow::Fail | Overflow::DropNewest => false,
+        };
+        Self {
+            path,
+            overflow: settings.overflow,
+            lane: Lane::new(settings.capacity, evicting),
+            handled: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            closed_with: Mutex::new(CallError::NoProc),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &ActorPath {
+        &self.path
+    }
+
+    pub(crate) fn add_handled(&self, messages: u64) {
+        self.handled.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    /// Sends if there is room. `Err` returns the message where there is none or the lane is closed: ask [`Mailbox::push`].
+    pub(crate) fn try_push(&self, message: M) -> Result<(), Refused<M>> {
+        self.lane.try_send(message)
+    }
+
+    /// What happens to a message that [`Mailbox::try_push`] returned: the policy decides, and `wait` waits.
+    pub(crate) async fn push(&self, refused: Refused<M>) -> Result<(), CallError> {
+        match (refused, self.overflow) {
+            (Refused::Full(message), Overflow::Wait) => {
+                self.lane.send_slow(message).await.map_err(|message| self.refuse(message))
+            }
+            (refused, _) => self.overflow(refused),
+        }
+    }
+
+    /// Sends without waiting, whatever the policy.
+    pub(crate) fn push_now(&self, message: M) -> Result<(), CallError> {
+        self.try_push(message).or_else(|refused| self.overflow(refused))
+    }
+
+    fn overflow(&self, refused: Refused<M>) -> Result<(), CallError> {
+        let message = match refused {
+            Refused::Closed(message) => return Err(self.refuse(message)),
+            Refused::Full(message) => message,
+        };
+        match self.overflow {
+            Overflow::Wait | Overflow::Fail => {
+                discard(message, &CallError::MailboxFull);
+                Err(CallError::MailboxFull)
+            }
+            Overflow::DropNewest => {
+                self.drop_counted(message);
+                Ok(())
+            }
+            Overflow::DropOldest => match self.lane.send_evicting(message) {
+                Ok(None) => Ok(()),
+                Ok(Some(oldest)) => {
+                    self.drop_counted(oldest);
+                    Ok(())
+                }
+                Err(Refused::Full(newest)) => {
+                    self.drop_counted(newest);
+                    Ok(())
+                }
+                Err(Refused::Closed(newest)) => Err(self.refuse(newest)),
+            },
+        }
+    }
+
+    /// The sender is not told; a call in the message is answered.
+    fn drop_counted(&self, message: M) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+        discard(message, &CallError::MailboxFull);
+    }
+
+    fn refuse(&self, message: M) -> CallError {
+        let error = self.closed_with.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        discard(message, &error);
+        error
+    }
+}
+
+/// Drops `message`; a reply in it answers `error`.
+fn discard<M>(message: M, error: &CallError) {
+    scope::answering(error.clone(), || drop(message));
+}
+
+/// A mailbox without its message type, as the tree handles it.
+pub(crate) trait AnyMailbox: Send + Sync {
+    /// Refuses senders with `error` and answers it to every call that waits.
+    fn close(&self, error: CallError);
+    /// Takes messages again.
+    fn reopen(&self);
+    /// Lets the running batch end after the message in hand.
+    fn interrupt(&self);
+    /// How many messages there are.
+    fn depth(&self) -> usize;
+    /// How many there may be.
+    fn capacity(&self) -> usize;
+    /// How many were handled since the system started.
+    fn handled(&self) -> u64;
+    /// How many a drop policy discarded since the system started.
+    fn dropped(&self) -> u64;
+    /// For the way back to the message type.
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+}
+
+impl<M: Send + 'static> AnyMailbox for Mailbox<M> {
+    fn close(&self, error: CallError) {
+        *self.closed_with.lock().unwrap_or_else(PoisonError::into_inner) = error.clone();
+        let waiting = self.lane.close();
+        scope::answering(error, || drop(waiting));
+    }
+
+    fn reopen(&self) {
+        self.lane.reopen();
+    }
+
+    fn interrupt(&self) {
+        self.lane.interrupt();
+    }
+
+    fn depth(&self) -> usize {
+        self.lane.depth()
+    }
+
+    fn capacity(&self) -> usize {
+        self.lane.capacity()
+    }
+
+    fn handled(&self) -> u64 {
+        self.handled.load(Ordering::Relaxed)
+    }
+
+    fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}

@@ -1,0 +1,106 @@
+//! How a supervisor learns that a child has ended: by the drop of what the child holds.
+//!
+//! Every start attempt has one [`Notice`], shared by the child, its tasks and, for a supervisor, all its descendants.
+//! When the last of them has gone, it tells the supervisor above. Nothing else does, so an exit can be neither lost nor
+//! told twice, whether it came by return, error, panic, kill or the end of the runtime, and a child counts as ended only
+//! when nothing of it runs any more.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use covenant_supervision::ChildId;
+use covenant_types::{ExitReason, StartAttempt};
+
+use crate::System;
+
+/// Tells a supervisor about one start attempt of one child.
+pub(crate) struct Notice {
+    to: Arc<dyn Above>,
+    child: ChildId,
+    attempt: StartAttempt,
+    started: AtomicBool,
+    ending: OnceLock<Ending>,
+    /// Counted as unkillable until it is gone after all.
+    unkillable: AtomicBool,
+    system: System,
+}
+
+/// Who hears of a child: its supervisor, or the system for the root.
+pub(crate) trait Above: Send + Sync {
+    /// Takes the news. Must not block and never fails: the supervisor may have gone.
+    fn hear(&self, news: News);
+}
+
+/// What is heard of one start attempt: `Started` at most once, then one of the others exactly once.
+#[derive(Debug)]
+pub(crate) struct News {
+    pub(crate) child: ChildId,
+    pub(crate) attempt: StartAttempt,
+    pub(crate) what: What,
+}
+
+#[derive(Debug)]
+pub(crate) enum What {
+    Started,
+    Ignored,
+    StartFailed(ExitReason),
+    Exited(ExitReason),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Ending {
+    Ignored,
+    Exit(ExitReason),
+}
+
+impl Notice {
+    pub(crate) fn new(to: Arc<dyn Above>, child: ChildId, attempt: StartAttempt, system: System) -> Arc<Self> {
+        let (started, unkillable) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Self { to, child, attempt, started, ending: OnceLock::new(), unkillable, system })
+    }
+
+    /// The child runs.
+    pub(crate) fn started(&self) {
+        self.started.store(true, Ordering::Release);
+        self.tell(What::Started);
+    }
+
+    /// Notes why the child ends. The first reason stays; without one it was killed.
+    pub(crate) fn ends(&self, ending: Ending) {
+        let _ = self.ending.set(ending);
+    }
+
+    /// It was killed and goes on.
+    pub(crate) fn mark_unkillable(&self) {
+        if !self.unkillable.swap(true, Ordering::AcqRel) {
+            self.system.count_unkillable(true);
+        }
+    }
+
+    /// The reason noted, or `Killed`.
+    pub(crate) fn reason(&self) -> ExitReason {
+        match self.ending.get() {
+            Some(Ending::Exit(reason)) => reason.clone(),
+            Some(Ending::Ignored) => ExitReason::Normal,
+            None => ExitReason::Killed,
+        }
+    }
+
+    fn tell(&self, what: What) {
+        self.to.hear(News { child: self.child.clone(), attempt: self.attempt, what });
+    }
+}
+
+impl Drop for Notice {
+    fn drop(&mut self) {
+        if self.unkillable.load(Ordering::Acquire) {
+            self.system.count_unkillable(false);
+        }
+        let what = match (self.started.load(Ordering::Acquire), self.ending.get()) {
+            (true, _) => What::Exited(self.reason()),
+            (false, Some(Ending::Ignored)) => What::Ignored,
+            (false, _) => What::StartFailed(self.reason()),
+        };
+        self.tell(what);
+    }
+}

@@ -1,0 +1,101 @@
+//! Which behaviours a node can run: the names that tree files use.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use covenant_supervision::Mailbox as MailboxSettings;
+use covenant_types::ActorPath;
+use ractor::ActorCell;
+
+use crate::host::{self, Birth};
+use crate::mailbox::{AnyMailbox, Mailbox};
+use crate::notice::Notice;
+use crate::slot::Slot;
+use crate::{Behaviour, System};
+
+/// The behaviours a tree file may name.
+#[derive(Clone, Default)]
+pub struct BehaviourRegistry(BTreeMap<String, Arc<dyn Factory>>);
+
+impl BehaviourRegistry {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes `B` known as `name`.
+    ///
+    /// # Panics
+    /// The name is taken: a fault in how the node was put together.
+    pub fn register<B: Behaviour>(&mut self, name: &str) -> &mut Self {
+        let before = self.0.insert(name.to_owned(), Arc::new(FactoryOf::<B>(PhantomData)));
+        assert!(before.is_none(), "two behaviours are registered as {name:?}");
+        self
+    }
+
+    /// All names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<&Arc<dyn Factory>> {
+        self.0.get(name)
+    }
+}
+
+impl fmt::Debug for BehaviourRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.names()).finish()
+    }
+}
+
+/// A behaviour without its type.
+pub(crate) trait Factory: Send + Sync {
+    /// The mailbox of a child at `path`.
+    fn mailbox(&self, path: ActorPath, settings: &MailboxSettings) -> Arc<dyn AnyMailbox>;
+
+    /// How to start a child with this `config`.
+    ///
+    /// # Errors
+    /// The config is not of the behaviour's type.
+    fn child(&self, config: toml::Table, mailbox: &Arc<dyn AnyMailbox>) -> Result<Box<dyn Starter>, String>;
+}
+
+/// Starts one child, again and again.
+pub(crate) trait Starter: Send + Sync {
+    /// Begins a start attempt. `notice` tells how it went; `None` where it cannot even begin.
+    fn start(&self, system: &System, slot: &Arc<Slot>, notice: Arc<Notice>) -> Option<ActorCell>;
+}
+
+struct FactoryOf<B>(PhantomData<fn() -> B>);
+
+impl<B: Behaviour> Factory for FactoryOf<B> {
+    fn mailbox(&self, path: ActorPath, settings: &MailboxSettings) -> Arc<dyn AnyMailbox> {
+        Arc::new(Mailbox::<B::Message>::new(path, settings))
+    }
+
+    fn child(&self, config: toml::Table, mailbox: &Arc<dyn AnyMailbox>) -> Result<Box<dyn Starter>, String> {
+        config.clone().try_into::<B::Config>().map_err(|error| error.message().to_owned())?;
+        let mailbox = Arc::clone(mailbox).into_any().downcast().map_err(|_| "the mailbox is of another type")?;
+        Ok(Box::new(HostedStarter::<B> { config: Arc::new(config), mailbox }))
+    }
+}
+
+struct HostedStarter<B: Behaviour> {
+    config: Arc<toml::Table>,
+    mailbox: Arc<Mailbox<B::Message>>,
+}
+
+impl<B: Behaviour> Starter for HostedStarter<B> {
+    fn start(&self, system: &System, slot: &Arc<Slot>, notice: Arc<Notice>) -> Option<ActorCell> {
+        host::spawn::<B>(Birth {
+            config: Arc::clone(&self.config),
+            mailbox: Arc::clone(&self.mailbox),
+            slot: Arc::clone(slot),
+            system: system.clone(),
+            notice,
+        })
+    }
+}

@@ -1,0 +1,176 @@
+//! What the system knows of one path, over all its incarnations.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use covenant_env::Env;
+use covenant_supervision::ChildKind;
+use covenant_types::{ActorPath, CallError, ExitReason, Incarnation, StartAttempt};
+use metrics::{Counter, Gauge};
+use ractor::ActorCell;
+
+use crate::Inlet;
+use crate::mailbox::AnyMailbox;
+use crate::view::{ActorState, MailboxView, TreeView};
+
+/// The record of one path. Written by its supervisor and its host, read by everyone.
+pub(crate) struct Slot {
+    pub(crate) path: ActorPath,
+    pub(crate) kind: ChildKind,
+    pub(crate) behaviour: Option<String>,
+    /// `None` for a supervisor.
+    pub(crate) mailbox: Option<Arc<dyn AnyMailbox>>,
+    /// The records of a supervisor's children, in start order.
+    pub(crate) children: Vec<Arc<Slot>>,
+    incarnation: AtomicU32,
+    restarts: AtomicU64,
+    now: Mutex<Now>,
+    inlet: Mutex<Option<Arc<dyn Inlet>>>,
+    metrics: OnceLock<SlotMetrics>,
+}
+
+/// What runs at a path now.
+struct Now {
+    state: ActorState,
+    running: Option<(StartAttempt, ActorCell)>,
+}
+
+struct SlotMetrics {
+    restarts: Counter,
+    depth: Gauge,
+}
+
+impl Slot {
+    pub(crate) fn new(
+        path: ActorPath,
+        kind: ChildKind,
+        behaviour: Option<String>,
+        mailbox: Option<Arc<dyn AnyMailbox>>,
+        children: Vec<Arc<Slot>>,
+    ) -> Self {
+        Self {
+            path,
+            kind,
+            behaviour,
+            mailbox,
+            children,
+            incarnation: AtomicU32::new(0),
+            restarts: AtomicU64::new(0),
+            now: Mutex::new(Now { state: ActorState::Undefined, running: None }),
+            inlet: Mutex::new(None),
+            metrics: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        Incarnation(self.incarnation.load(Ordering::Acquire))
+    }
+
+    /// A start succeeded.
+    pub(crate) fn count_start(&self, incarnation: Incarnation) {
+        self.incarnation.store(incarnation.0, Ordering::Release);
+    }
+
+    /// The path came back after an exit.
+    pub(crate) fn count_restart(&self, env: &Env) {
+        self.restarts.fetch_add(1, Ordering::Relaxed);
+        self.metrics(env).restarts.increment(1);
+    }
+
+    pub(crate) fn restarts(&self) -> u64 {
+        self.restarts.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn expose(&self, inlet: Arc<dyn Inlet>) {
+        *self.inlet.lock().unwrap_or_else(PoisonError::into_inner) = Some(inlet);
+    }
+
+    pub(crate) fn inlet(&self) -> Option<Arc<dyn Inlet>> {
+        self.inlet.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_state(&self, state: ActorState) {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner).state = state;
+    }
+
+    pub(crate) fn set_running(&self, attempt: StartAttempt, cell: ActorCell) {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner).running = Some((attempt, cell));
+    }
+
+    /// `attempt` has ended. A later one is left alone.
+    pub(crate) fn clear_running(&self, attempt: StartAttempt) {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.running.as_ref().is_some_and(|(running, _)| *running == attempt) {
+            now.running = None;
+        }
+    }
+
+    pub(crate) fn running(&self) -> Option<(StartAttempt, ActorCell)> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner).running.clone()
+    }
+
+    /// Adds the paths below that still run.
+    pub(crate) fn collect_running(&self, into: &mut Vec<ActorPath>) {
+        for child in &self.children {
+            if child.running().is_some() {
+                into.push(child.path.clone());
+            }
+            child.collect_running(into);
+        }
+    }
+
+    /// Refuses senders here and below, and answers every call that waits.
+    pub(crate) fn close(&self, error: &CallError) {
+        if let Some(mailbox) = &self.mailbox {
+            mailbox.close(error.clone());
+        }
+        for child in &self.children {
+            child.close(error);
+        }
+    }
+
+    /// Closes with the reason of an end for good.
+    pub(crate) fn close_gone(&self, reason: ExitReason) {
+        self.close(&CallError::Gone(reason));
+    }
+
+    /// Takes messages again. Those below open when they are started.
+    pub(crate) fn reopen(&self) {
+        if let Some(mailbox) = &self.mailbox {
+            mailbox.reopen();
+        }
+    }
+
+    /// What can be seen of this path and those below. Also samples the gauges.
+    pub(crate) fn view(&self, env: &Env) -> TreeView {
+        let mailbox = self.mailbox.as_ref().map(|mailbox| MailboxView {
+            depth: mailbox.depth(),
+            capacity: mailbox.capacity(),
+            dropped: mailbox.dropped(),
+        });
+        if let Some(mailbox) = &mailbox {
+            self.metrics(env).depth.set(u32::try_from(mailbox.depth).map_or(f64::INFINITY, f64::from));
+        }
+        TreeView {
+            path: self.path.clone(),
+            kind: self.kind.into(),
+            state: self.now.lock().unwrap_or_else(PoisonError::into_inner).state,
+            incarnation: self.incarnation(),
+            restarts: self.restarts(),
+            mailbox,
+            handled: self.mailbox.as_ref().map_or(0, |mailbox| mailbox.handled()),
+            behaviour: self.behaviour.clone(),
+            children: self.children.iter().map(|child| child.view(env)).collect(),
+        }
+    }
+
+    fn metrics(&self, env: &Env) -> &SlotMetrics {
+        self.metrics.get_or_init(|| {
+            let labels = [("path", self.path.as_str())];
+            SlotMetrics {
+                restarts: env.metrics.counter("covenant_actor_restarts_total", &labels),
+                depth: env.metrics.gauge("covenant_mailbox_depth", &labels),
+            }
+        })
+    }
+}

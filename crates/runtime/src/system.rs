@@ -1,0 +1,304 @@
+//! One node's actors, from the outside.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use covenant_env::Env;
+use covenant_supervision::{ChildId, SpecError, TreeSpec};
+use covenant_types::{ActorPath, CallError, ExitReason, StartAttempt, StartAttempts};
+use ractor::ActorCell;
+use tokio::sync::{broadcast, watch};
+
+use crate::mailbox::Mailbox;
+use crate::notice::{Above, News, Notice, What};
+use crate::plan::{TreePlan, plan};
+use crate::slot::Slot;
+use crate::supervisor::{self, Order};
+use crate::{
+    ActorState, BehaviourRegistry, BootError, EVENTS_MAX, Inlet, Ref, Resources, RuntimeEvent, TreeView, deadline,
+};
+
+/// What a system is made of.
+#[derive(Debug)]
+pub struct SystemConfig {
+    /// The world it runs in.
+    pub env: Env,
+    /// What runs, and what a crash means.
+    pub tree: TreeSpec,
+    /// The behaviours the tree may name.
+    pub registry: BehaviourRegistry,
+    /// What behaviours may ask for.
+    pub resources: Resources,
+}
+
+/// A running tree. Cheap to clone. When the last clone outside its own actors is dropped, the tree is killed; call
+/// [`System::stop`] to end it in order.
+#[derive(Clone)]
+pub struct System {
+    shared: Arc<Shared>,
+    /// `None` in the clones that the actors hold, or the system would keep itself alive.
+    _owner: Option<Arc<Owner>>,
+}
+
+struct Shared {
+    env: Env,
+    resources: Resources,
+    root: Arc<Slot>,
+    slots: BTreeMap<ActorPath, Arc<Slot>>,
+    attempts: StartAttempts,
+    events: broadcast::Sender<RuntimeEvent>,
+    state: watch::Sender<RootState>,
+    stopping: AtomicBool,
+    unkillable: AtomicUsize,
+}
+
+#[derive(Clone, Debug)]
+enum RootState {
+    Starting,
+    Running,
+    Ended(ExitReason),
+}
+
+/// Kills the tree with its last owner.
+struct Owner(ActorCell);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.kill();
+    }
+}
+
+/// There is one attempt to start a root: attempts of children begin with 1.
+const ROOT_ATTEMPT: StartAttempt = StartAttempt(0);
+/// How long [`System::stop`] waits for the end of what it had to kill.
+const KILL_WAIT: Duration = Duration::from_secs(1);
+
+impl System {
+    /// Starts the tree and waits until all its children have started.
+    ///
+    /// # Errors
+    /// The tree names something this node does not have, or a child did not start. Nothing runs then.
+    ///
+    /// # Cancel safety
+    /// Dropping the future kills what has started.
+    pub async fn start(config: SystemConfig) -> Result<Self, BootError> {
+        let SystemConfig { env, tree, registry, resources } = config;
+        let id = ChildId::new("root").map_err(|why: SpecError| BootError::BadSpec { path: ActorPath::root(), why })?;
+        let plan = Arc::new(plan(tree, &ActorPath::root(), &registry)?);
+        let system = Self { shared: Arc::new(Shared::new(env, resources, &plan)), _owner: None };
+        let mut state = system.shared.state.subscribe();
+        let above = Arc::new(Outside(Arc::clone(&system.shared)));
+        let notice = Notice::new(above, id, ROOT_ATTEMPT, system.clone());
+        let cell = supervisor::spawn(plan, system.clone(), notice)
+            .ok_or_else(|| BootError::StartFailed(ExitReason::Killed))?;
+        system.shared.root.set_running(ROOT_ATTEMPT, cell.clone());
+        let owner = Arc::new(Owner(cell));
+        loop {
+            let now = state.borrow_and_update().clone();
+            match now {
+                RootState::Starting => {}
+                RootState::Running => return Ok(Self { _owner: Some(owner), ..system }),
+                RootState::Ended(reason) => return Err(BootError::StartFailed(reason)),
+            }
+            // The sender is in `system`, so this cannot fail.
+            let _ = state.changed().await;
+        }
+    }
+
+    /// Stops everything in reverse start order. What still runs after `deadline` is killed.
+    pub async fn stop(&self, deadline: Duration) -> StopReport {
+        let began = self.shared.env.now();
+        self.shared.stopping.store(true, Ordering::Release);
+        let mut in_time = true;
+        if let Some((_, root)) = self.shared.root.running() {
+            let _ = root.send_message(Order::Shutdown);
+            if deadline::within(deadline, self.ended()).await.is_none() {
+                in_time = false;
+                root.kill();
+                let _ = deadline::within(KILL_WAIT, self.ended()).await;
+            }
+        }
+        self.shared.root.close_gone(ExitReason::Shutdown);
+        let mut still_running = Vec::new();
+        self.shared.root.collect_running(&mut still_running);
+        StopReport { took: self.shared.env.now().since(began), in_time, still_running }
+    }
+
+    /// Resolves when the root has ended, with its reason: it gave up, or was stopped.
+    pub fn ended(&self) -> impl Future<Output = ExitReason> + Send + 'static {
+        let mut state = self.shared.state.subscribe();
+        async move {
+            loop {
+                if let RootState::Ended(reason) = &*state.borrow_and_update() {
+                    return reason.clone();
+                }
+                if state.changed().await.is_err() {
+                    return ExitReason::Killed; // the system has gone without an end of its root
+                }
+            }
+        }
+    }
+
+    /// The tree as it is.
+    pub fn tree(&self) -> TreeView {
+        self.shared.root.view(&self.shared.env)
+    }
+
+    /// Kills what runs at `path`; its supervisor does what its policy says.
+    ///
+    /// A handler that never waits goes on running; see [`System::unkillable`].
+    ///
+    /// # Errors
+    /// Nothing runs there, or it is the root. Nothing was done.
+    pub async fn kill(&self, path: &ActorPath) -> Result<(), KillError> {
+        if path.is_root() {
+            return Err(KillError::Root);
+        }
+        let slot = self.shared.slots.get(path).ok_or_else(|| KillError::NoSuchPath(path.clone()))?;
+        let not_running = || KillError::NotRunning(path.clone());
+        let _ = slot.running().ok_or_else(not_running)?;
+        let above = path.parent().and_then(|parent| self.shared.slots.get(&parent)).ok_or_else(not_running)?;
+        let (_, supervisor) = above.running().ok_or_else(not_running)?;
+        let child = ChildId::new(path.id()).map_err(|_| KillError::NoSuchPath(path.clone()))?;
+        supervisor.send_message(Order::Kill(child)).map_err(|_| not_running())
+    }
+
+    /// The actor at `path`. It need not run: messages wait for it.
+    ///
+    /// # Errors
+    /// [`CallError::NoProc`] where the tree has no such actor, `Rejected` where its messages are of another type.
+    pub fn lookup<M: Send + 'static>(&self, path: &ActorPath) -> Result<Ref<M>, CallError> {
+        let mailbox = self.shared.slots.get(path).and_then(|slot| slot.mailbox.clone()).ok_or(CallError::NoProc)?;
+        let mailbox: Arc<Mailbox<M>> = mailbox
+            .into_any()
+            .downcast()
+            .map_err(|_| CallError::Rejected(format!("{path} does not take {}", std::any::type_name::<M>())))?;
+        Ok(Ref::local(mailbox))
+    }
+
+    /// The way in for other nodes, once the actor at `path` has exposed itself.
+    pub fn inlet(&self, path: &ActorPath) -> Option<Arc<dyn Inlet>> {
+        self.shared.slots.get(path)?.inlet()
+    }
+
+    /// What happens from now on. A receiver that lags by more than [`EVENTS_MAX`] loses the oldest.
+    pub fn events(&self) -> broadcast::Receiver<RuntimeEvent> {
+        self.shared.events.subscribe()
+    }
+
+    /// How many incarnations were killed and go on running.
+    pub fn unkillable(&self) -> usize {
+        self.shared.unkillable.load(Ordering::Acquire)
+    }
+
+    /// The world this system runs in.
+    pub fn env(&self) -> &Env {
+        &self.shared.env
+    }
+
+    pub(crate) fn resources(&self) -> &Resources {
+        &self.shared.resources
+    }
+
+    pub(crate) fn attempts(&self) -> StartAttempts {
+        self.shared.attempts.clone()
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.shared.stopping.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn publish(&self, event: RuntimeEvent) {
+        // Without a receiver nobody wants it.
+        let _ = self.shared.events.send(event);
+    }
+
+    /// One more or one less incarnation that was killed and goes on running.
+    pub(crate) fn count_unkillable(&self, more: bool) {
+        let counted = &self.shared.unkillable;
+        let now =
+            if more { counted.fetch_add(1, Ordering::AcqRel) + 1 } else { counted.fetch_sub(1, Ordering::AcqRel) - 1 };
+        let gauge = self.shared.env.metrics.gauge("covenant_unkillable_tasks", &[]);
+        gauge.set(u32::try_from(now).map_or(f64::INFINITY, f64::from));
+    }
+}
+
+impl Shared {
+    fn new(env: Env, resources: Resources, plan: &TreePlan) -> Self {
+        let mut slots = BTreeMap::new();
+        collect_slots(&plan.slot, &mut slots);
+        Self {
+            env,
+            resources,
+            root: Arc::clone(&plan.slot),
+            slots,
+            attempts: StartAttempts::default(),
+            events: broadcast::Sender::new(EVENTS_MAX),
+            state: watch::Sender::new(RootState::Starting),
+            stopping: AtomicBool::new(false),
+            unkillable: AtomicUsize::new(0),
+        }
+    }
+}
+
+fn collect_slots(slot: &Arc<Slot>, into: &mut BTreeMap<ActorPath, Arc<Slot>>) {
+    into.insert(slot.path.clone(), Arc::clone(slot));
+    slot.children.iter().for_each(|child| collect_slots(child, into));
+}
+
+/// Who hears of the root.
+struct Outside(Arc<Shared>);
+
+impl Above for Outside {
+    fn hear(&self, news: News) {
+        let state = match news.what {
+            What::Started => {
+                self.0.root.set_state(ActorState::Running);
+                RootState::Running
+            }
+            What::Ignored => RootState::Ended(ExitReason::Normal),
+            What::StartFailed(reason) | What::Exited(reason) => {
+                self.0.root.set_state(ActorState::Undefined);
+                self.0.root.clear_running(ROOT_ATTEMPT);
+                self.0.root.close_gone(reason.clone());
+                RootState::Ended(reason)
+            }
+        };
+        self.0.state.send_replace(state);
+    }
+}
+
+impl fmt::Debug for System {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("System").field("actors", &self.shared.slots.len()).finish_non_exhaustive()
+    }
+}
+
+/// How a stop went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StopReport {
+    /// How long it took.
+    pub took: Duration,
+    /// Whether everything ended before the deadline. If not, the rest was killed, without order.
+    pub in_time: bool,
+    /// What does not end even so: handlers that never wait.
+    pub still_running: Vec<ActorPath>,
+}
+
+/// Why nothing was killed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KillError {
+    /// The tree has no such path.
+    #[error("the tree has no {0}")]
+    NoSuchPath(ActorPath),
+    /// It is between two incarnations, or was stopped.
+    #[error("{0} is not running")]
+    NotRunning(ActorPath),
+    /// Nobody would restart it. Stop the node instead.
+    #[error("the root supervisor cannot be killed: stop the node instead")]
+    Root,
+}

@@ -1,0 +1,344 @@
+//! One behaviour that does what a test says, and a journal of what happened.
+#![allow(dead_code, reason = "each test file uses a part of this")]
+#![allow(unreachable_pub, missing_debug_implementations, reason = "a module of test binaries")]
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use covenant_env::Env;
+use covenant_runtime::{
+    ActorState, Behaviour, BehaviourRegistry, Context, Exit, Ref, Reply, Resources, RuntimeEvent, StartError, System,
+    SystemConfig, TreeView,
+};
+use covenant_supervision::{TreeSource, TreeSourceError, TreeSpec, load_tree};
+use covenant_types::{ActorPath, CallError, ExitReason, Incarnation};
+use serde::Deserialize;
+use tokio::sync::{Notify, broadcast};
+
+/// No test waits longer than this for anything.
+pub const LONG: Duration = Duration::from_secs(20);
+
+/// What a [`Probe`] is told.
+pub enum Ask {
+    /// Answers the incarnation.
+    Who(Reply<Incarnation>),
+    /// Notes a number.
+    Note(u64),
+    /// Answers the numbers noted over all incarnations.
+    Noted(Reply<Vec<u64>>),
+    /// Ends in that way. The reply, if any, is in hand then.
+    End(End, Option<Reply<()>>),
+    /// Says that it is held, then waits until it is let go.
+    Hold(Arc<Gate>),
+    /// Says that it is held, then spins without waiting until it is let go.
+    Spin(Arc<Gate>),
+    /// Runs this beside the actor.
+    Beside(Box<dyn FnOnce(&Context<Probe>) + Send>),
+    /// Keeps a reply in the state.
+    Keep(Reply<()>),
+    /// Drops the reply.
+    Forget(Reply<()>),
+}
+
+/// Ways to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Panic,
+    Error,
+    Normal,
+    Shutdown,
+    Stop,
+}
+
+/// A place where a handler waits for a test, and the test for the handler.
+#[derive(Default)]
+pub struct Gate {
+    entered: Notify,
+    open: Notify,
+    spinning: AtomicBool,
+}
+
+impl Gate {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { spinning: AtomicBool::new(true), ..Self::default() })
+    }
+    pub async fn entered(&self) {
+        within(self.entered.notified()).await;
+    }
+    pub fn open(&self) {
+        self.spinning.store(false, Ordering::Release);
+        self.open.notify_one();
+    }
+}
+
+/// What happened, in order, and what the probes are to do.
+#[derive(Default)]
+pub struct Journal {
+    lines: Mutex<Vec<String>>,
+    noted: Mutex<BTreeMap<ActorPath, Vec<u64>>>,
+    /// How many of the next starts of an id fail.
+    pub failing_starts: Mutex<BTreeMap<String, u32>>,
+    pub alive: AtomicU32,
+}
+
+impl Journal {
+    pub fn write(&self, line: impl Into<String>) {
+        self.lines.lock().unwrap().push(line.into());
+    }
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+    pub fn clear(&self) {
+        self.lines.lock().unwrap().clear();
+    }
+    pub fn fail_starts(&self, id: &str, times: u32) {
+        self.failing_starts.lock().unwrap().insert(id.to_owned(), times);
+    }
+}
+
+/// What a probe's child may say in its `config`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProbeConfig {
+    /// `ignore`, `fail` or `panic`.
+    pub start: String,
+    /// `hang`, `panic`.
+    pub stop: String,
+}
+
+pub struct Probe {
+    config: ProbeConfig,
+    journal: Arc<Journal>,
+    id: String,
+    kept: Vec<Reply<()>>,
+}
+
+impl Behaviour for Probe {
+    type Config = ProbeConfig;
+    type Message = Ask;
+
+    async fn start(config: ProbeConfig, ctx: &Context<Self>) -> Result<Self, StartError> {
+        let journal: Arc<Journal> = ctx.resource()?;
+        let id = ctx.path().id().to_owned();
+        let fails = journal.failing_starts.lock().unwrap().get_mut(&id).is_some_and(|left| {
+            let fails = *left > 0;
+            *left = left.saturating_sub(1);
+            fails
+        });
+        if fails {
+            journal.write(format!("fail {id}"));
+            return Err(StartError::failed("told to"));
+        }
+        match config.start.as_str() {
+            "ignore" => return Err(StartError::Ignore),
+            "fail" => return Err(StartError::failed("told to")),
+            "panic" => panic!("told to"),
+            _ => {}
+        }
+        journal.write(format!("start {id}"));
+        journal.alive.fetch_add(1, Ordering::AcqRel);
+        Ok(Self { config, journal, id, kept: Vec::new() })
+    }
+
+    async fn handle(&mut self, message: Ask, ctx: &Context<Self>) -> Result<(), Exit> {
+        match message {
+            Ask::Who(reply) => reply.send(ctx.incarnation()),
+            Ask::Note(number) => {
+                self.journal.noted.lock().unwrap().entry(ctx.path().clone()).or_default().push(number);
+            }
+            Ask::Noted(reply) => {
+                let noted = self.journal.noted.lock().unwrap().get(ctx.path()).cloned();
+                reply.send(noted.unwrap_or_default());
+            }
+            Ask::End(how, reply) => {
+                let _in_hand = reply;
+                match how {
+                    End::Panic => panic!("told to"),
+                    End::Error => return Err(Exit::error("told to")),
+                    End::Normal => return Err(Exit::normal()),
+                    End::Shutdown => return Err(Exit::shutdown()),
+                    End::Stop => ctx.stop(),
+                }
+            }
+            Ask::Hold(gate) => {
+                gate.entered.notify_one();
+                gate.open.notified().await;
+            }
+            Ask::Spin(gate) => {
+                gate.entered.notify_one();
+                while gate.spinning.load(Ordering::Acquire) {
+                    std::thread::yield_now();
+                }
+            }
+            Ask::Beside(act) => act(ctx),
+            Ask::Keep(reply) => self.kept.push(reply),
+            Ask::Forget(reply) => drop(reply),
+        }
+        Ok(())
+    }
+
+    async fn stop(self, reason: &ExitReason, _: &Context<Self>) {
+        self.journal.write(format!("stop {} {reason}", self.id));
+        match self.config.stop.as_str() {
+            "hang" => std::future::pending().await,
+            "panic" => panic!("told to, in stop"),
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.journal.write(format!("end {}", self.id));
+        self.journal.alive.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A running system of probes.
+pub struct Rig {
+    pub system: System,
+    pub journal: Arc<Journal>,
+    events: broadcast::Receiver<RuntimeEvent>,
+}
+
+impl Rig {
+    /// Starts the tree `main.toml`. Further files follow as name and text.
+    pub async fn start(main: &str, others: &[(&str, &str)]) -> Self {
+        Self::try_start(main, others).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    pub async fn try_start(main: &str, others: &[(&str, &str)]) -> Result<Self, covenant_runtime::BootError> {
+        Self::start_in(Env::for_test(7), main, others).await
+    }
+
+    pub async fn start_in(
+        env: Env,
+        main: &str,
+        others: &[(&str, &str)],
+    ) -> Result<Self, covenant_runtime::BootError> {
+        let journal = Arc::new(Journal::default());
+        let system = System::start(config(env, main, others, &journal)).await?;
+        let events = system.events();
+        Ok(Self { system, journal, events })
+    }
+
+    pub fn probe(&self, path: &str) -> Ref<Ask> {
+        self.system.lookup(&path.parse().unwrap()).unwrap()
+    }
+
+    pub async fn who(&self, path: &str) -> u32 {
+        self.probe(path).call(Ask::Who, LONG).await.unwrap_or_else(|error| panic!("{path}: {error}")).0
+    }
+
+    pub async fn end(&self, path: &str, how: End) {
+        self.probe(path).cast(Ask::End(how, None)).await.unwrap();
+    }
+
+    /// Reads events until one is as wanted.
+    pub async fn wait_for(&mut self, wanted: impl Fn(&RuntimeEvent) -> bool) -> RuntimeEvent {
+        within(async {
+            loop {
+                let event = self.events.recv().await.unwrap();
+                if wanted(&event) {
+                    return event;
+                }
+            }
+        })
+        .await
+    }
+
+    /// The reason with which `path` ends next.
+    pub async fn exit_of(&mut self, path: &str) -> ExitReason {
+        let path: ActorPath = path.parse().unwrap();
+        let event = self.wait_for(|event| matches!(event, RuntimeEvent::Exited { path: p, .. } if *p == path)).await;
+        match event {
+            RuntimeEvent::Exited { reason, .. } => reason,
+            _ => unreachable!(),
+        }
+    }
+
+    /// Waits for the next start of `path`.
+    pub async fn start_of(&mut self, path: &str) -> u32 {
+        let path: ActorPath = path.parse().unwrap();
+        let event = self.wait_for(|event| matches!(event, RuntimeEvent::Started { path: p, .. } if *p == path)).await;
+        match event {
+            RuntimeEvent::Started { incarnation, .. } => incarnation.0,
+            _ => unreachable!(),
+        }
+    }
+
+    pub fn view(&self, path: &str) -> TreeView {
+        self.system.tree().find(&path.parse().unwrap()).unwrap().clone()
+    }
+
+    pub fn state(&self, path: &str) -> ActorState {
+        self.view(path).state
+    }
+
+    /// Waits until `path` is in `state`.
+    pub async fn until(&self, path: &str, state: ActorState) {
+        eventually(|| self.state(path) == state).await;
+    }
+
+    pub async fn kill(&self, path: &str) {
+        self.system.kill(&path.parse().unwrap()).await.unwrap();
+    }
+}
+
+pub fn config(env: Env, main: &str, others: &[(&str, &str)], journal: &Arc<Journal>) -> SystemConfig {
+    let mut registry = BehaviourRegistry::new();
+    registry.register::<Probe>("probe");
+    let mut resources = Resources::new();
+    resources.insert(Arc::clone(journal));
+    SystemConfig { env, tree: tree(main, others), registry, resources }
+}
+
+pub fn tree(main: &str, others: &[(&str, &str)]) -> TreeSpec {
+    struct Files(BTreeMap<String, String>);
+    impl TreeSource for Files {
+        fn read(&self, name: &str) -> Result<String, TreeSourceError> {
+            Ok(self.0[name].clone())
+        }
+    }
+    let mut files: BTreeMap<_, _> =
+        others.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+    files.insert("main".to_owned(), main.to_owned());
+    load_tree("main", &Files(files)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A tree of probes in one line: the supervisor's keys, then the children's ids, each perhaps with keys of its own.
+pub fn probes(keys: &str, children: &[(&str, &str)]) -> String {
+    let mut text = format!("{}\n", keys.replace("; ", "\n"));
+    for (id, keys) in children {
+        let keys = keys.replace("; ", "\n");
+        text.push_str(&format!("[[child]]\nid = \"{id}\"\nbehaviour = \"probe\"\n{keys}\n"));
+    }
+    text
+}
+
+/// A supervisor's child that is a tree file.
+pub fn subtree(id: &str, keys: &str) -> String {
+    format!("[[child]]\nid = \"{id}\"\ntree = \"{id}\"\n{}\n", keys.replace("; ", "\n"))
+}
+
+/// The output of `future`, which must come soon.
+pub async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LONG, future).await.expect("it takes too long")
+}
+
+/// Waits until `condition` holds.
+pub async fn eventually(condition: impl Fn() -> bool) {
+    within(async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// What a call gets whose actor ended with `reason` while it had the request.
+pub fn gone(reason: ExitReason) -> CallError {
+    CallError::Gone(reason)
+}
