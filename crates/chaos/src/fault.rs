@@ -33,12 +33,7 @@ pub struct Fault {
 pub enum FaultKind {
     /// An actor is killed at once, without its `stop`. Its supervisor decides what comes next.
     #[serde(rename = "actor.kill")]
-    ActorKill {
-        /// The node it runs on.
-        on: NodeName,
-        /// The actor.
-        actor: ActorPath,
-    },
+    ActorKill(ActorKill),
     /// A node's process gets SIGKILL.
     #[serde(rename = "node.kill")]
     NodeKill {
@@ -47,6 +42,16 @@ pub enum FaultKind {
         /// Whether it stays down until someone starts it.
         hold: bool,
     },
+}
+
+/// The actor that an `actor.kill` is aimed at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ActorKill {
+    /// The node it runs on.
+    pub on: NodeName,
+    /// Its path there.
+    #[serde(rename = "actor")]
+    pub path: ActorPath,
 }
 
 /// The proof that a fault happened.
@@ -90,14 +95,14 @@ impl FaultKind {
     /// The word for it in scenario files.
     pub fn as_str(&self) -> &'static str {
         match self {
-            Self::ActorKill { .. } => "actor.kill",
+            Self::ActorKill(_) => "actor.kill",
             Self::NodeKill { .. } => "node.kill",
         }
     }
 
     fn effect_event(&self) -> EffectEvent {
         match self {
-            Self::ActorKill { .. } => EffectEvent::ChildExit,
+            Self::ActorKill(_) => EffectEvent::ChildExit,
             Self::NodeKill { .. } => EffectEvent::ProcessExit,
         }
     }
@@ -131,7 +136,7 @@ impl Fault {
 }
 
 fn actor_kill(mut target: Table<'_>, args: Option<Table<'_>>) -> Result<FaultKind, InvalidScenario> {
-    let actor = target.required("actor", str::parse)?;
+    let path = target.required("actor", str::parse)?;
     let on = target.required("on", NodeName::new)?;
     target.finish(&["role", "pick", "from", "except"])?;
     if let Some(mut args) = args {
@@ -146,7 +151,7 @@ fn actor_kill(mut target: Table<'_>, args: Option<Table<'_>>) -> Result<FaultKin
         }
         args.finish(&[])?;
     }
-    Ok(FaultKind::ActorKill { on, actor })
+    Ok(FaultKind::ActorKill(ActorKill { on, path }))
 }
 
 fn node_kill(mut target: Table<'_>, args: Option<Table<'_>>) -> Result<FaultKind, InvalidScenario> {

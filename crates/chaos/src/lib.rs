@@ -24,7 +24,7 @@ mod recovery;
 mod scenario;
 mod verdict;
 
-pub use fault::{Effect, EffectEvent, Fault, FaultKind};
+pub use fault::{ActorKill, Effect, EffectEvent, Fault, FaultKind};
 pub use hypothesis::{Deviation, Expected, Hypothesis, Op, Phase, Probe};
 pub use kpi::{Kpi, KpiResult, Stat};
 pub use observation::{ActorPattern, ActorSeen, Observation};

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use covenant_types::NodeName;
+use covenant_types::{ActorPath, NodeName};
 use serde::Serialize;
 
-use crate::fault::{Fault, FaultKind, scenario_id};
+use crate::fault::{ActorKill, Fault, FaultKind, scenario_id};
 use crate::hypothesis::{Hypothesis, Phase};
 use crate::kpi::Kpi;
 use crate::observation::Observation;
@@ -109,13 +109,26 @@ impl Scenario {
         if broken.is_empty() { Ok(()) } else { Err(broken) }
     }
 
+    /// The first actor that is killed, if one is.
+    pub fn actor_kill(&self) -> Option<&ActorKill> {
+        self.faults.iter().find_map(|fault| match &fault.kind {
+            FaultKind::ActorKill(kill) => Some(kill),
+            FaultKind::NodeKill { .. } => None,
+        })
+    }
+
+    /// The actors that the runner must ask whether they answer.
+    pub fn asks(&self) -> impl Iterator<Item = (&NodeName, &ActorPath)> {
+        self.hypotheses.iter().filter_map(|hypothesis| hypothesis.probe.asks())
+    }
+
     /// The nodes that faults are aimed at: how far this scenario reaches.
     pub fn targets(&self) -> Vec<&NodeName> {
         let mut nodes: Vec<&NodeName> = self
             .faults
             .iter()
             .map(|fault| match &fault.kind {
-                FaultKind::ActorKill { on, .. } => on,
+                FaultKind::ActorKill(kill) => &kill.on,
                 FaultKind::NodeKill { node, .. } => node,
             })
             .collect();
