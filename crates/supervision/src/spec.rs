@@ -1,0 +1,180 @@
+//! What a supervisor and its children are to be. Checked as a whole, or not at all.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::Backoff;
+
+/// The name of a child within its supervisor: `[a-z0-9_-]+`, at most 64 bytes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChildId(Arc<str>);
+
+impl ChildId {
+    /// Checks `text` and makes it an id.
+    ///
+    /// # Errors
+    /// The text is empty, longer than 64 bytes, or has a character outside `a-z`, `0-9`, `_` and `-`.
+    pub fn new(text: &str) -> Result<Self, SpecError> {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
+        if (1..=64).contains(&text.len()) && text.bytes().all(plain) {
+            Ok(Self(Arc::from(text)))
+        } else {
+            Err(SpecError::BadId(text.chars().take(64).collect()))
+        }
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ChildId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Which siblings share the fate of a child that is restarted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strategy {
+    /// None.
+    #[default]
+    OneForOne,
+    /// All.
+    OneForAll,
+    /// Those started after it.
+    RestForOne,
+}
+
+/// When a child that ended is started again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Restart {
+    /// Always.
+    #[default]
+    Permanent,
+    /// When it ended abnormally.
+    Transient,
+    /// Never; its spec goes with it.
+    Temporary,
+}
+
+/// How a child is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// It is killed at once.
+    BrutalKill,
+    /// It is asked, and killed when it has not ended by then.
+    Timeout(Duration),
+    /// It is asked and waited for.
+    Infinity,
+}
+
+/// What a child is. A supervisor's own children take their time to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChildKind {
+    /// It does work.
+    Worker,
+    /// It supervises.
+    Supervisor,
+}
+
+/// One child.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChildSpec {
+    /// Its name, unique in its supervisor.
+    pub id: ChildId,
+    /// What it is.
+    pub kind: ChildKind,
+    /// When it is started again.
+    pub restart: Restart,
+    /// How it is stopped.
+    pub shutdown: Shutdown,
+    /// How long to wait before it is started again; at once where there is none.
+    pub backoff: Option<Backoff>,
+    /// How long a killed child may take to end before it counts as unkillable.
+    pub kill_grace: Duration,
+}
+
+impl ChildSpec {
+    /// OTP's defaults: permanent, five seconds to stop for a worker and for ever for a supervisor.
+    pub fn new(id: ChildId, kind: ChildKind) -> Self {
+        let shutdown = match kind {
+            ChildKind::Worker => Shutdown::Timeout(Duration::from_secs(5)),
+            ChildKind::Supervisor => Shutdown::Infinity,
+        };
+        Self { id, kind, restart: Restart::Permanent, shutdown, backoff: None, kill_grace: Duration::from_secs(1) }
+    }
+
+    /// Checks what the types do not.
+    ///
+    /// # Errors
+    /// The backoff makes no sense.
+    pub fn validate(&self) -> Result<(), SpecError> {
+        match &self.backoff {
+            Some(backoff) if !backoff.is_valid() => Err(SpecError::BadBackoff(self.id.clone())),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// A supervisor and its children, in start order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SupervisorSpec {
+    /// Which siblings share a fate.
+    pub strategy: Strategy,
+    /// How many restarts are forgiven within `period`.
+    pub intensity: u32,
+    /// The window.
+    pub period: Duration,
+    /// The children.
+    pub children: Vec<ChildSpec>,
+}
+
+impl SupervisorSpec {
+    /// The most children one supervisor may have.
+    pub const CHILDREN_MAX: usize = 200_000;
+
+    /// Checks what the types do not.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn validate(&self) -> Result<(), SpecError> {
+        if self.period.is_zero() {
+            return Err(SpecError::ZeroPeriod);
+        }
+        if self.children.len() > Self::CHILDREN_MAX {
+            return Err(SpecError::TooManyChildren(self.children.len()));
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        for child in &self.children {
+            child.validate()?;
+            if !seen.insert(&child.id) {
+                return Err(SpecError::DuplicateId(child.id.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a spec. Nothing was started.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpecError {
+    /// A text that cannot be a child's id.
+    #[error("{0:?} is not a child's id: use 1 to 64 of a-z, 0-9, '_' and '-'")]
+    BadId(String),
+    /// Two children share an id.
+    #[error("two children have the id {0}")]
+    DuplicateId(ChildId),
+    /// The window has no length.
+    #[error("period must be longer than zero")]
+    ZeroPeriod,
+    /// A backoff whose bounds contradict each other.
+    #[error("the backoff of {0} needs 0 < min <= max and 0 <= jitter <= 1")]
+    BadBackoff(ChildId),
+    /// More children than a supervisor may have.
+    #[error("{0} children are more than the {max} a supervisor may have", max = SupervisorSpec::CHILDREN_MAX)]
+    TooManyChildren(usize),
+}

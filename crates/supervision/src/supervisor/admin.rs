@@ -1,0 +1,98 @@
+//! What operators may ask of a supervisor. The results are OTP's.
+
+use std::collections::VecDeque;
+
+use super::child::{Child, Phase};
+use super::procedure::{AdminAct, Goal, Procedure};
+use super::{ADMIN_WAITING_MAX, Supervisor};
+use crate::effect::{AdminDone, AdminError, AdminResult, Effect};
+use crate::event::{AdminRequest, Event};
+use crate::spec::{ChildId, ChildSpec};
+
+impl Supervisor {
+    pub(super) fn admin(&mut self, call: u64, request: AdminRequest, effects: &mut Vec<Effect>) {
+        if self.procedure.is_some() {
+            let waiting = self.deferred.iter().filter(|event| matches!(event, Event::Admin { .. })).count();
+            if waiting < ADMIN_WAITING_MAX {
+                self.deferred.push_back(Event::Admin { call, request });
+            } else {
+                effects.push(Effect::Answer { call, result: Err(AdminError::Busy) });
+            }
+            return;
+        }
+        let answer = match request {
+            AdminRequest::Terminate(id) => self.terminate(call, &id, effects),
+            AdminRequest::Restart(id) => self.restart_stopped(call, &id, effects),
+            AdminRequest::Delete(id) => self.delete(&id, effects),
+            AdminRequest::Start(spec) => self.start_new(call, spec, effects),
+        };
+        if let Some(result) = answer {
+            effects.push(Effect::Answer { call, result });
+        }
+    }
+
+    /// `None` where the answer comes when the child has ended.
+    fn terminate(&mut self, call: u64, id: &ChildId, effects: &mut Vec<Effect>) -> Option<AdminResult> {
+        let Some(at) = self.position(id) else { return Some(Err(AdminError::NotFound)) };
+        match self.children[at].phase {
+            Phase::Undefined => Some(Ok(AdminDone::Done)),
+            Phase::Unkillable { .. } => Some(Err(AdminError::Unkillable)),
+            Phase::Starting { .. }
+            | Phase::Running { .. }
+            | Phase::Exited
+            | Phase::Waiting
+            | Phase::Stopping { .. } => {
+                if self.blocked.as_ref() == Some(id) {
+                    self.blocked = None;
+                }
+                let goal = Goal::Admin { call, act: AdminAct::Terminate(id.clone()) };
+                self.begin(Procedure::new(goal, VecDeque::from([id.clone()]), VecDeque::new()), effects);
+                None
+            }
+        }
+    }
+
+    fn restart_stopped(&mut self, call: u64, id: &ChildId, effects: &mut Vec<Effect>) -> Option<AdminResult> {
+        let Some(at) = self.position(id) else { return Some(Err(AdminError::NotFound)) };
+        if let Err(error) = is_stopped(&self.children[at]) {
+            return Some(Err(error));
+        }
+        let goal = Goal::Admin { call, act: AdminAct::Restart };
+        self.begin(Procedure::new(goal, VecDeque::new(), VecDeque::from([id.clone()])), effects);
+        None
+    }
+
+    fn delete(&mut self, id: &ChildId, effects: &mut Vec<Effect>) -> Option<AdminResult> {
+        let Some(at) = self.position(id) else { return Some(Err(AdminError::NotFound)) };
+        if let Err(error) = is_stopped(&self.children[at]) {
+            return Some(Err(error));
+        }
+        self.children.remove(at);
+        effects.push(Effect::Forget(id.clone()));
+        Some(Ok(AdminDone::Done))
+    }
+
+    fn start_new(&mut self, call: u64, spec: ChildSpec, effects: &mut Vec<Effect>) -> Option<AdminResult> {
+        if let Err(error) = spec.validate() {
+            return Some(Err(AdminError::BadSpec(error.to_string())));
+        }
+        if let Some(at) = self.position(&spec.id) {
+            let stopped = is_stopped(&self.children[at]).is_ok();
+            return Some(Err(if stopped { AdminError::AlreadyPresent } else { AdminError::AlreadyStarted }));
+        }
+        let id = spec.id.clone();
+        self.children.push(Child::new(spec));
+        let goal = Goal::Admin { call, act: AdminAct::Start(id.clone()) };
+        self.begin(Procedure::new(goal, VecDeque::new(), VecDeque::from([id])), effects);
+        None
+    }
+}
+
+fn is_stopped(child: &Child) -> Result<(), AdminError> {
+    match child.phase {
+        Phase::Undefined => Ok(()),
+        Phase::Exited | Phase::Waiting => Err(AdminError::Restarting),
+        Phase::Starting { .. } | Phase::Running { .. } | Phase::Stopping { .. } => Err(AdminError::Running),
+        Phase::Unkillable { .. } => Err(AdminError::Unkillable),
+    }
+}

@@ -1,0 +1,192 @@
+//! A TOML table that knows where everything in it stands.
+
+use std::time::Duration;
+
+use covenant_types::parse_duration;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{TreeError, kind_of};
+
+/// Which keys a table may have.
+pub(super) struct Known {
+    pub(super) here: &'static [&'static str],
+    /// Keys of the design that this release does not run yet.
+    pub(super) later: &'static [&'static str],
+}
+
+pub(super) struct Keys<'a> {
+    pub(super) file: &'a str,
+    pub(super) text: &'a str,
+    pub(super) table: &'a DeTable<'a>,
+    /// Where the table begins.
+    pub(super) offset: usize,
+}
+
+impl<'a> Keys<'a> {
+    /// Refuses keys that are not known.
+    pub(super) fn only(&self, known: &Known) -> Result<(), TreeError> {
+        for key in self.table.keys() {
+            let name = key.get_ref().as_ref();
+            if known.here.contains(&name) {
+                continue;
+            }
+            let what = if known.later.contains(&name) {
+                format!("{name:?} is not supported yet; remove it")
+            } else {
+                match nearest(name, known.here) {
+                    Some(near) => format!("unknown key {name:?}: did you mean {near:?}?"),
+                    None => format!("unknown key {name:?}: use one of {}", known.here.join(", ")),
+                }
+            };
+            return Err(self.error(key.span().start, &what));
+        }
+        Ok(())
+    }
+
+    fn get(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+        self.table.get(key)
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
+    pub(super) fn text(&self, key: &str) -> Result<Option<&'a str>, TreeError> {
+        match self.get(key).map(Spanned::get_ref) {
+            None => Ok(None),
+            Some(DeValue::String(text)) => Ok(Some(text.as_ref())),
+            Some(other) => Err(self.wrong_kind(key, "a text", other)),
+        }
+    }
+
+    pub(super) fn integer(&self, key: &str, min: i64, max: i64) -> Result<Option<i64>, TreeError> {
+        match self.get(key).map(Spanned::get_ref) {
+            None => Ok(None),
+            Some(DeValue::Integer(digits)) => {
+                let value = i64::from_str_radix(digits.as_str(), digits.radix()).ok();
+                let fits = value.filter(|value| (min..=max).contains(value));
+                let what = || format!("{key} must be {min} to {max}");
+                fits.map(Some).ok_or_else(|| self.error_at_value(key, what()))
+            }
+            Some(other) => Err(self.wrong_kind(key, "an integer", other)),
+        }
+    }
+
+    pub(super) fn float(&self, key: &str) -> Result<Option<f64>, TreeError> {
+        let digits = match self.get(key).map(Spanned::get_ref) {
+            None => return Ok(None),
+            Some(DeValue::Float(digits)) => digits.as_str(),
+            Some(DeValue::Integer(digits)) => digits.as_str(),
+            Some(other) => return Err(self.wrong_kind(key, "a number", other)),
+        };
+        let value: Option<f64> = digits.parse().ok().filter(|value: &f64| value.is_finite());
+        value.map(Some).ok_or_else(|| self.error_at_value(key, format!("{key} must be a plain number")))
+    }
+
+    pub(super) fn duration(&self, key: &str) -> Result<Option<Duration>, TreeError> {
+        let Some(text) = self.text(key)? else { return Ok(None) };
+        parse_duration(text).map(Some).map_err(|error| self.error_at_value(key, error.to_string()))
+    }
+
+    pub(super) fn word<T: Copy>(&self, key: &str, words: &[(&'static str, T)]) -> Result<Option<T>, TreeError> {
+        let Some(text) = self.text(key)? else { return Ok(None) };
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+            return Ok(Some(*value));
+        }
+        let all: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let what = match (key, text) {
+            ("strategy", "dynamic") => "strategy \"dynamic\" is not supported yet; remove it".to_owned(),
+            _ => match nearest(text, &all) {
+                Some(near) => format!("unknown {key} {text:?}: did you mean {near:?}?"),
+                None => format!("unknown {key} {text:?}: use one of {}", all.join(", ")),
+            },
+        };
+        Err(self.error_at_value(key, what))
+    }
+
+    pub(super) fn table(&self, key: &str) -> Result<Option<Keys<'a>>, TreeError> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(value) => match value.get_ref() {
+                DeValue::Table(table) => Ok(Some(self.below(table, value.span().start))),
+                other => Err(self.wrong_kind(key, "a table", other)),
+            },
+        }
+    }
+
+    pub(super) fn tables(&self, key: &str) -> Result<Vec<Keys<'a>>, TreeError> {
+        let list = match self.get(key).map(Spanned::get_ref) {
+            None => return Ok(Vec::new()),
+            Some(DeValue::Array(list)) => list,
+            Some(other) => return Err(self.wrong_kind(key, "a list of tables, [[child]]", other)),
+        };
+        let table = |item: &'a Spanned<DeValue<'a>>| match item.get_ref() {
+            DeValue::Table(table) => Ok(self.below(table, item.span().start)),
+            other => Err(self.error(item.span().start, &format!("{key} must be a table, not {}", kind_of(other)))),
+        };
+        list.iter().map(table).collect()
+    }
+
+    fn below(&self, table: &'a DeTable<'a>, offset: usize) -> Keys<'a> {
+        Keys { file: self.file, text: self.text, table, offset }
+    }
+
+    /// The line this table begins at.
+    pub(super) fn line(&self) -> usize {
+        self.text.get(..self.offset).unwrap_or("").matches('\n').count() + 1
+    }
+
+    pub(super) fn error_here(&self, what: String) -> TreeError {
+        self.error(self.offset, &what)
+    }
+
+    pub(super) fn error_at_key(&self, key: &str, what: String) -> TreeError {
+        let found = self.table.keys().find(|found| found.get_ref().as_ref() == key);
+        self.error(found.map_or(self.offset, |found| found.span().start), &what)
+    }
+
+    pub(super) fn error_at_value(&self, key: &str, what: String) -> TreeError {
+        self.error(self.get(key).map_or(self.offset, |value| value.span().start), &what)
+    }
+
+    /// An error at the second child that has this id.
+    pub(super) fn error_at_duplicate(&self, id: &str, what: String) -> TreeError {
+        let children = self.tables("child").unwrap_or_default();
+        let second = children.iter().filter(|child| child.text("id").ok().flatten() == Some(id)).nth(1);
+        match second {
+            Some(child) => child.error_at_value("id", what),
+            None => self.error_here(what),
+        }
+    }
+
+    fn wrong_kind(&self, key: &str, wanted: &str, found: &DeValue<'_>) -> TreeError {
+        self.error_at_value(key, format!("{key} must be {wanted}, not {}", kind_of(found)))
+    }
+
+    fn error(&self, offset: usize, what: &str) -> TreeError {
+        TreeError::at(self.file, self.text, offset, what)
+    }
+}
+
+/// The word that was probably meant: at most two letters away, and closer than half of its length.
+fn nearest<'w>(word: &str, words: &[&'w str]) -> Option<&'w str> {
+    let near = words.iter().map(|candidate| (distance(word, candidate), *candidate)).min()?;
+    (near.0 <= 2 && near.0 * 2 < near.1.len()).then_some(near.1)
+}
+
+/// Letters to insert, delete or change (Levenshtein 1966).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().take(64).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let change = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
