@@ -108,9 +108,9 @@ impl<'a> Keys<'a> {
     pub(super) fn table(&self, key: &str) -> Result<Option<Keys<'a>>, TreeError> {
         match self.get(key) {
             None => Ok(None),
-            Some(value) => match value.get_ref() {
-                DeValue::Table(table) => Ok(Some(self.below(table, value.span().start))),
-                other => Err(self.wrong_kind(key, "a table", other)),
+            Some(value) => match value.get_ref().as_table() {
+                Some(table) => Ok(Some(self.below(table, value.span().start))),
+                None => Err(self.wrong_kind(key, "a table", value.get_ref())),
             },
         }
     }
@@ -121,9 +121,12 @@ impl<'a> Keys<'a> {
             Some(DeValue::Array(list)) => list,
             Some(other) => return Err(self.wrong_kind(key, "a list of tables, [[child]]", other)),
         };
-        let table = |item: &'a Spanned<DeValue<'a>>| match item.get_ref() {
-            DeValue::Table(table) => Ok(self.below(table, item.span().start)),
-            other => Err(self.error(item.span().start, &format!("{key} must be a table, not {}", kind_of(other)))),
+        let table = |item: &'a Spanned<DeValue<'a>>| match item.get_ref().as_table() {
+            Some(table) => Ok(self.below(table, item.span().start)),
+            None => {
+                let what = format!("{key} must be a table, not {}", kind_of(item.get_ref()));
+                Err(self.error(item.span().start, &what))
+            }
         };
         list.iter().map(table).collect()
     }

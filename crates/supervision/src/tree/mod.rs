@@ -189,7 +189,9 @@ impl Loader<'_> {
         spec.validate().map_err(|error| match &error {
             SpecError::DuplicateId(id) => keys.error_at_duplicate(id.as_str(), error.to_string()),
             SpecError::ZeroPeriod => keys.error_at_value("period", error.to_string()),
-            _ => keys.error_here(error.to_string()),
+            SpecError::BadId(_) | SpecError::BadBackoff(_) | SpecError::TooManyChildren(_) => {
+                keys.error_here(error.to_string())
+            }
         })?;
         Ok(TreeSpec { name: name.to_owned(), spec, children })
     }
