@@ -25,6 +25,7 @@ pub struct NodeCredentials {
 struct Loaded {
     chain: Vec<Vec<u8>>,
     identity: PeerIdentity,
+    grant: NodeGrant,
     /// The chain without the root, which peers have.
     serving: Arc<CertifiedKey>,
     /// The chain with the root, for joiners, who have its fingerprint only.
@@ -79,10 +80,7 @@ impl NodeCredentials {
 
     /// What the certificate in force grants this node.
     pub fn grant(&self) -> NodeGrant {
-        match self.identity().subject {
-            Subject::Node { grant, .. } => grant,
-            Subject::Operator { .. } => unreachable!("only a node's certificate is loaded"),
-        }
+        self.current.load().grant.clone()
     }
 
     /// When to renew: at half the certificate's life.
@@ -154,14 +152,14 @@ fn load(
     if identity.public_key != key.public_key() {
         return Err(CredentialsError::OtherKey);
     }
-    if !matches!(identity.subject, Subject::Node { .. }) {
+    let Subject::Node { grant, .. } = identity.subject.clone() else {
         return Err(CredentialsError::NotANode);
-    }
+    };
     let below_root: Vec<Vec<u8>> = chain.iter().filter(|der| !roots.contains(der)).cloned().collect();
     let mut with_root = below_root.clone();
     with_root.extend(roots.iter().cloned());
     let certified = |chain: &[Vec<u8>]| Arc::new(CertifiedKey::new(to_der(chain), Arc::clone(signer)));
-    Ok(Loaded { identity, serving: certified(&below_root), admitting: certified(&with_root), chain })
+    Ok(Loaded { identity, grant, serving: certified(&below_root), admitting: certified(&with_root), chain })
 }
 
 /// The most certificates in a chain.

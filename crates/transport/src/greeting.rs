@@ -53,7 +53,8 @@ impl Greeter {
         dial: u64,
     ) -> Result<Peer, (Refusal, Option<NodeId>)> {
         let certified = self.check(connection).map_err(|refusal| (refusal, None))?;
-        let with_id = |refusal| (refusal, Some(certified.id));
+        let id = certified.id;
+        let with_id = |refusal| (refusal, Some(id));
         if certified.id == self.id {
             return Err(with_id(Refusal::new(CloseCode::DialledSelf, "this node dialled itself")));
         }
@@ -61,14 +62,14 @@ impl Greeter {
             let reason = format!("expected the node {expected}, found {} ({})", certified.grant.name, certified.id);
             return Err(with_id(Refusal::new(CloseCode::UnexpectedNode, reason)));
         }
-        let theirs = self.exchange(connection, dial).await.map_err(|refusal| with_id(refusal))?;
-        theirs.check(&certified, &self.config.cluster).map_err(|refusal| with_id(refusal))?;
+        let theirs = self.exchange(connection, dial).await.map_err(with_id)?;
+        theirs.check(&certified, &self.config.cluster).map_err(with_id)?;
         if theirs.dial != dial {
             return Err(with_id(Refusal::new(CloseCode::Malformed, "the peer answered another hello")));
         }
         let client = self.id;
         let peer = self.peer(connection, certified.clone(), &theirs, client);
-        self.admit(&peer, "client").await.map_err(|refusal| with_id(refusal))?;
+        self.admit(&peer, "client").await.map_err(with_id)?;
         Ok(peer)
     }
 

@@ -300,9 +300,6 @@ impl From<ReadExactError> for StreamError {
 impl From<WireError> for StreamError {
     /// Only a length can be wrong where frames are read.
     fn from(error: WireError) -> Self {
-        match error {
-            WireError::TooLarge { limit, .. } => Self::TooLarge(limit),
-            _ => Self::EndedEarly,
-        }
+        if let WireError::TooLarge { limit, .. } = error { Self::TooLarge(limit) } else { Self::EndedEarly }
     }
 }

@@ -66,9 +66,12 @@ impl Transport {
         client.transport_config(quic_transport);
 
         let listen = config.listen;
-        let failed = |source: io::Error| match source.kind() {
-            io::ErrorKind::AddrInUse => BindError::AddressTaken(listen),
-            _ => BindError::Socket { address: listen, source },
+        let failed = |source: io::Error| {
+            if source.kind() == io::ErrorKind::AddrInUse {
+                BindError::AddressTaken(listen)
+            } else {
+                BindError::Socket { address: listen, source }
+            }
         };
         let socket = env.network.bind(listen).map_err(failed)?;
         let _inside = env.system.handle().enter();

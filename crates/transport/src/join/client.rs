@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use covenant_env::Env;
-use covenant_identity::{JoinToken, NodeKey, PeerIdentity, fingerprint, make_csr};
+use covenant_identity::{JoinToken, NodeKey, PeerIdentity, Subject, fingerprint, make_csr};
 use covenant_types::NodeId;
 use covenant_wire::{decode, encode};
 use quinn::{Connection, Endpoint, EndpointConfig};
@@ -30,11 +30,8 @@ pub struct Renewal {
 
 impl Renewal {
     /// The renewal of what `credentials` hold.
-    ///
-    /// # Panics
-    /// Never: credentials have a certificate and a root.
     pub fn of(credentials: &NodeCredentials, issuers: Vec<(NodeId, SocketAddr)>) -> Self {
-        let [root, ..] = credentials.roots() else { unreachable!("credentials have a root") };
+        let root = credentials.roots().first().expect("credentials have a root");
         Self {
             cluster: credentials.cluster().to_owned(),
             root_fingerprint: fingerprint(root),
@@ -56,9 +53,11 @@ pub async fn join(token: &JoinToken, key: &NodeKey, env: &Env) -> Result<JoinAns
     let hubs: Vec<_> = token.addresses.iter().map(|&address| (token.issuer, address)).collect();
     let asked = Asked { cluster: &token.cluster, root_fingerprint: token.root_fingerprint, key };
     let (answer, identity) = asked.ask_each(&hubs, &request, env).await?;
-    match identity.subject {
-        covenant_identity::Subject::Node { grant, .. } if grant == token.grant => Ok(answer),
-        other => Err(JoinError::BadAnswer(format!("the certificate is of {other}, the token of another"))),
+    let expected = Subject::Node { id: key.node_id(), grant: token.grant.clone() };
+    if identity.subject == expected {
+        Ok(answer)
+    } else {
+        Err(JoinError::BadAnswer(format!("the certificate is of {}, the token of another", identity.subject)))
     }
 }
 
