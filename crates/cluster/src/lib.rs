@@ -1,1 +1,41 @@
-//! Placeholder, filled in the next commits.
+//! This node among others: who they are, and the way to their actors.
+//!
+//! # Intuition
+//! A node dials a seed, and the two tell each other everybody's signed record. So it comes to dial everybody, and
+//! membership (`covenant-membership`, run by one task here) says who is alive. Each connection then carries messages to
+//! actors in streams of their own, straight into mailboxes on the other side.
+//!
+//! # Invariants
+//! - One task alone feeds the membership core and changes the directory.
+//! - A record is kept only if the node it names signed it, and a name belongs to who proved it by certificate.
+//! - Every call to another node ends: in an answer, in a word that says why there is none, or at its deadline.
+//! - Everything that queues has a bound with a name, and a counter for what did not fit.
+//!
+//! # Reading order
+//! 1. [`Cluster`]  2. [`MemberView`], [`MemberEvent`]  3. `driver`, `dialer`, `directory`  4. `session`, `remoting`
+#![deny(clippy::disallowed_methods)]
+
+mod cluster;
+mod counters;
+mod dial_book;
+mod dialer;
+mod directory;
+mod driver;
+mod feed;
+mod gateway;
+mod member;
+mod record;
+mod remoting;
+mod session;
+mod shared;
+
+pub use cluster::{BulkHandler, Cluster, ClusterConfig, ClusterError, EVENTS_MAX};
+pub use dialer::DIALS_MAX;
+pub use directory::RECORDS_MAX;
+pub use member::{MemberEvent, MemberState, MemberView};
+pub use record::NodeRecord;
+pub use remoting::credit::CREDIT_BYTES;
+pub use remoting::frame::{FRAME_BYTES_MAX, TARGETS_MAX};
+pub use remoting::lane::LANE_BYTES_MAX;
+pub use remoting::pending::PENDING_CALLS_MAX;
+pub use session::LANES;

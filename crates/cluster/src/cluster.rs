@@ -1,0 +1,215 @@
+//! The handle everybody holds.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use covenant_env::{Env, Task};
+use covenant_membership::Membership;
+use covenant_runtime::{Ref, Remotable, System};
+use covenant_transport::join::Issuer;
+use covenant_transport::{BindError, Peer, Profile, RecvStream, SendStream, Transport, TransportConfig};
+use covenant_types::{ActorPath, NodeName};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::dial_book::Pace;
+use crate::dialer::Dialer;
+use crate::driver::{Driver, INBOX_MAX};
+use crate::gateway::Gateway;
+use crate::member::{MemberEvent, MemberView};
+use crate::record::{NodeRecord, SignedRecord};
+use crate::remoting::outlet::RemoteOutlet;
+use crate::shared::{Input, Shared};
+
+/// How many member events a slow subscriber may fall behind before it loses the oldest.
+pub const EVENTS_MAX: usize = 1024;
+/// How long a goodbye may travel before the connections are closed.
+const GOODBYE: Duration = Duration::from_millis(100);
+/// How long leaving may take in all.
+const LEAVE_MAX: Duration = Duration::from_secs(3);
+
+/// What a node's cluster is told at its start.
+#[derive(Clone, Debug)]
+pub struct ClusterConfig {
+    /// Where to listen and what to prove oneself with. This node's record says what the certificate in it says.
+    pub transport: TransportConfig,
+    /// Whom to ask first. Any member will do.
+    pub seeds: Vec<SocketAddr>,
+}
+
+/// Takes bulk streams that other nodes open.
+pub trait BulkHandler: Send + Sync {
+    /// A node opened a stream. Must return at once: hand it to a task. Dropping the halves refuses it.
+    fn stream(&self, peer: &Peer, send: SendStream, recv: RecvStream);
+}
+
+/// This node in its cluster: who else is there, and the way to their actors.
+///
+/// Dropping the last handle ends it without a word, as a crash does; see [`Cluster::leave`].
+pub struct Cluster {
+    shared: Arc<Shared>,
+    tasks: Mutex<Vec<Task>>,
+}
+
+impl Cluster {
+    /// Opens the endpoint, dials the seeds and begins to take part.
+    ///
+    /// Messages to actors of this node are answered `NoProc` until [`Cluster::attach`].
+    ///
+    /// # Errors
+    /// The endpoint cannot be opened. Nothing runs then.
+    pub fn start(config: ClusterConfig, env: Env, issuer: Option<Arc<dyn Issuer>>) -> Result<Arc<Self>, ClusterError> {
+        let ClusterConfig { transport, seeds } = config;
+        let (key, grant) = (Arc::clone(transport.identity.key()), transport.identity.grant());
+        let (epoch, profile, advertise) = (transport.epoch, transport.profile, transport.advertise);
+        let (inbox, inputs) = mpsc::channel(INBOX_MAX);
+        let record = |address| NodeRecord {
+            id: key.node_id(),
+            public_key: key.public_key(),
+            name: grant.name.clone(),
+            role: grant.role,
+            region: grant.region,
+            epoch,
+            address,
+            sequence: 1,
+        };
+        // The port may be chosen by the system, so the record others see is signed once the endpoint is open.
+        let provisional = SignedRecord::sign(record(transport.listen), &key);
+        let shared = Arc::new(Shared::new(env.clone(), provisional, inbox, EVENTS_MAX));
+        let gateway = Arc::new(Gateway(Arc::downgrade(&shared)));
+        let transport = Transport::bind(transport, env.clone(), gateway, issuer)?;
+        let address = advertise.unwrap_or_else(|| transport.local_addr());
+        shared.directory_mut().set_own(SignedRecord::sign(record(address), &key));
+        shared.set_transport(transport);
+
+        let rng = env.random.derive("cluster.membership");
+        let core = Membership::new(key.node_id(), epoch, pace_of(profile), rng, env.now());
+        let tasks = vec![
+            env.system.spawn(Driver::new(Arc::clone(&shared), core, inputs).run()),
+            env.system.spawn(Driver::run_janitor(Arc::clone(&shared))),
+            env.system.spawn(Dialer::new(Arc::clone(&shared), dial_pace(profile), seeds).run()),
+        ];
+        // Who connected while we were not listening yet.
+        shared.sessions_changed.notify_one();
+        Ok(Arc::new(Self { shared, tasks: Mutex::new(tasks) }))
+    }
+
+    /// Lets other nodes' messages in to this node's actors.
+    ///
+    /// Held until [`Cluster::leave`] or [`Cluster::abandon`]: a system whose resources hold this cluster ends only after
+    /// one of them.
+    pub fn attach(&self, system: System) {
+        self.shared.set_system(Some(system));
+    }
+
+    /// All members as this node sees them, itself included, by id.
+    pub fn members(&self) -> Vec<MemberView> {
+        let mut views = self.shared.directory().views();
+        for view in &mut views {
+            let rtt = self.shared.session(view.id).map(|session| session.peer.rtt());
+            view.rtt_ms = rtt.map(|rtt| u64::try_from(rtt.as_millis()).unwrap_or(u64::MAX));
+        }
+        views
+    }
+
+    /// This node as a member.
+    pub fn me(&self) -> MemberView {
+        self.shared.directory().view(self.shared.me).expect("the directory holds this node from the start")
+    }
+
+    /// What changes from now on. Take the list after subscribing, and nothing is missed.
+    pub fn events(&self) -> broadcast::Receiver<MemberEvent> {
+        self.shared.events.subscribe()
+    }
+
+    /// The actor at `path` on the node `node`. Nothing is sent, and neither need be there yet: each message finds out.
+    ///
+    /// The name must be another node's; a node does not connect to itself.
+    pub fn remote<M: Remotable>(&self, node: &NodeName, path: &ActorPath) -> Ref<M> {
+        let outlet = RemoteOutlet::<M>::new(Arc::downgrade(&self.shared), node.clone(), path.clone());
+        Ref::remote(node.clone(), path.clone(), Arc::new(outlet))
+    }
+
+    /// The connection to a node, if there is one. Open streams of [`covenant_transport::Plane::Bulk`] on it.
+    pub fn peer(&self, node: &NodeName) -> Option<Peer> {
+        self.shared.session_named(node).map(|session| session.peer.clone())
+    }
+
+    /// Sets who takes bulk streams that other nodes open. Until then they are refused.
+    pub fn set_bulk_handler(&self, handler: Arc<dyn BulkHandler>) {
+        self.shared.set_bulk(Some(handler));
+    }
+
+    /// The transport, while this node takes part.
+    pub fn transport(&self) -> Option<Transport> {
+        self.shared.transport()
+    }
+
+    /// Says goodbye, so that the others see this node leave and not die, and closes all connections.
+    pub async fn leave(&self) {
+        let farewell = async {
+            let (done, said) = oneshot::channel();
+            if self.shared.inbox.send(Input::Leave(done)).await.is_ok() && said.await.is_ok() {
+                tokio::time::sleep(GOODBYE).await;
+            }
+            self.end_tasks();
+            if let Some(transport) = self.shared.take_transport() {
+                transport.close("leaving").await;
+            }
+        };
+        // A node that cannot say goodbye in time is missed soon enough.
+        let _in_time = tokio::time::timeout(LEAVE_MAX, farewell).await;
+        self.abandon();
+    }
+
+    /// Ends this node's part without a word, as a crash does: connections, calls, tasks. The attached system is let go.
+    pub fn abandon(&self) {
+        self.end_tasks();
+        self.shared.close_all_sessions();
+        drop(self.shared.take_transport());
+        self.shared.set_bulk(None);
+        self.shared.set_system(None);
+    }
+
+    fn end_tasks(&self) {
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(tasks);
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").field("me", &self.shared.me).finish_non_exhaustive()
+    }
+}
+
+fn pace_of(profile: Profile) -> covenant_membership::Profile {
+    match profile {
+        Profile::Loopback => covenant_membership::Profile::loopback(),
+        Profile::Lan | Profile::Wan | Profile::Leaf => covenant_membership::Profile::lan(),
+    }
+}
+
+fn dial_pace(profile: Profile) -> Pace {
+    match profile {
+        Profile::Loopback => Pace { min: Duration::from_millis(200), max: Duration::from_secs(2) },
+        Profile::Lan => Pace { min: Duration::from_secs(1), max: Duration::from_secs(30) },
+        Profile::Wan | Profile::Leaf => Pace { min: Duration::from_secs(5), max: Duration::from_secs(300) },
+    }
+}
+
+/// Why this node takes no part in a cluster. Nothing runs.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClusterError {
+    /// The endpoint could not be opened.
+    #[error("the node's endpoint could not be opened")]
+    Bind(#[from] BindError),
+}

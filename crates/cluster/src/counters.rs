@@ -1,0 +1,65 @@
+//! What a cluster counts. Handles are kept: looking one up costs a hash.
+
+use covenant_env::Metrics;
+use metrics::{Counter, Gauge};
+
+/// The counters of one node's cluster.
+pub(crate) struct Counters {
+    metrics: Metrics,
+    pub(crate) members: Gauge,
+    pub(crate) inbox_dropped: Counter,
+    pub(crate) datagrams_unsent: Counter,
+    pub(crate) feeds_dropped: Counter,
+    pub(crate) swim_refused: Counter,
+    pub(crate) swim_held: Counter,
+    pub(crate) renewals: Counter,
+    pub(crate) dials_failed: Counter,
+    pub(crate) casts_sent: Counter,
+    pub(crate) calls_sent: Counter,
+    pub(crate) casts_received: Counter,
+    pub(crate) calls_received: Counter,
+    pub(crate) waits: Counter,
+}
+
+impl Counters {
+    pub(crate) fn new(metrics: Metrics) -> Self {
+        let counter = |name| metrics.counter(name, &[]);
+        Self {
+            members: metrics.gauge("covenant_cluster_members_reachable", &[]),
+            inbox_dropped: counter("covenant_cluster_inbox_dropped_total"),
+            datagrams_unsent: counter("covenant_cluster_datagrams_unsent_total"),
+            feeds_dropped: counter("covenant_cluster_feeds_dropped_total"),
+            swim_refused: counter("covenant_cluster_swim_refused_total"),
+            swim_held: counter("covenant_cluster_swim_held_total"),
+            renewals: counter("covenant_cluster_renewals_total"),
+            dials_failed: counter("covenant_cluster_dials_failed_total"),
+            casts_sent: counter("covenant_remoting_casts_sent_total"),
+            calls_sent: counter("covenant_remoting_calls_sent_total"),
+            casts_received: counter("covenant_remoting_casts_received_total"),
+            calls_received: counter("covenant_remoting_calls_received_total"),
+            waits: counter("covenant_remoting_waits_total"),
+            metrics,
+        }
+    }
+
+    /// Counts a record that was not kept. `why` is one of a closed set of words.
+    pub(crate) fn record_refused(&self, why: &str) {
+        self.metrics.counter("covenant_cluster_records_refused_total", &[("why", why)]).increment(1);
+    }
+
+    /// Counts a cast that arrived and reached nobody. `why` is one of a closed set of words.
+    pub(crate) fn cast_dropped(&self, why: &str) {
+        self.metrics.counter("covenant_remoting_casts_dropped_total", &[("why", why)]).increment(1);
+    }
+
+    /// Counts a stream that was not taken. `why` is one of a closed set of words.
+    pub(crate) fn stream_refused(&self, why: &str) {
+        self.metrics.counter("covenant_cluster_streams_refused_total", &[("why", why)]).increment(1);
+    }
+}
+
+impl std::fmt::Debug for Counters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Counters")
+    }
+}

@@ -1,0 +1,335 @@
+//! Everybody's record, health and connection, and the view that follows from them. Pure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use covenant_membership::{Change, Health};
+use covenant_types::{BootEpoch, NodeId, NodeName};
+
+use crate::member::{MemberState, MemberView};
+use crate::record::SignedRecord;
+
+/// The most nodes we keep records of.
+pub const RECORDS_MAX: usize = 1024;
+
+/// What this node holds of all nodes.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    me: NodeId,
+    records: BTreeMap<NodeId, Known>,
+    names: BTreeMap<NodeName, NodeId>,
+    health: BTreeMap<NodeId, (BootEpoch, Health)>,
+    told: BTreeMap<NodeId, MemberView>,
+}
+
+#[derive(Debug)]
+struct Known {
+    signed: Arc<SignedRecord>,
+    /// The node itself proved its name with a certificate, over a connection to us.
+    proven: bool,
+    connected: bool,
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offer {
+    /// It is news: pass it on.
+    New,
+    /// It was known, or is older than what is.
+    Known,
+    /// It is not kept, and why.
+    Refused(&'static str),
+    /// It is about this node in a later boot, and genuine.
+    OwnAhead(BootEpoch),
+}
+
+impl Directory {
+    /// A directory that knows this node only.
+    pub(crate) fn new(own: SignedRecord) -> Self {
+        let me = own.record.id;
+        let names = BTreeMap::from([(own.record.name.clone(), me)]);
+        let known = Known { signed: Arc::new(own), proven: true, connected: true };
+        Self { me, records: BTreeMap::from([(me, known)]), names, health: BTreeMap::new(), told: BTreeMap::new() }
+    }
+
+    /// Replaces this node's own record.
+    pub(crate) fn set_own(&mut self, own: SignedRecord) {
+        if let Some(known) = self.records.get_mut(&self.me) {
+            known.signed = Arc::new(own);
+        }
+    }
+
+    /// Whether this record would be news. Ask before paying for its signature.
+    pub(crate) fn is_news(&self, offered: &SignedRecord) -> bool {
+        let known = self.records.get(&offered.record.id);
+        known.is_none_or(|known| known.signed.record.version() < offered.record.version())
+    }
+
+    /// Takes in a record whose signature was checked.
+    pub(crate) fn offer(&mut self, offered: SignedRecord) -> Offer {
+        if !self.is_news(&offered) {
+            return Offer::Known;
+        }
+        let (id, name) = (offered.record.id, offered.record.name.clone());
+        if id == self.me {
+            return Offer::OwnAhead(offered.record.epoch);
+        }
+        if self.records.get(&id).is_some_and(|known| known.proven && known.signed.record.name != name) {
+            return Offer::Refused("name");
+        }
+        match self.names.get(&name) {
+            // Names are unique by certificate. A record alone proves none, so who proved its name keeps it.
+            Some(holder) if *holder != id && self.records.get(holder).is_some_and(|known| known.proven) => {
+                return Offer::Refused("name");
+            }
+            Some(_) | None => {}
+        }
+        if !self.records.contains_key(&id) && self.records.len() >= RECORDS_MAX {
+            return Offer::Refused("full");
+        }
+        let (proven, connected) = match self.records.get(&id) {
+            Some(known) => {
+                self.names.remove(&known.signed.record.name);
+                (known.proven, known.connected)
+            }
+            None => (false, false),
+        };
+        self.names.insert(name, id);
+        self.records.insert(id, Known { signed: Arc::new(offered), proven, connected });
+        Offer::New
+    }
+
+    /// Notes that a connection to this node stands, and the name it proved over it.
+    pub(crate) fn connected(&mut self, id: NodeId, name: &NodeName) {
+        let impostor = self.names.get(name).copied().filter(|holder| *holder != id && *holder != self.me);
+        if let Some(impostor) = impostor {
+            self.forget(impostor);
+        }
+        let lied = self.records.get(&id).is_some_and(|known| known.signed.record.name != *name);
+        if lied {
+            self.forget(id);
+        }
+        if let Some(known) = self.records.get_mut(&id) {
+            (known.proven, known.connected) = (true, true);
+        }
+    }
+
+    /// Notes that the connection is gone.
+    pub(crate) fn disconnected(&mut self, id: NodeId) {
+        if let Some(known) = self.records.get_mut(&id) {
+            known.connected = false;
+        }
+    }
+
+    /// Makes room for the record of a node that is connected, at the cost of one that only rumour knows.
+    pub(crate) fn make_room(&mut self) {
+        if self.records.len() >= RECORDS_MAX {
+            let rumour = self.records.iter().find(|(_, known)| !known.proven).map(|(id, _)| *id);
+            if let Some(id) = rumour {
+                self.forget(id);
+            }
+        }
+    }
+
+    /// Takes in what membership says of a node.
+    pub(crate) fn health(&mut self, change: Change) {
+        self.health.insert(change.node, (change.epoch, change.health));
+    }
+
+    /// The view of `id` if it differs from the one last told.
+    pub(crate) fn changed(&mut self, id: NodeId) -> Option<MemberView> {
+        let view = self.view(id)?;
+        if self.told.get(&id) == Some(&view) {
+            return None;
+        }
+        self.told.insert(id, view.clone());
+        Some(view)
+    }
+
+    /// One member, if both its record and its health are known.
+    pub(crate) fn view(&self, id: NodeId) -> Option<MemberView> {
+        let known = self.records.get(&id)?;
+        let record = &known.signed.record;
+        let state = if id == self.me {
+            MemberState::Reachable
+        } else {
+            let (epoch, health) = *self.health.get(&id)?;
+            match health {
+                // What was said about an earlier boot says nothing about this one.
+                _ if epoch < record.epoch => MemberState::Unreachable,
+                Health::Alive if known.connected => MemberState::Reachable,
+                Health::Alive | Health::Suspect => MemberState::Unreachable,
+                Health::Down => MemberState::Down,
+                Health::Left => MemberState::Left,
+            }
+        };
+        Some(MemberView {
+            id,
+            name: record.name.clone(),
+            role: record.role,
+            region: record.region,
+            epoch: record.epoch,
+            state,
+            address: record.address,
+            rtt_ms: None,
+        })
+    }
+
+    /// All members, by id.
+    pub(crate) fn views(&self) -> Vec<MemberView> {
+        self.records.keys().filter_map(|id| self.view(*id)).collect()
+    }
+
+    /// All records, by id.
+    pub(crate) fn records(&self) -> impl Iterator<Item = &Arc<SignedRecord>> {
+        self.records.values().map(|known| &known.signed)
+    }
+
+    /// The record of one node.
+    pub(crate) fn record(&self, id: NodeId) -> Option<&Arc<SignedRecord>> {
+        self.records.get(&id).map(|known| &known.signed)
+    }
+
+    /// Whether dialling this node may make sense: it has not left, or a later boot of it is known.
+    pub(crate) fn worth_dialling(&self, id: NodeId) -> bool {
+        let Some(known) = self.records.get(&id) else { return false };
+        match self.health.get(&id) {
+            Some((epoch, Health::Left)) => *epoch < known.signed.record.epoch,
+            Some((_, Health::Alive | Health::Suspect | Health::Down)) | None => id != self.me,
+        }
+    }
+
+    /// A number that two directories share when they hold the same records.
+    pub(crate) fn digest(&self) -> u64 {
+        let mut digest = 0xcbf2_9ce4_8422_2325_u64;
+        for known in self.records.values() {
+            let record = &known.signed.record;
+            for chunk in [&record.id.0[..], &record.epoch.0.to_be_bytes(), &record.sequence.to_be_bytes()] {
+                for byte in chunk {
+                    digest = (digest ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+                }
+            }
+        }
+        digest
+    }
+
+    fn forget(&mut self, id: NodeId) {
+        if let Some(known) = self.records.remove(&id) {
+            self.names.remove(&known.signed.record.name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use covenant_identity::NodeKey;
+    use covenant_types::{Region, Role};
+
+    use super::*;
+    use crate::record::NodeRecord;
+
+    fn record(key: &NodeKey, name: &str, epoch: u64) -> SignedRecord {
+        let record = NodeRecord {
+            id: key.node_id(),
+            public_key: key.public_key(),
+            name: NodeName::new(name).unwrap(),
+            role: Role::Tower,
+            region: Region::Asia,
+            epoch: BootEpoch(epoch),
+            address: "127.0.0.1:1".parse().unwrap(),
+            sequence: 1,
+        };
+        SignedRecord::sign(record, key)
+    }
+
+    fn directory() -> (Directory, NodeKey) {
+        let key = NodeKey::generate();
+        (Directory::new(record(&key, "me", 3)), key)
+    }
+
+    fn alive(id: NodeId, epoch: u64) -> Change {
+        Change { node: id, epoch: BootEpoch(epoch), health: Health::Alive }
+    }
+
+    #[test]
+    fn only_a_newer_record_is_news() {
+        let (mut directory, _) = directory();
+        let key = NodeKey::generate();
+        assert_eq!(directory.offer(record(&key, "a", 2)), Offer::New);
+        assert_eq!(directory.offer(record(&key, "a", 2)), Offer::Known);
+        assert_eq!(directory.offer(record(&key, "a", 1)), Offer::Known);
+        assert_eq!(directory.offer(record(&key, "a", 3)), Offer::New);
+    }
+
+    #[test]
+    fn our_own_later_boot_is_an_incident() {
+        let (mut directory, key) = directory();
+        assert_eq!(directory.offer(record(&key, "me", 9)), Offer::OwnAhead(BootEpoch(9)));
+        assert_eq!(directory.offer(record(&key, "me", 3)), Offer::Known);
+    }
+
+    #[test]
+    fn a_name_belongs_to_whoever_proved_it() {
+        let (mut directory, _) = directory();
+        let (honest, thief) = (NodeKey::generate(), NodeKey::generate());
+        let name = NodeName::new("hub").unwrap();
+        assert_eq!(directory.offer(record(&honest, "hub", 1)), Offer::New);
+        directory.connected(honest.node_id(), &name);
+        assert_eq!(directory.offer(record(&thief, "hub", 1)), Offer::Refused("name"));
+        assert_eq!(directory.offer(record(&thief, "me", 1)), Offer::Refused("name"));
+        assert_eq!(directory.offer(record(&honest, "else", 2)), Offer::Refused("name"));
+    }
+
+    #[test]
+    fn a_squatter_loses_the_name_when_its_owner_connects() {
+        let (mut directory, _) = directory();
+        let (honest, thief) = (NodeKey::generate(), NodeKey::generate());
+        assert_eq!(directory.offer(record(&thief, "hub", 1)), Offer::New);
+        directory.connected(honest.node_id(), &NodeName::new("hub").unwrap());
+        assert!(directory.record(thief.node_id()).is_none());
+        assert_eq!(directory.offer(record(&honest, "hub", 1)), Offer::New);
+    }
+
+    #[test]
+    fn a_member_is_reachable_only_with_a_connection_and_good_health_in_its_present_boot() {
+        let (mut directory, _) = directory();
+        let key = NodeKey::generate();
+        let id = key.node_id();
+        let state = |directory: &Directory| directory.view(id).map(|view| view.state);
+        assert_eq!(directory.offer(record(&key, "a", 1)), Offer::New);
+        assert_eq!(state(&directory), None);
+        directory.health(alive(id, 1));
+        assert_eq!(state(&directory), Some(MemberState::Unreachable));
+        directory.connected(id, &NodeName::new("a").unwrap());
+        assert_eq!(state(&directory), Some(MemberState::Reachable));
+        directory.health(Change { health: Health::Down, ..alive(id, 1) });
+        assert_eq!(state(&directory), Some(MemberState::Down));
+        assert_eq!(directory.offer(record(&key, "a", 2)), Offer::New);
+        assert_eq!(state(&directory), Some(MemberState::Unreachable));
+        directory.health(alive(id, 2));
+        assert_eq!(state(&directory), Some(MemberState::Reachable));
+    }
+
+    #[test]
+    fn rumoured_nodes_are_bounded_and_give_way_to_connected_ones() {
+        let (mut directory, _) = directory();
+        for number in 1..RECORDS_MAX {
+            assert_eq!(directory.offer(record(&NodeKey::generate(), &format!("n{number}"), 1)), Offer::New);
+        }
+        let late = NodeKey::generate();
+        assert_eq!(directory.offer(record(&late, "late", 1)), Offer::Refused("full"));
+        directory.make_room();
+        assert_eq!(directory.offer(record(&late, "late", 1)), Offer::New);
+        assert_eq!(directory.records().count(), RECORDS_MAX);
+    }
+
+    #[test]
+    fn a_change_is_told_once() {
+        let (mut directory, _) = directory();
+        let key = NodeKey::generate();
+        assert_eq!(directory.offer(record(&key, "a", 1)), Offer::New);
+        directory.health(alive(key.node_id(), 1));
+        assert!(directory.changed(key.node_id()).is_some());
+        assert!(directory.changed(key.node_id()).is_none());
+    }
+}

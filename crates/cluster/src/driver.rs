@@ -1,0 +1,246 @@
+//! Runs the membership core: feeds it what happens, does what it asks for. One task, which alone changes the directory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use covenant_membership::{Effect, Event, Health, Membership, Stats};
+use covenant_transport::SendError;
+use covenant_types::NodeId;
+use tokio::sync::mpsc;
+
+use crate::directory::Offer;
+use crate::feed;
+use crate::member::{MemberEvent, MemberState};
+use crate::record::SignedRecord;
+use crate::session::Session;
+use crate::shared::{Input, Shared};
+
+/// How many inputs may wait for the driver. Datagrams beyond that are dropped and counted.
+pub(crate) const INBOX_MAX: usize = 4096;
+/// How often calls past their deadline are cleared away.
+const JANITOR_PERIOD: Duration = Duration::from_secs(1);
+
+/// The task's state.
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    core: Membership,
+    inbox: mpsc::Receiver<Input>,
+    /// The sessions the core has heard of.
+    known: BTreeMap<NodeId, Arc<Session>>,
+    counted: Stats,
+}
+
+impl Driver {
+    pub(crate) fn new(shared: Arc<Shared>, core: Membership, inbox: mpsc::Receiver<Input>) -> Self {
+        Self { shared, core, inbox, known: BTreeMap::new(), counted: Stats::default() }
+    }
+
+    /// Runs until this node leaves or the task is dropped.
+    pub(crate) async fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        loop {
+            let now = shared.env.now();
+            let wake = self.core.next_wake().map_or(Duration::MAX, |wake| wake.since(now));
+            tokio::select! {
+                biased;
+                () = shared.sessions_changed.notified() => self.compare_sessions(),
+                input = self.inbox.recv() => match input {
+                    Some(Input::Leave(done)) => {
+                        self.feed_core(Event::Leave);
+                        let _gave_up = done.send(());
+                        return;
+                    }
+                    Some(input) => self.take_in(input),
+                    None => return,
+                },
+                () = tokio::time::sleep(wake) => {}
+            }
+            if self.core.next_wake().is_some_and(|wake| wake <= shared.env.now()) {
+                self.feed_core(Event::Woken);
+            }
+            self.count();
+        }
+    }
+
+    /// Clears away calls whose deadline has passed: one task for all connections, so that idle ones need none.
+    pub(crate) async fn run_janitor(shared: Arc<Shared>) {
+        loop {
+            tokio::time::sleep(JANITOR_PERIOD).await;
+            let now = shared.env.now();
+            shared.sessions().iter().for_each(|session| session.pending.expire(now));
+        }
+    }
+
+    fn take_in(&mut self, input: Input) {
+        match input {
+            Input::Datagram { from, data } => self.feed_core(Event::Datagram { from, data }),
+            Input::Members { from, data } => self.feed_core(Event::Feed { from, data }),
+            Input::Records { from, records } => self.take_in_records(from, records),
+            Input::Digest { from, digest } => {
+                if self.shared.directory().digest() != digest {
+                    self.send_all_records(from);
+                }
+            }
+            Input::Leave(_) => {}
+        }
+    }
+
+    /// Tells the core which connections came and went since the last time. Whatever happens in between, it ends up with
+    /// what there is.
+    fn compare_sessions(&mut self) {
+        let present: BTreeMap<NodeId, Arc<Session>> =
+            self.shared.sessions().into_iter().map(|session| (session.sender.node, session)).collect();
+        let known = std::mem::replace(&mut self.known, present.clone());
+        for (id, old) in &known {
+            let stays = present.get(id).is_some_and(|new| Arc::ptr_eq(new, old));
+            if !stays {
+                self.shared.directory_mut().disconnected(*id);
+                self.feed_core(Event::PeerDown(*id));
+                self.tell_changed(*id);
+            }
+        }
+        for (id, new) in &present {
+            let known = known.get(id).is_some_and(|old| Arc::ptr_eq(new, old));
+            if !known {
+                self.connected(*id, new);
+            }
+        }
+        self.shared.wanted_changed.notify_one();
+    }
+
+    fn connected(&mut self, id: NodeId, session: &Session) {
+        self.shared.directory_mut().connected(id, &session.sender.name);
+        // Before what the core sends, so that its rumours are believed.
+        self.send_all_records(id);
+        self.feed_core(Event::PeerUp { node: id, epoch: session.peer.info().epoch });
+        self.tell_changed(id);
+    }
+
+    fn take_in_records(&mut self, from: NodeId, records: Vec<SignedRecord>) {
+        let mut news = Vec::new();
+        for signed in records {
+            let (id, epoch) = (signed.record.id, signed.record.epoch);
+            if let Some(session) = self.known.get(&id) {
+                let info = session.peer.info();
+                // Whoever is connected has proved more than its record says.
+                if (&info.name, info.role, info.region)
+                    != (&signed.record.name, signed.record.role, signed.record.region)
+                {
+                    self.shared.counters.record_refused("certificate");
+                    continue;
+                }
+                self.shared.directory_mut().make_room();
+            }
+            let offer = self.shared.directory_mut().offer(signed);
+            match offer {
+                Offer::New => {
+                    if let Some(session) = self.known.get(&id) {
+                        self.shared.directory_mut().connected(id, &session.sender.name);
+                    }
+                    self.feed_core(Event::EpochKnown { node: id, epoch });
+                    self.tell_changed(id);
+                    news.push(id);
+                }
+                Offer::Known => {}
+                Offer::Refused(why) => {
+                    tracing::warn!(node = %id, why, "a record was refused");
+                    self.shared.counters.record_refused(why);
+                }
+                Offer::OwnAhead(known) => {
+                    let ours = self.core.me().epoch;
+                    tracing::error!(%ours, %known, "the cluster knows a later boot of this node: was its data restored from a backup?");
+                    self.shared.tell(MemberEvent::OwnEpochBehind { ours, known });
+                }
+            }
+        }
+        if !news.is_empty() {
+            self.pass_on(from, &news);
+            self.shared.wanted_changed.notify_one();
+        }
+    }
+
+    fn pass_on(&self, from: NodeId, news: &[NodeId]) {
+        let frames = {
+            let directory = self.shared.directory();
+            let records: Vec<_> = news.iter().filter_map(|id| directory.record(*id)).cloned().collect();
+            feed::records(&records)
+        };
+        for session in self.known.values().filter(|session| session.sender.node != from) {
+            frames.iter().for_each(|frame| self.send_feed(session, frame.clone()));
+        }
+    }
+
+    fn send_all_records(&self, to: NodeId) {
+        let Some(session) = self.known.get(&to) else { return };
+        let records: Vec<_> = self.shared.directory().records().cloned().collect();
+        for frame in feed::records(&records) {
+            self.send_feed(session, frame);
+        }
+    }
+
+    fn send_feed(&self, session: &Session, frame: bytes::Bytes) {
+        if !session.send_feed(frame) {
+            self.shared.counters.feeds_dropped.increment(1);
+        }
+    }
+
+    fn feed_core(&mut self, event: Event) {
+        for effect in self.core.handle(self.shared.env.now(), event) {
+            self.perform(effect);
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::SendDatagram { to, data } => {
+                let Some(session) = self.known.get(&to) else {
+                    return self.shared.counters.datagrams_unsent.increment(1);
+                };
+                match session.peer.send_datagram(data.clone()) {
+                    Ok(()) => {}
+                    Err(SendError::TooLarge(_) | SendError::NoDatagrams) => {
+                        self.send_feed(session, feed::datagram(&data));
+                    }
+                    Err(_) => self.shared.counters.datagrams_unsent.increment(1),
+                }
+            }
+            Effect::SendFeed { to, data } => {
+                let Some(session) = self.known.get(&to) else { return };
+                self.send_feed(session, feed::members(&data));
+                self.send_feed(session, feed::digest(self.shared.directory().digest()));
+            }
+            Effect::Changed(change) => {
+                tracing::info!(node = %change.node, epoch = %change.epoch, health = ?change.health, "membership changed");
+                self.shared.directory_mut().health(change);
+                if let Some(session) = self.known.get(&change.node) {
+                    let gone = matches!(change.health, Health::Down | Health::Left);
+                    session.suspend(gone);
+                }
+                self.tell_changed(change.node);
+                self.shared.wanted_changed.notify_one();
+            }
+            Effect::Renewed { bump } => {
+                tracing::warn!(bump, "the cluster had given this node up; it is coming back");
+                self.shared.counters.renewals.increment(1);
+            }
+        }
+    }
+
+    fn tell_changed(&self, id: NodeId) {
+        let changed = self.shared.directory_mut().changed(id);
+        if let Some(view) = changed {
+            self.shared.tell(MemberEvent::Changed(view));
+            let views = self.shared.directory().views();
+            let reachable = views.iter().filter(|view| view.state == MemberState::Reachable).count();
+            self.shared.counters.members.set(u32::try_from(reachable).map_or(f64::INFINITY, f64::from));
+        }
+    }
+
+    fn count(&mut self) {
+        let stats = self.core.stats();
+        self.shared.counters.swim_refused.increment(stats.refused - self.counted.refused);
+        self.shared.counters.swim_held.increment(stats.held - self.counted.held);
+        self.counted = stats;
+    }
+}

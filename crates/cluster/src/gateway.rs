@@ -1,0 +1,119 @@
+//! What the transport tells us, handed to whom it concerns. Everything here returns at once.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use covenant_transport::{CloseCode, Inbound, Peer, Plane, RecvStream, SendStream};
+
+use crate::feed::{FEED_FRAME_BYTES_MAX, FeedFrame};
+use crate::record::SignedRecord;
+use crate::remoting::receive::{read_messages, read_replies};
+use crate::session::Session;
+use crate::shared::{Input, Shared};
+
+/// Hears from the transport. Holds on to nothing: the transport holds this.
+pub(crate) struct Gateway(pub(crate) Weak<Shared>);
+
+impl Inbound for Gateway {
+    fn peer_up(&self, peer: &Peer) {
+        if let Some(shared) = self.0.upgrade() {
+            tracing::info!(peer = %peer.info().name, epoch = %peer.info().epoch, "connected");
+            shared.open_session(peer);
+        }
+    }
+
+    fn peer_down(&self, peer: &Peer, reason: &str) {
+        if let Some(shared) = self.0.upgrade() {
+            tracing::info!(peer = %peer.info().name, reason, "disconnected");
+            shared.close_session(peer);
+        }
+    }
+
+    fn datagram(&self, peer: &Peer, bytes: Bytes) {
+        let Some(shared) = self.0.upgrade() else { return };
+        if shared.session_on(peer).is_none() {
+            return;
+        }
+        // A full inbox loses datagrams, as a network does.
+        if shared.inbox.try_send(Input::Datagram { from: peer.info().id, data: bytes }).is_err() {
+            shared.counters.inbox_dropped.increment(1);
+        }
+    }
+
+    fn stream(&self, peer: &Peer, plane: Plane, send: SendStream, recv: RecvStream) {
+        let Some(shared) = self.0.upgrade() else { return };
+        match (plane, shared.bulk()) {
+            (Plane::Bulk, Some(handler)) => handler.stream(peer, send, recv),
+            (Plane::Bulk, None) => shared.counters.stream_refused("no_handler"),
+            (Plane::Control | Plane::Actor | Plane::Reply | Plane::Feed, _) => {
+                shared.counters.stream_refused("plane");
+            }
+        }
+    }
+
+    fn uni(&self, peer: &Peer, plane: Plane, recv: RecvStream) {
+        let Some(shared) = self.0.upgrade() else { return };
+        let Some(session) = shared.session_on(peer) else { return };
+        let taken = match plane {
+            Plane::Actor => session.spawn(read_messages(Arc::clone(&shared), Arc::clone(&session), recv)),
+            Plane::Reply => session.spawn(read_replies(Arc::clone(&shared), Arc::clone(&session), recv)),
+            Plane::Feed => session.spawn(read_feed(Arc::clone(&shared), Arc::clone(&session), recv)),
+            Plane::Control | Plane::Bulk => false,
+        };
+        if !taken {
+            shared.counters.stream_refused("plane");
+        }
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gateway")
+    }
+}
+
+/// Reads a peer's feed stream. Waits while the driver is busy, which holds up nothing but this stream.
+async fn read_feed(shared: Arc<Shared>, session: Arc<Session>, mut stream: RecvStream) {
+    let from = session.sender.node;
+    loop {
+        let frame = match stream.read_frame(FEED_FRAME_BYTES_MAX).await {
+            Ok(Some(frame)) => frame,
+            Err(covenant_transport::StreamError::TooLarge(_)) => {
+                return shared.refuse_stream(&session, &mut stream, CloseCode::TooLarge);
+            }
+            Ok(None) | Err(_) => return,
+        };
+        let input = match FeedFrame::parse(&frame) {
+            Some(FeedFrame::Members(data)) => Input::Members { from, data: Bytes::copy_from_slice(data) },
+            Some(FeedFrame::Datagram(data)) => Input::Datagram { from, data: Bytes::copy_from_slice(data) },
+            Some(FeedFrame::Digest(digest)) => Input::Digest { from, digest },
+            Some(FeedFrame::Records(records)) => {
+                let records = records.into_iter().filter_map(|bytes| checked(&shared, bytes)).collect();
+                Input::Records { from, records }
+            }
+            None => return shared.refuse_stream(&session, &mut stream, CloseCode::Malformed),
+        };
+        if shared.inbox.send(input).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A record that is news and was signed by the node it names.
+fn checked(shared: &Shared, bytes: &[u8]) -> Option<SignedRecord> {
+    let Ok(signed) = SignedRecord::parse(bytes) else {
+        shared.counters.record_refused("malformed");
+        return None;
+    };
+    // A signature costs more to check than everything else together.
+    if !shared.directory().is_news(&signed) {
+        return None;
+    }
+    if let Err(error) = signed.verify() {
+        tracing::warn!(%error, "a record was refused");
+        shared.counters.record_refused("forged");
+        return None;
+    }
+    Some(signed)
+}

@@ -1,0 +1,76 @@
+//! What callers see of the cluster's members.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use covenant_types::{BootEpoch, NodeId, NodeName, Region, Role};
+use serde::{Deserialize, Serialize};
+
+/// Where a member stands in our view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberState {
+    /// It answers, and we have a connection to it.
+    Reachable,
+    /// No connection, or somebody got no answer. Avoid it; nothing is lost yet.
+    Unreachable,
+    /// The cluster gave it up. It comes back by itself if it can.
+    Down,
+    /// It said goodbye.
+    Left,
+}
+
+impl MemberState {
+    /// The word used in output and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reachable => "reachable",
+            Self::Unreachable => "unreachable",
+            Self::Down => "down",
+            Self::Left => "left",
+        }
+    }
+}
+
+impl fmt::Display for MemberState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One member as this node sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberView {
+    /// The node.
+    pub id: NodeId,
+    /// Its name.
+    pub name: NodeName,
+    /// What it is there for.
+    pub role: Role,
+    /// Where it stands.
+    pub region: Region,
+    /// Its boot.
+    pub epoch: BootEpoch,
+    /// Where it is in our view.
+    pub state: MemberState,
+    /// Where it can be dialled.
+    pub address: SocketAddr,
+    /// The round trip, where there is a connection.
+    pub rtt_ms: Option<u64>,
+}
+
+/// Something changed in our view of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberEvent {
+    /// A member is new, or its state, boot or address is.
+    Changed(MemberView),
+    /// The cluster holds a record of this node, signed by its own key, of a later boot than this one: its data directory
+    /// was restored from a backup. Until it starts with a higher epoch, the others take it for its own ghost.
+    OwnEpochBehind {
+        /// This boot.
+        ours: BootEpoch,
+        /// The boot the cluster knows.
+        known: BootEpoch,
+    },
+}

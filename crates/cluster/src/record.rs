@@ -1,0 +1,158 @@
+//! What a node says of itself, signed by its key, so that anyone may pass it on and nobody may change it.
+
+use std::net::SocketAddr;
+
+use covenant_identity::{NodeKey, node_id_of, verify};
+use covenant_types::canonical::{CanonicalError, Reader, Writer};
+use covenant_types::{BootEpoch, NodeId, NodeName, Region, Role};
+
+const DOMAIN: &str = "covenant/node-record/1";
+/// The longest encoded record, signature included.
+pub(crate) const RECORD_BYTES_MAX: usize = 512;
+const SIGNATURE_BYTES: usize = 64;
+
+/// What a node says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeRecord {
+    /// The node: the hash of its public key.
+    pub id: NodeId,
+    /// Its public key.
+    pub public_key: [u8; 32],
+    /// Its name.
+    pub name: NodeName,
+    /// What it is there for.
+    pub role: Role,
+    /// Where it stands.
+    pub region: Region,
+    /// Its boot.
+    pub epoch: BootEpoch,
+    /// Where it can be dialled.
+    pub address: SocketAddr,
+    /// Later records of one boot have a higher number.
+    pub sequence: u64,
+}
+
+impl NodeRecord {
+    /// Which of two records of one node is newer.
+    pub(crate) fn version(&self) -> (BootEpoch, u64) {
+        (self.epoch, self.sequence)
+    }
+
+    fn body(&self) -> Vec<u8> {
+        let mut writer = Writer::new(DOMAIN);
+        writer.bytes(&self.public_key).text(self.name.as_str()).text(self.role.as_str()).text(self.region.as_str());
+        writer.u64(self.epoch.0).text(&self.address.to_string()).u64(self.sequence);
+        writer.finish()
+    }
+}
+
+/// A record and the bytes that prove it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SignedRecord {
+    pub(crate) record: NodeRecord,
+    /// The canonical body and the signature over it.
+    bytes: Vec<u8>,
+}
+
+impl SignedRecord {
+    /// Signs `record` with the key it names.
+    pub(crate) fn sign(record: NodeRecord, key: &NodeKey) -> Self {
+        let mut bytes = record.body();
+        let signature = key.sign(&bytes);
+        bytes.extend_from_slice(&signature);
+        Self { record, bytes }
+    }
+
+    /// Reads a record without checking its signature.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, RecordError> {
+        if bytes.len() > RECORD_BYTES_MAX {
+            return Err(RecordError::TooLong(bytes.len()));
+        }
+        let split = bytes.len().checked_sub(SIGNATURE_BYTES).ok_or(CanonicalError::CutShort)?;
+        let mut reader = Reader::new(&bytes[..split], DOMAIN)?;
+        let public_key: [u8; 32] = reader.bytes()?.try_into().map_err(|_| CanonicalError::BadValue("public key"))?;
+        let record = NodeRecord {
+            id: node_id_of(&public_key),
+            public_key,
+            name: reader.text()?.parse().map_err(|_| CanonicalError::BadValue("name"))?,
+            role: reader.text()?.parse().map_err(|_| CanonicalError::BadValue("role"))?,
+            region: reader.text()?.parse().map_err(|_| CanonicalError::BadValue("region"))?,
+            epoch: BootEpoch(reader.u64()?),
+            address: reader.text()?.parse().map_err(|_| CanonicalError::BadValue("address"))?,
+            sequence: reader.u64()?,
+        };
+        reader.finish()?;
+        Ok(Self { record, bytes: bytes.to_vec() })
+    }
+
+    /// Checks that the node named by the record signed it.
+    pub(crate) fn verify(&self) -> Result<(), RecordError> {
+        let forged = RecordError::Forged(self.record.id);
+        let Some((body, signature)) = self.bytes.split_last_chunk::<SIGNATURE_BYTES>() else { return Err(forged) };
+        if verify(&self.record.public_key, body, signature) { Ok(()) } else { Err(forged) }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Bytes that are no record, or not one of the node it names. Nothing was kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RecordError {
+    #[error("a record of {0} bytes")]
+    TooLong(usize),
+    #[error("malformed record")]
+    Malformed(#[from] CanonicalError),
+    #[error("the record of {0} was not signed by it")]
+    Forged(NodeId),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signed(key: &NodeKey) -> SignedRecord {
+        let record = NodeRecord {
+            id: key.node_id(),
+            public_key: key.public_key(),
+            name: NodeName::new("hub-africa").unwrap(),
+            role: Role::Hub,
+            region: Region::Africa,
+            epoch: BootEpoch(7),
+            address: "127.0.0.1:7400".parse().unwrap(),
+            sequence: 1,
+        };
+        SignedRecord::sign(record, key)
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_signed() {
+        let signed = signed(&NodeKey::generate());
+        let read = SignedRecord::parse(signed.bytes()).unwrap();
+        assert_eq!(read, signed);
+        assert_eq!(read.verify(), Ok(()));
+        assert!(signed.bytes().len() < RECORD_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_record_with_one_flipped_bit_is_no_record_of_that_node() {
+        let signed = signed(&NodeKey::generate());
+        for at in 0..signed.bytes().len() {
+            let mut bytes = signed.bytes().to_vec();
+            bytes[at] ^= 1;
+            let accepted = SignedRecord::parse(&bytes)
+                .is_ok_and(|read| read.verify().is_ok() && read.record.id == signed.record.id);
+            assert!(!accepted, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn cut_and_overlong_records_are_refused() {
+        let signed = signed(&NodeKey::generate());
+        for length in 0..signed.bytes().len() {
+            assert!(SignedRecord::parse(&signed.bytes()[..length]).is_err(), "{length}");
+        }
+        assert_eq!(SignedRecord::parse(&[0; 600]), Err(RecordError::TooLong(600)));
+    }
+}

@@ -1,0 +1,273 @@
+//! The layout of actor messages. All integers big-endian, each frame after its `u32` length.
+//!
+//! On a lane of the actor plane: kind u8 · flags u8 (0) · then
+//! - name: id u32 · length of the path u16 · path · name of the message type. Later frames say the id only.
+//! - cast: to u32 · request
+//! - call: to u32 · call u64 · milliseconds left u32 · request
+//!
+//! On the reply plane: kind u8 · flags u8 (0) · then
+//! - reply: call u64 · response
+//! - refusal: call u64 · the `CallError`
+//! - credit: to u32 · bytes u64
+
+use covenant_types::{ActorPath, CallError};
+use covenant_wire::{FRAME_HEADER_BYTES, encode_into};
+use serde::Serialize;
+
+/// The longest frame. Content goes over bulk streams.
+pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
+/// The most paths one node may name to another over one connection.
+pub const TARGETS_MAX: u32 = 16_384;
+/// The longest name of a message type.
+const TYPE_NAME_BYTES_MAX: usize = 128;
+
+/// What comes in on an actor lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ActorFrame<'a> {
+    Name { id: u32, path: ActorPath, type_name: &'a str },
+    Cast { to: u32, request: &'a [u8] },
+    Call { to: u32, call: u64, millis_left: u32, request: &'a [u8] },
+}
+
+/// What comes in on the reply plane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ReplyFrame<'a> {
+    Reply { call: u64, response: &'a [u8] },
+    Refusal { call: u64, error: CallError },
+    Credit { to: u32, bytes: u64 },
+}
+
+const NAME: u8 = 1;
+const CAST: u8 = 2;
+const CALL: u8 = 3;
+const REPLY: u8 = 1;
+const REFUSAL: u8 = 2;
+const CREDIT: u8 = 3;
+
+impl<'a> ActorFrame<'a> {
+    /// Reads a frame; `None` if it is none.
+    pub(crate) fn parse(frame: &'a [u8]) -> Option<Self> {
+        let ([kind, 0], rest) = frame.split_first_chunk::<2>()? else { return None };
+        let (to, rest) = u32_from(rest)?;
+        match *kind {
+            CAST => Some(Self::Cast { to, request: rest }),
+            CALL => {
+                let (call, rest) = u64_from(rest)?;
+                let (millis_left, request) = u32_from(rest)?;
+                Some(Self::Call { to, call, millis_left, request })
+            }
+            NAME => {
+                let (length, rest) = rest.split_first_chunk::<2>()?;
+                let (path, type_name) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+                let fits = to < TARGETS_MAX && type_name.len() <= TYPE_NAME_BYTES_MAX;
+                let path = std::str::from_utf8(path).ok()?.parse().ok()?;
+                let type_name = std::str::from_utf8(type_name).ok()?;
+                fits.then_some(Self::Name { id: to, path, type_name })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl<'a> ReplyFrame<'a> {
+    /// Reads a frame; `None` if it is none.
+    pub(crate) fn parse(frame: &'a [u8]) -> Option<Self> {
+        let ([kind, 0], rest) = frame.split_first_chunk::<2>()? else { return None };
+        match *kind {
+            REPLY => u64_from(rest).map(|(call, response)| Self::Reply { call, response }),
+            REFUSAL => {
+                let (call, rest) = u64_from(rest)?;
+                let error = covenant_wire::decode(rest, ERROR_BYTES_MAX).ok()?;
+                Some(Self::Refusal { call, error })
+            }
+            CREDIT => {
+                let (to, rest) = u32_from(rest)?;
+                let (bytes, rest) = u64_from(rest)?;
+                rest.is_empty().then_some(Self::Credit { to, bytes })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Appends the frame that gives a path its id.
+pub(crate) fn put_name(out: &mut Vec<u8>, id: u32, path: &ActorPath, type_name: &str) {
+    let path = path.as_str().as_bytes();
+    let path_length = u16::try_from(path.len()).expect("a path has at most 512 bytes");
+    frame(out, |out| {
+        out.extend_from_slice(&[NAME, 0]);
+        out.extend_from_slice(&id.to_be_bytes());
+        out.extend_from_slice(&path_length.to_be_bytes());
+        out.extend_from_slice(path);
+        out.extend_from_slice(type_name.as_bytes());
+    });
+}
+
+/// Appends a cast and returns the length of its frame.
+pub(crate) fn put_cast(out: &mut Vec<u8>, to: u32, request: &impl Serialize) -> usize {
+    frame(out, |out| {
+        out.extend_from_slice(&[CAST, 0]);
+        out.extend_from_slice(&to.to_be_bytes());
+        encode_into(request, out);
+    })
+}
+
+/// Appends a call and returns the length of its frame.
+pub(crate) fn put_call(out: &mut Vec<u8>, to: u32, call: u64, millis_left: u32, request: &impl Serialize) -> usize {
+    frame(out, |out| {
+        out.extend_from_slice(&[CALL, 0]);
+        out.extend_from_slice(&to.to_be_bytes());
+        out.extend_from_slice(&call.to_be_bytes());
+        out.extend_from_slice(&millis_left.to_be_bytes());
+        encode_into(request, out);
+    })
+}
+
+/// Appends a reply.
+pub(crate) fn put_reply(out: &mut Vec<u8>, call: u64, response: &[u8]) {
+    frame(out, |out| {
+        out.extend_from_slice(&[REPLY, 0]);
+        out.extend_from_slice(&call.to_be_bytes());
+        out.extend_from_slice(response);
+    });
+}
+
+/// Appends a negative reply. A long reason is cut.
+pub(crate) fn put_refusal(out: &mut Vec<u8>, call: u64, error: &CallError) {
+    frame(out, |out| {
+        out.extend_from_slice(&[REFUSAL, 0]);
+        out.extend_from_slice(&call.to_be_bytes());
+        let start = out.len();
+        encode_into(error, out);
+        if out.len() - start > ERROR_BYTES_MAX {
+            out.truncate(start);
+            encode_into(&shortened(error), out);
+        }
+    });
+}
+
+/// Appends credit for a target.
+pub(crate) fn put_credit(out: &mut Vec<u8>, to: u32, bytes: u64) {
+    frame(out, |out| {
+        out.extend_from_slice(&[CREDIT, 0]);
+        out.extend_from_slice(&to.to_be_bytes());
+        out.extend_from_slice(&bytes.to_be_bytes());
+    });
+}
+
+/// The most bytes a reason may take.
+const ERROR_BYTES_MAX: usize = 4096;
+
+fn shortened(error: &CallError) -> CallError {
+    use covenant_types::ExitReason::{Error, Killed, NoConnection, Normal, Panicked, Shutdown, ShutdownWith};
+    let cut = |text: &str| text.chars().take(ERROR_BYTES_MAX / 8).collect::<String>();
+    match error {
+        CallError::Rejected(why) => CallError::Rejected(cut(why)),
+        CallError::Gone(reason) => CallError::Gone(match reason {
+            ShutdownWith(why) => ShutdownWith(cut(why)),
+            Panicked(why) => Panicked(cut(why)),
+            Error(why) => Error(cut(why)),
+            Normal | Shutdown | Killed | NoConnection => reason.clone(),
+        }),
+        CallError::Timeout | CallError::NoProc | CallError::MailboxFull | CallError::NoConnection => error.clone(),
+    }
+}
+
+fn frame(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> usize {
+    let start = out.len();
+    out.extend_from_slice(&[0; FRAME_HEADER_BYTES]);
+    write(out);
+    let length = out.len() - start - FRAME_HEADER_BYTES;
+    let header = u32::try_from(length).expect("a frame in memory is shorter than 4 GiB").to_be_bytes();
+    out[start..start + FRAME_HEADER_BYTES].copy_from_slice(&header);
+    length
+}
+
+fn u32_from(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    bytes.split_first_chunk().map(|(head, rest)| (u32::from_be_bytes(*head), rest))
+}
+
+fn u64_from(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    bytes.split_first_chunk().map(|(head, rest)| (u64::from_be_bytes(*head), rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use covenant_types::ExitReason;
+    use covenant_wire::FrameReader;
+
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Vec<Vec<u8>> {
+        let mut reader = FrameReader::new(FRAME_BYTES_MAX);
+        reader.push(bytes);
+        std::iter::from_fn(|| reader.next_frame().unwrap().map(<[u8]>::to_vec)).collect()
+    }
+
+    #[test]
+    fn actor_frames_are_read_as_they_were_written() {
+        let mut out = Vec::new();
+        let path: ActorPath = "/sync/scheduler".parse().unwrap();
+        put_name(&mut out, 7, &path, "sync.message");
+        put_cast(&mut out, 7, &5u8);
+        put_call(&mut out, 7, 9, 1000, &6u8);
+        let frames = read(&out);
+        let frames: Vec<_> = frames.iter().map(|frame| ActorFrame::parse(frame).unwrap()).collect();
+        assert_eq!(
+            frames,
+            [
+                ActorFrame::Name { id: 7, path, type_name: "sync.message" },
+                ActorFrame::Cast { to: 7, request: &[5] },
+                ActorFrame::Call { to: 7, call: 9, millis_left: 1000, request: &[6] },
+            ]
+        );
+    }
+
+    #[test]
+    fn reply_frames_are_read_as_they_were_written() {
+        let mut out = Vec::new();
+        put_reply(&mut out, 1, b"yes");
+        put_refusal(&mut out, 2, &CallError::Gone(ExitReason::Killed));
+        put_credit(&mut out, 3, 4);
+        let frames = read(&out);
+        let frames: Vec<_> = frames.iter().map(|frame| ReplyFrame::parse(frame).unwrap()).collect();
+        assert_eq!(
+            frames,
+            [
+                ReplyFrame::Reply { call: 1, response: b"yes" },
+                ReplyFrame::Refusal { call: 2, error: CallError::Gone(ExitReason::Killed) },
+                ReplyFrame::Credit { to: 3, bytes: 4 },
+            ]
+        );
+    }
+
+    #[test]
+    fn golden_bytes_of_protocol_version_1() {
+        let mut out = Vec::new();
+        put_cast(&mut out, 1, &5u8);
+        assert_eq!(out, [0, 0, 0, 7, 2, 0, 0, 0, 0, 1, 5]);
+    }
+
+    #[test]
+    fn a_reason_of_any_length_arrives() {
+        for error in [CallError::Rejected("x".repeat(9000)), CallError::Gone(ExitReason::Panicked("é".repeat(9000)))] {
+            let mut out = Vec::new();
+            put_refusal(&mut out, 2, &error);
+            assert!(matches!(ReplyFrame::parse(&read(&out)[0]), Some(ReplyFrame::Refusal { call: 2, .. })));
+        }
+    }
+
+    #[test]
+    fn cut_and_garbled_frames_are_refused() {
+        let mut out = Vec::new();
+        put_call(&mut out, 7, 9, 1000, &6u8);
+        for length in 0..18 {
+            assert_eq!(ActorFrame::parse(&out[4..4 + length]), None, "{length}");
+        }
+        assert_eq!(ActorFrame::parse(&[NAME, 0, 0, 0, 0, 1, 0, 2, b'/', b'A']), None);
+        assert_eq!(ActorFrame::parse(&[NAME, 0, 0xff, 0, 0, 1, 0, 2, b'/', b'a']), None);
+        assert_eq!(ActorFrame::parse(&[CAST, 1, 0, 0, 0, 1]), None);
+        assert_eq!(ReplyFrame::parse(&[REFUSAL, 0, 0, 0, 0, 0, 0, 0, 0, 1, 99]), None);
+        assert_eq!(ReplyFrame::parse(&[9, 0]), None);
+    }
+}

@@ -1,0 +1,245 @@
+//! The sending side: what a `Ref` to an actor on another node holds.
+
+use std::fmt;
+use std::future::{Future, ready};
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use covenant_runtime::{CAST_WAIT_MAX, Outlet, Remotable, Reply};
+use covenant_types::{ActorPath, CallError, NodeName};
+use serde::Serialize;
+
+use crate::remoting::credit::Target;
+use crate::remoting::frame::{FRAME_BYTES_MAX, put_call, put_cast, put_name};
+use crate::remoting::lane::{LANE_BYTES_MAX, Refused, Urgency};
+use crate::remoting::pending::{Answer, PENDING_CALLS_MAX};
+use crate::session::{Session, Standing};
+use crate::shared::Shared;
+
+/// The way to one actor on one node. Finds the node's connection anew whenever the one it knew is gone.
+pub(crate) struct RemoteOutlet<M> {
+    shared: Weak<Shared>,
+    node: NodeName,
+    path: ActorPath,
+    route: ArcSwapOption<Route>,
+    message: PhantomData<fn(M)>,
+}
+
+/// A connection and the actor's id on it.
+#[derive(Debug)]
+struct Route {
+    session: Weak<Session>,
+    target: Arc<Target>,
+}
+
+/// What a message becomes.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Cast,
+    Call { id: u64, millis_left: u32 },
+}
+
+/// What a message has to wait for.
+#[derive(Clone, Copy, Debug)]
+enum Wait {
+    Credit,
+    Space,
+}
+
+/// A message on its way into a lane.
+struct Outgoing<R> {
+    session: Arc<Session>,
+    target: Arc<Target>,
+    kind: Kind,
+    request: R,
+}
+
+impl<M: Remotable> RemoteOutlet<M> {
+    pub(crate) fn new(shared: Weak<Shared>, node: NodeName, path: ActorPath) -> Self {
+        Self { shared, node, path, route: ArcSwapOption::empty(), message: PhantomData }
+    }
+
+    fn route(&self) -> Result<(Arc<Session>, Arc<Target>), CallError> {
+        if let Some(route) = &*self.route.load()
+            && let Some(session) = route.session.upgrade()
+        {
+            match session.standing() {
+                Standing::Open => return Ok((session, Arc::clone(&route.target))),
+                Standing::Suspended => return Err(CallError::NoConnection),
+                Standing::Closed => {}
+            }
+        }
+        let shared = self.shared.upgrade().ok_or(CallError::NoConnection)?;
+        let session = shared.session_named(&self.node).ok_or(CallError::NoConnection)?;
+        if session.standing() != Standing::Open {
+            return Err(CallError::NoConnection);
+        }
+        let target = session
+            .target(&self.path, M::NAME)
+            .ok_or_else(|| CallError::Rejected(format!("too many actors of {} are in use from here", self.node)))?;
+        self.route.store(Some(Arc::new(Route { session: Arc::downgrade(&session), target: Arc::clone(&target) })));
+        Ok((session, target))
+    }
+
+    fn begin(
+        &self,
+        request: M::Request,
+        reply: Option<Reply<M::Response>>,
+        deadline: Duration,
+    ) -> Result<Outgoing<M::Request>, CallError> {
+        let (session, target) = match self.route() {
+            Ok(route) => route,
+            Err(error) => {
+                if let Some(reply) = reply {
+                    reply.refuse(error.clone());
+                }
+                return Err(error);
+            }
+        };
+        let kind = match reply {
+            None => Kind::Cast,
+            Some(reply) => {
+                let expires = session.clock.now().after(deadline);
+                let inserted = session.pending.insert(expires, answer_to::<M>(reply));
+                let id = inserted.map_err(|answer| {
+                    let why = format!("{PENDING_CALLS_MAX} calls to {} wait for an answer already", self.node);
+                    answer(Err(CallError::Rejected(why.clone())));
+                    CallError::Rejected(why)
+                })?;
+                Kind::Call { id, millis_left: u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX) }
+            }
+        };
+        Ok(Outgoing { session, target, kind, request })
+    }
+}
+
+impl<M: Remotable> Outlet<M> for RemoteOutlet<M> {
+    fn send(
+        &self,
+        message: M,
+        deadline: Option<Duration>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), CallError>> + Send>> {
+        let (request, reply) = message.into_remote();
+        let mut outgoing = match self.begin(request, reply, deadline.unwrap_or(REPLY_WAIT_MAX)) {
+            Ok(outgoing) => outgoing,
+            Err(error) => return Box::pin(ready(Err(error))),
+        };
+        match outgoing.try_send() {
+            Ok(result) => Box::pin(ready(outgoing.finish(result))),
+            Err(wait) => {
+                outgoing.session.counters.waits.increment(1);
+                Box::pin(async move {
+                    let bound = deadline.unwrap_or(CAST_WAIT_MAX);
+                    let sent = tokio::time::timeout(bound, outgoing.send_after(wait)).await;
+                    let gave_up = match outgoing.kind {
+                        Kind::Cast => CallError::MailboxFull,
+                        Kind::Call { .. } => CallError::Timeout,
+                    };
+                    outgoing.finish(sent.unwrap_or(Err(gave_up)))
+                })
+            }
+        }
+    }
+}
+
+impl<R: Serialize> Outgoing<R> {
+    /// Appends the message to its lane, or says what it has to wait for.
+    fn try_send(&self) -> Result<Result<(), CallError>, Wait> {
+        if self.session.standing() != Standing::Open {
+            return Ok(Err(CallError::NoConnection));
+        }
+        let urgency = match self.kind {
+            // Calls pay nothing: their number is bounded, and the answer says so where the mailbox is full.
+            Kind::Call { .. } => Urgency::AtOnce,
+            Kind::Cast if self.target.has_credit() => Urgency::Batched,
+            Kind::Cast => return Err(Wait::Credit),
+        };
+        let lane = self.session.lane(&self.target);
+        match lane.append(urgency, LANE_BYTES_MAX, |buffer| self.encode(buffer)) {
+            Ok(Ok(())) => {
+                let counters = &self.session.counters;
+                let sent = if urgency == Urgency::AtOnce { &counters.calls_sent } else { &counters.casts_sent };
+                sent.increment(1);
+                Ok(Ok(()))
+            }
+            Ok(Err(error)) => Ok(Err(error)),
+            Err(Refused::Closed) => Ok(Err(CallError::NoConnection)),
+            Err(Refused::Full) => Err(Wait::Space),
+        }
+    }
+
+    fn encode(&self, buffer: &mut Vec<u8>) -> Result<(), CallError> {
+        if self.target.must_be_named() {
+            put_name(buffer, self.target.id, &self.target.path, self.target.type_name);
+        }
+        let start = buffer.len();
+        let length = match self.kind {
+            Kind::Cast => put_cast(buffer, self.target.id, &self.request),
+            Kind::Call { id, millis_left } => put_call(buffer, self.target.id, id, millis_left, &self.request),
+        };
+        if length > FRAME_BYTES_MAX {
+            buffer.truncate(start);
+            let why = format!("a message of {length} bytes, at most {FRAME_BYTES_MAX} cross the network");
+            return Err(CallError::Rejected(why));
+        }
+        if matches!(self.kind, Kind::Cast) {
+            self.target.pay(length);
+        }
+        Ok(())
+    }
+
+    /// Takes `self` for itself because a request need not be shareable.
+    async fn send_after(&mut self, mut wait: Wait) -> Result<(), CallError> {
+        let (session, target) = (Arc::clone(&self.session), Arc::clone(&self.target));
+        let lane = session.lane(&target);
+        loop {
+            match wait {
+                Wait::Credit => target.available().await,
+                Wait::Space => lane.space().await,
+            }
+            let tried = self.try_send();
+            // Whoever was woken wakes the next, who finds out for itself whether there is enough for it too.
+            match (wait, &tried) {
+                (Wait::Credit, Ok(_) | Err(Wait::Space)) => target.pass_on(),
+                (Wait::Space, Ok(_) | Err(Wait::Credit)) => lane.pass_on(),
+                (Wait::Credit, Err(Wait::Credit)) | (Wait::Space, Err(Wait::Space)) => {}
+            }
+            match tried {
+                Ok(result) => return result,
+                Err(next) => wait = next,
+            }
+        }
+    }
+
+    /// A call that could not be sent is no longer under way.
+    fn finish(&self, result: Result<(), CallError>) -> Result<(), CallError> {
+        if let (Kind::Call { id, .. }, Err(error)) = (self.kind, &result)
+            && let Some(answer) = self.session.pending.take(id)
+        {
+            answer(Err(error.clone()));
+        }
+        result
+    }
+}
+
+impl<M> fmt::Debug for RemoteOutlet<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RemoteOutlet({}:{})", self.node, self.path)
+    }
+}
+
+fn answer_to<M: Remotable>(reply: Reply<M::Response>) -> Answer {
+    Box::new(move |result| match result {
+        Ok(response) => match covenant_wire::decode(response, FRAME_BYTES_MAX) {
+            Ok(response) => reply.send(response),
+            Err(error) => reply.refuse(CallError::Rejected(format!("the response to {} is {error}", M::NAME))),
+        },
+        Err(error) => reply.refuse(error),
+    })
+}
+
+/// How long a message that wants an answer but names no deadline may wait for it.
+const REPLY_WAIT_MAX: Duration = Duration::from_secs(60);

@@ -1,0 +1,327 @@
+//! The receiving side: from a stream into mailboxes, and from answers into calls.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use covenant_runtime::Inlet;
+use covenant_transport::{CloseCode, RecvStream};
+use covenant_types::{ActorPath, CallError, ExitReason, Uptime};
+use covenant_wire::FrameReader;
+use tokio::task::coop::consume_budget;
+
+use crate::remoting::credit::{CREDIT_BYTES, GIVE_BACK_BYTES, cost};
+use crate::remoting::frame::{ActorFrame, FRAME_BYTES_MAX, ReplyFrame, put_credit, put_refusal, put_reply};
+use crate::remoting::lane::{Refused, Urgency};
+use crate::remoting::pending::PENDING_CALLS_MAX;
+use crate::session::Session;
+use crate::shared::Shared;
+
+/// How much is read from a stream at once.
+const READ_BYTES: usize = 64 * 1024;
+/// How much may be parked for the actors of one lane together.
+const PARKED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How soon a full mailbox is tried again, at first and at most.
+const RETRY_MIN: Duration = Duration::from_millis(1);
+const RETRY_MAX: Duration = Duration::from_millis(20);
+/// How many bytes of answers may wait for the reply stream before further ones are replaced by a refusal.
+const REPLIES_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Reads one lane of a peer's messages until the stream ends.
+pub(crate) async fn read_messages(shared: Arc<Shared>, session: Arc<Session>, mut stream: RecvStream) {
+    let mut lane = Inbox { shared: &shared, session: &session, targets: Vec::new(), parked: BTreeSet::new(), bytes: 0 };
+    let mut frames = FrameReader::new(FRAME_BYTES_MAX);
+    let mut retry = RETRY_MIN;
+    loop {
+        let chunk = if lane.parked.is_empty() {
+            stream.read_chunk(READ_BYTES).await
+        } else {
+            let read = tokio::select! {
+                biased;
+                () = tokio::time::sleep(retry) => None,
+                chunk = stream.read_chunk(READ_BYTES) => Some(chunk),
+            };
+            let progress = lane.retry_parked();
+            retry = if progress { RETRY_MIN } else { (retry * 2).min(RETRY_MAX) };
+            match read {
+                Some(chunk) => chunk,
+                None => continue,
+            }
+        };
+        let Ok(Some(chunk)) = chunk else { return };
+        frames.push(&chunk);
+        loop {
+            match frames.next_frame() {
+                Ok(None) => break,
+                Ok(Some(frame)) => {
+                    if lane.frame(frame).is_none() {
+                        return shared.refuse_stream(&session, &mut stream, CloseCode::Malformed);
+                    }
+                }
+                Err(_) => return shared.refuse_stream(&session, &mut stream, CloseCode::TooLarge),
+            }
+        }
+        // A lane that is never empty would keep the thread for itself.
+        consume_budget().await;
+    }
+}
+
+/// Reads a peer's answers and credit until the stream ends.
+pub(crate) async fn read_replies(shared: Arc<Shared>, session: Arc<Session>, mut stream: RecvStream) {
+    let mut frames = FrameReader::new(FRAME_BYTES_MAX);
+    while let Ok(Some(chunk)) = stream.read_chunk(READ_BYTES).await {
+        frames.push(&chunk);
+        loop {
+            match frames.next_frame() {
+                Ok(None) => break,
+                Ok(Some(frame)) => match ReplyFrame::parse(frame) {
+                    Some(ReplyFrame::Reply { call, response }) => {
+                        if let Some(answer) = session.pending.take(call) {
+                            answer(Ok(response));
+                        }
+                    }
+                    Some(ReplyFrame::Refusal { call, error }) => {
+                        if let Some(answer) = session.pending.take(call) {
+                            answer(Err(error));
+                        }
+                    }
+                    Some(ReplyFrame::Credit { to, bytes }) => {
+                        if let Some(target) = session.target_by_id(to) {
+                            target.give_back(bytes);
+                        }
+                    }
+                    None => return shared.refuse_stream(&session, &mut stream, CloseCode::Malformed),
+                },
+                Err(_) => return shared.refuse_stream(&session, &mut stream, CloseCode::TooLarge),
+            }
+        }
+        consume_budget().await;
+    }
+}
+
+/// The reading end of one lane.
+struct Inbox<'a> {
+    shared: &'a Shared,
+    session: &'a Arc<Session>,
+    targets: Vec<Option<Box<Known>>>,
+    /// Targets with messages that found the mailbox full.
+    parked: BTreeSet<usize>,
+    /// How much is parked in all.
+    bytes: usize,
+}
+
+/// An actor of ours that the peer gave an id.
+struct Known {
+    id: u32,
+    path: ActorPath,
+    type_name: String,
+    inlet: Option<Arc<dyn Inlet>>,
+    parked: VecDeque<Vec<u8>>,
+    parked_bytes: usize,
+    /// Credit to give back.
+    owed: u64,
+}
+
+impl Inbox<'_> {
+    /// Handles one frame; `None` if it is not one an honest peer sends.
+    fn frame(&mut self, frame: &[u8]) -> Option<()> {
+        match ActorFrame::parse(frame)? {
+            ActorFrame::Name { id, path, type_name } => self.name(id, path, type_name),
+            ActorFrame::Cast { to, request } => self.cast(usize::try_from(to).ok()?, frame.len(), request),
+            ActorFrame::Call { to, call, millis_left, request } => {
+                self.shared.counters.calls_received.increment(1);
+                let known = self.targets.get_mut(usize::try_from(to).ok()?)?.as_mut()?;
+                known.call(self.shared, self.session, call, millis_left, request);
+                Some(())
+            }
+        }
+    }
+
+    fn name(&mut self, id: u32, path: ActorPath, type_name: &str) -> Option<()> {
+        let index = usize::try_from(id).ok()?;
+        if self.targets.len() <= index {
+            self.targets.resize_with(index + 1, || None);
+        }
+        let slot = &mut self.targets[index];
+        if slot.is_some() {
+            return None;
+        }
+        let type_name = type_name.to_owned();
+        let known = Known { id, path, type_name, inlet: None, parked: VecDeque::new(), parked_bytes: 0, owed: 0 };
+        *slot = Some(Box::new(known));
+        Some(())
+    }
+
+    fn cast(&mut self, to: usize, frame_bytes: usize, request: &[u8]) -> Option<()> {
+        self.shared.counters.casts_received.increment(1);
+        let known = self.targets.get_mut(to)?.as_mut()?;
+        // Behind what is parked already, or it would overtake.
+        let delivered = if known.parked.is_empty() {
+            known.cast(self.shared, self.session, request)
+        } else {
+            Err(CallError::MailboxFull)
+        };
+        match delivered {
+            Ok(()) => known.owe(self.session, cost(frame_bytes)),
+            Err(CallError::MailboxFull) => {
+                let beyond_credit = known.parked_bytes > CREDIT_BYTES as usize + FRAME_BYTES_MAX;
+                if beyond_credit || self.bytes > PARKED_BYTES_MAX {
+                    self.shared.counters.cast_dropped("parked");
+                    known.owe(self.session, cost(frame_bytes));
+                } else {
+                    known.parked.push_back(request.to_vec());
+                    known.parked_bytes += request.len();
+                    self.bytes += request.len();
+                    self.parked.insert(to);
+                }
+            }
+            Err(error) => {
+                self.shared.counters.cast_dropped(word(&error));
+                known.owe(self.session, cost(frame_bytes));
+            }
+        }
+        Some(())
+    }
+
+    /// Tries the full mailboxes again. True when one took something.
+    fn retry_parked(&mut self) -> bool {
+        let mut progress = false;
+        let waiting: Vec<usize> = self.parked.iter().copied().collect();
+        for index in waiting {
+            let Some(known) = self.targets[index].as_mut() else { continue };
+            while let Some(request) = known.parked.pop_front() {
+                match known.cast(self.shared, self.session, &request) {
+                    Err(CallError::MailboxFull) => {
+                        known.parked.push_front(request);
+                        break;
+                    }
+                    Ok(()) => {}
+                    Err(error) => self.shared.counters.cast_dropped(word(&error)),
+                }
+                progress = true;
+                known.parked_bytes -= request.len();
+                self.bytes -= request.len();
+                known.owe(self.session, cost(request.len() + CAST_HEADER_BYTES));
+            }
+            if known.parked.is_empty() {
+                self.parked.remove(&index);
+            }
+        }
+        progress
+    }
+}
+
+impl Known {
+    fn cast(&mut self, shared: &Shared, session: &Session, request: &[u8]) -> Result<(), CallError> {
+        self.inlet(shared)?.deliver(&session.sender, request, None)
+    }
+
+    fn call(&mut self, shared: &Shared, session: &Arc<Session>, call: u64, millis_left: u32, request: &[u8]) {
+        let expires = shared.env.now().after(Duration::from_millis(millis_left.into()));
+        let clock = Arc::clone(&shared.env.clock);
+        let answering = Answering { session: Arc::downgrade(session), clock, call, expires, answered: false };
+        if session.answering.fetch_add(1, Ordering::Relaxed) >= PENDING_CALLS_MAX {
+            let why = format!("{PENDING_CALLS_MAX} calls of this node wait for an answer already");
+            return answering.answer(Err(CallError::Rejected(why)));
+        }
+        match self.inlet(shared) {
+            Ok(inlet) => {
+                let reply = Box::new(move |result| answering.answer(result));
+                // The reply is answered whatever this returns.
+                let _answered = inlet.deliver(&session.sender, request, Some(reply));
+            }
+            Err(error) => answering.answer(Err(error)),
+        }
+    }
+
+    /// The way in. Once found it stays: a path's mailbox lives as long as the node's tree.
+    fn inlet(&mut self, shared: &Shared) -> Result<&Arc<dyn Inlet>, CallError> {
+        let inlet = match self.inlet.take() {
+            Some(inlet) => inlet,
+            None => shared.inlet(&self.path).ok_or(CallError::NoProc)?,
+        };
+        let name = inlet.name();
+        if name != self.type_name {
+            return Err(CallError::Rejected(format!("{} takes {name}, not {}", self.path, self.type_name)));
+        }
+        Ok(self.inlet.insert(inlet))
+    }
+
+    fn owe(&mut self, session: &Session, bytes: u64) {
+        self.owed += bytes;
+        if self.owed >= GIVE_BACK_BYTES {
+            let owed = std::mem::take(&mut self.owed);
+            // Never refused for want of space: it is what frees space.
+            let _gone = session.replies.append(Urgency::Batched, usize::MAX, |out| put_credit(out, self.id, owed));
+        }
+    }
+}
+
+/// A call of a peer that has not been answered. Dropping it answers `Gone`.
+struct Answering {
+    session: Weak<Session>,
+    clock: Arc<dyn covenant_env::Clock>,
+    call: u64,
+    expires: Uptime,
+    answered: bool,
+}
+
+impl Answering {
+    fn answer(mut self, result: Result<Vec<u8>, CallError>) {
+        self.send(result);
+    }
+
+    fn send(&mut self, result: Result<Vec<u8>, CallError>) {
+        self.answered = true;
+        let Some(session) = self.session.upgrade() else { return };
+        session.answering.fetch_sub(1, Ordering::Relaxed);
+        if self.expires <= self.clock.now() {
+            return;
+        }
+        let sent = match result {
+            Ok(response) if response.len() + REPLY_HEADER_BYTES <= FRAME_BYTES_MAX => {
+                let write = |out: &mut Vec<u8>| put_reply(out, self.call, &response);
+                session.replies.append(Urgency::AtOnce, REPLIES_BYTES_MAX, write)
+            }
+            Ok(response) => {
+                let why =
+                    format!("a response of {} bytes, at most {FRAME_BYTES_MAX} cross the network", response.len());
+                self.refuse(&session, &CallError::Rejected(why))
+            }
+            Err(error) => self.refuse(&session, &error),
+        };
+        if sent == Err(Refused::Full) {
+            let why = "too many responses to this node wait to be sent".to_owned();
+            let _gone = self.refuse(&session, &CallError::Rejected(why));
+        }
+    }
+
+    /// Refusals are small, and the caller bounds their number: they always find room.
+    fn refuse(&self, session: &Session, error: &CallError) -> Result<(), Refused> {
+        session.replies.append(Urgency::AtOnce, usize::MAX, |out| put_refusal(out, self.call, error))
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.send(Err(CallError::Gone(ExitReason::Error("the request was dropped without a reply".to_owned()))));
+        }
+    }
+}
+
+/// What a frame has besides the request or response.
+const CAST_HEADER_BYTES: usize = 6;
+const REPLY_HEADER_BYTES: usize = 10;
+
+fn word(error: &CallError) -> &'static str {
+    match error {
+        CallError::Timeout => "timeout",
+        CallError::NoProc => "noproc",
+        CallError::Gone(_) => "gone",
+        CallError::MailboxFull => "mailbox_full",
+        CallError::NoConnection => "noconnection",
+        CallError::Rejected(_) => "rejected",
+    }
+}

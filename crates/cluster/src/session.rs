@@ -1,0 +1,198 @@
+//! One connection to one node: its lanes, its calls under way, its tasks. Ends with the connection.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use covenant_env::{Clock, Env, Tasks};
+use covenant_runtime::RemoteSender;
+use covenant_transport::{Peer, Plane};
+use covenant_types::{ActorPath, CallError};
+use tokio::sync::mpsc;
+
+use crate::counters::Counters;
+use crate::remoting::credit::Target;
+use crate::remoting::frame::TARGETS_MAX;
+use crate::remoting::lane::Lane;
+use crate::remoting::pending::Pending;
+
+/// How many streams carry messages to one node. Those to one actor stay on one.
+pub const LANES: usize = 4;
+/// The most tasks of one connection: our lanes, and the streams the peer opened.
+const TASKS_MAX: usize = LANES + 2 + 32;
+/// How many frames may wait for the feed stream.
+const FEED_QUEUE_MAX: usize = 64;
+
+/// One connection to one node.
+pub(crate) struct Session {
+    pub(crate) peer: Peer,
+    /// The node, as its messages name it to our actors.
+    pub(crate) sender: RemoteSender,
+    standing: AtomicU8,
+    lanes: [Lane; LANES],
+    pub(crate) replies: Lane,
+    targets: Mutex<Targets>,
+    pub(crate) pending: Pending,
+    /// Calls of theirs that we have not answered.
+    pub(crate) answering: AtomicUsize,
+    feed: mpsc::Sender<Bytes>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) counters: Arc<Counters>,
+    tasks: Mutex<Option<Tasks>>,
+}
+
+#[derive(Default)]
+struct Targets {
+    by_name: HashMap<(ActorPath, &'static str), Arc<Target>>,
+    by_id: Vec<Arc<Target>>,
+}
+
+/// Whether messages may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// They may.
+    Open = 0,
+    /// Membership holds the node down, though the connection has not broken yet.
+    Suspended = 1,
+    /// The connection is gone.
+    Closed = 2,
+}
+
+impl Session {
+    /// Begins a session on a connection that stands.
+    pub(crate) fn start(peer: &Peer, env: &Env, counters: &Arc<Counters>) -> Arc<Self> {
+        let info = peer.info();
+        let (feed, queue) = mpsc::channel(FEED_QUEUE_MAX);
+        let session = Arc::new(Self {
+            peer: peer.clone(),
+            sender: RemoteSender { node: info.id, name: info.name.clone(), role: info.role },
+            standing: AtomicU8::new(Standing::Open as u8),
+            lanes: std::array::from_fn(|_| Lane::new(Plane::Actor)),
+            replies: Lane::new(Plane::Reply),
+            targets: Mutex::default(),
+            pending: Pending::default(),
+            answering: AtomicUsize::new(0),
+            feed,
+            clock: Arc::clone(&env.clock),
+            counters: Arc::clone(counters),
+            tasks: Mutex::new(Some(Tasks::new(env.system.clone(), TASKS_MAX))),
+        });
+        for lane in 0..LANES {
+            let writer = Arc::clone(&session);
+            session.spawn(async move { writer.lanes[lane].run(&writer.peer).await });
+        }
+        let writer = Arc::clone(&session);
+        session.spawn(async move { writer.replies.run(&writer.peer).await });
+        session.spawn(write_feed(peer.clone(), queue));
+        session
+    }
+
+    /// Runs `future` until it or the session ends. False where too many run, or the session has ended.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> bool {
+        lock(&self.tasks).as_mut().is_some_and(|tasks| tasks.spawn(future))
+    }
+
+    /// Whether this session is that of `peer`'s very connection.
+    pub(crate) fn is_on(&self, peer: &Peer) -> bool {
+        self.peer.is_same_connection(peer)
+    }
+
+    /// Whether messages may be sent.
+    pub(crate) fn standing(&self) -> Standing {
+        match self.standing.load(Ordering::Acquire) {
+            0 => Standing::Open,
+            1 => Standing::Suspended,
+            _ => Standing::Closed,
+        }
+    }
+
+    /// Membership gave the node up, or took that back. Giving it up ends its calls.
+    pub(crate) fn suspend(&self, suspended: bool) {
+        let (from, to) =
+            if suspended { (Standing::Open, Standing::Suspended) } else { (Standing::Suspended, Standing::Open) };
+        let changed = self.standing.compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Acquire);
+        if changed.is_ok() && suspended {
+            self.pending.fail_all(CallError::NoConnection);
+            self.wake_senders();
+        }
+    }
+
+    /// The connection is gone: ends everything that waits for it.
+    pub(crate) fn close(&self) {
+        self.standing.store(Standing::Closed as u8, Ordering::Release);
+        let tasks = lock(&self.tasks).take();
+        self.lanes.iter().for_each(Lane::close);
+        self.replies.close();
+        self.pending.fail_all(CallError::NoConnection);
+        self.wake_senders();
+        drop(tasks);
+    }
+
+    fn wake_senders(&self) {
+        self.lanes.iter().for_each(Lane::pass_on);
+        lock(&self.targets).by_id.iter().for_each(|target| target.pass_on());
+    }
+
+    /// The lane that carries the messages to `target`.
+    pub(crate) fn lane(&self, target: &Target) -> &Lane {
+        &self.lanes[target.lane]
+    }
+
+    /// The actor at `path` there, as the receiver of messages of this type. `None` where there are too many.
+    pub(crate) fn target(&self, path: &ActorPath, type_name: &'static str) -> Option<Arc<Target>> {
+        let mut targets = lock(&self.targets);
+        let key = (path.clone(), type_name);
+        if let Some(target) = targets.by_name.get(&key) {
+            return Some(Arc::clone(target));
+        }
+        let id = u32::try_from(targets.by_id.len()).ok().filter(|id| *id < TARGETS_MAX)?;
+        let target = Arc::new(Target::new(id, path.clone(), type_name, lane_of(path)));
+        targets.by_id.push(Arc::clone(&target));
+        targets.by_name.insert(key, Arc::clone(&target));
+        Some(target)
+    }
+
+    /// The target with this id, if we gave it out.
+    pub(crate) fn target_by_id(&self, id: u32) -> Option<Arc<Target>> {
+        lock(&self.targets).by_id.get(usize::try_from(id).ok()?).cloned()
+    }
+
+    /// Queues a frame for the feed stream. False where the queue is full or the session has ended.
+    pub(crate) fn send_feed(&self, frame: Bytes) -> bool {
+        self.feed.try_send(frame).is_ok()
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("peer", &self.peer).field("standing", &self.standing()).finish_non_exhaustive()
+    }
+}
+
+/// Writes the feed stream, which is opened when there is something for it.
+async fn write_feed(peer: Peer, mut queue: mpsc::Receiver<Bytes>) {
+    let Some(mut frame) = queue.recv().await else { return };
+    let Ok(mut stream) = peer.open_uni(Plane::Feed).await else { return };
+    while stream.write_frame(&frame).await.is_ok() {
+        match queue.recv().await {
+            Some(next) => frame = next,
+            None => return,
+        }
+    }
+}
+
+/// The same lane for the same path, always.
+fn lane_of(path: &ActorPath) -> usize {
+    let hash = path
+        .as_str()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    usize::try_from((hash >> 32) % LANES as u64).expect("there are few lanes")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

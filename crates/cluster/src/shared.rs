@@ -1,0 +1,215 @@
+//! What the parts of a node's cluster share.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use bytes::Bytes;
+use covenant_env::Env;
+use covenant_runtime::{Inlet, System};
+use covenant_transport::{CloseCode, Peer, RecvStream, Transport};
+use covenant_types::{ActorPath, NodeId, NodeName};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
+
+use crate::BulkHandler;
+use crate::counters::Counters;
+use crate::directory::Directory;
+use crate::member::MemberEvent;
+use crate::record::SignedRecord;
+use crate::session::Session;
+
+/// What the driver is told.
+pub(crate) enum Input {
+    /// A membership datagram, by datagram or by feed.
+    Datagram { from: NodeId, data: Bytes },
+    /// What another node's membership core made.
+    Members { from: NodeId, data: Bytes },
+    /// Records whose signatures were checked.
+    Records { from: NodeId, records: Vec<SignedRecord> },
+    /// What the sender's directory comes to.
+    Digest { from: NodeId, digest: u64 },
+    /// Say goodbye, and tell when that was said.
+    Leave(oneshot::Sender<()>),
+}
+
+/// What the parts of a node's cluster share.
+pub(crate) struct Shared {
+    pub(crate) me: NodeId,
+    pub(crate) env: Env,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) inbox: mpsc::Sender<Input>,
+    pub(crate) events: broadcast::Sender<MemberEvent>,
+    /// Rung when a connection came or went. Tells the driver.
+    pub(crate) sessions_changed: Notify,
+    /// Rung when somebody new may have to be dialled. Tells the dialer.
+    pub(crate) wanted_changed: Notify,
+    transport: Mutex<Option<Transport>>,
+    sessions: RwLock<Sessions>,
+    directory: RwLock<Directory>,
+    system: RwLock<Option<System>>,
+    bulk: RwLock<Option<Arc<dyn BulkHandler>>>,
+}
+
+#[derive(Default)]
+struct Sessions {
+    by_id: BTreeMap<NodeId, Arc<Session>>,
+    /// Names as certificates prove them.
+    by_name: BTreeMap<NodeName, NodeId>,
+    ended: bool,
+}
+
+impl Shared {
+    pub(crate) fn new(env: Env, own: SignedRecord, inbox: mpsc::Sender<Input>, events_max: usize) -> Self {
+        Self {
+            me: own.record.id,
+            counters: Arc::new(Counters::new(env.metrics.clone())),
+            env,
+            inbox,
+            events: broadcast::Sender::new(events_max),
+            sessions_changed: Notify::new(),
+            wanted_changed: Notify::new(),
+            transport: Mutex::new(None),
+            sessions: RwLock::default(),
+            directory: RwLock::new(Directory::new(own)),
+            system: RwLock::new(None),
+            bulk: RwLock::new(None),
+        }
+    }
+
+    pub(crate) fn set_transport(&self, transport: Transport) {
+        *lock(&self.transport) = Some(transport);
+    }
+
+    /// The transport, until this node's part in the cluster ends.
+    pub(crate) fn transport(&self) -> Option<Transport> {
+        lock(&self.transport).clone()
+    }
+
+    pub(crate) fn take_transport(&self) -> Option<Transport> {
+        lock(&self.transport).take()
+    }
+
+    pub(crate) fn directory(&self) -> RwLockReadGuard<'_, Directory> {
+        read(&self.directory)
+    }
+
+    pub(crate) fn directory_mut(&self) -> RwLockWriteGuard<'_, Directory> {
+        write(&self.directory)
+    }
+
+    /// Begins the session of a connection; ends that of an older connection to the same node.
+    pub(crate) fn open_session(&self, peer: &Peer) {
+        let info = peer.info();
+        let old = {
+            let mut sessions = write(&self.sessions);
+            if sessions.ended {
+                return;
+            }
+            sessions.by_name.insert(info.name.clone(), info.id);
+            sessions.by_id.insert(info.id, Session::start(peer, &self.env, &self.counters))
+        };
+        if let Some(old) = old {
+            old.close();
+        }
+        self.sessions_changed.notify_one();
+    }
+
+    /// Ends the session of a connection, if it is still the node's.
+    pub(crate) fn close_session(&self, peer: &Peer) {
+        let ended = {
+            let mut sessions = write(&self.sessions);
+            let id = peer.info().id;
+            match sessions.by_id.get(&id) {
+                Some(session) if session.is_on(peer) => sessions.by_id.remove(&id),
+                Some(_) | None => None,
+            }
+        };
+        if let Some(session) = ended {
+            session.close();
+        }
+        self.sessions_changed.notify_one();
+    }
+
+    /// Ends all sessions and begins no more.
+    pub(crate) fn close_all_sessions(&self) {
+        let all = {
+            let mut sessions = write(&self.sessions);
+            sessions.ended = true;
+            std::mem::take(&mut sessions.by_id)
+        };
+        all.values().for_each(|session| session.close());
+    }
+
+    pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
+        read(&self.sessions).by_id.values().cloned().collect()
+    }
+
+    pub(crate) fn session(&self, id: NodeId) -> Option<Arc<Session>> {
+        read(&self.sessions).by_id.get(&id).cloned()
+    }
+
+    /// The session of the node whose certificate proves this name.
+    pub(crate) fn session_named(&self, name: &NodeName) -> Option<Arc<Session>> {
+        let sessions = read(&self.sessions);
+        let session = sessions.by_id.get(sessions.by_name.get(name)?)?;
+        Some(Arc::clone(session))
+    }
+
+    /// The session of this very connection.
+    pub(crate) fn session_on(&self, peer: &Peer) -> Option<Arc<Session>> {
+        self.session(peer.info().id).filter(|session| session.is_on(peer))
+    }
+
+    pub(crate) fn set_system(&self, system: Option<System>) {
+        let old = std::mem::replace(&mut *write(&self.system), system);
+        // Outside the lock: its actors may be dropped with it.
+        drop(old);
+    }
+
+    /// The way in to an actor of this node.
+    pub(crate) fn inlet(&self, path: &ActorPath) -> Option<Arc<dyn Inlet>> {
+        read(&self.system).as_ref()?.inlet(path)
+    }
+
+    pub(crate) fn set_bulk(&self, handler: Option<Arc<dyn BulkHandler>>) {
+        let old = std::mem::replace(&mut *write(&self.bulk), handler);
+        drop(old);
+    }
+
+    pub(crate) fn bulk(&self) -> Option<Arc<dyn BulkHandler>> {
+        read(&self.bulk).clone()
+    }
+
+    /// Closes the connection to a peer that sent what no honest peer sends.
+    pub(crate) fn refuse_stream(&self, session: &Session, stream: &mut RecvStream, code: CloseCode) {
+        tracing::warn!(peer = %session.sender.name, %code, "a stream broke the protocol, closing the connection");
+        self.counters.stream_refused(code.as_str());
+        stream.stop(code.number());
+        if let Some(transport) = self.transport() {
+            transport.disconnect(session.sender.node, code.as_str());
+        }
+    }
+
+    /// Tells subscribers. Without any, nobody wants to know.
+    pub(crate) fn tell(&self, event: MemberEvent) {
+        let _nobody = self.events.send(event);
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("me", &self.me).finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}

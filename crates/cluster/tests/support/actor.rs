@@ -1,0 +1,179 @@
+//! An actor that answers, keeps silent, dies or gets stuck, as it is asked.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use covenant_runtime::{Behaviour, Context, Exit, Remotable, Reply, StartError};
+use covenant_types::CallError;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+#[derive(Debug)]
+pub enum Message {
+    /// Answers with the same bytes.
+    Echo(Vec<u8>, Reply<Vec<u8>>),
+    /// Keeps the reply and never answers.
+    Hold(Reply<Vec<u8>>),
+    /// Drops the reply.
+    Forget(Reply<Vec<u8>>),
+    /// Crashes with the reply in hand.
+    Crash(Reply<Vec<u8>>),
+    /// Refuses.
+    Refuse(Reply<Vec<u8>>),
+    /// Is noted, once the gate is open.
+    Note(Note),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    pub sender: u32,
+    pub number: u32,
+    pub padding: Vec<u8>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Request {
+    Echo(Vec<u8>),
+    Hold,
+    Forget,
+    Crash,
+    Refuse,
+    Note(Note),
+}
+
+impl Remotable for Message {
+    const NAME: &'static str = "test.actor";
+    type Request = Request;
+    type Response = Vec<u8>;
+
+    fn into_remote(self) -> (Request, Option<Reply<Vec<u8>>>) {
+        match self {
+            Self::Echo(bytes, reply) => (Request::Echo(bytes), Some(reply)),
+            Self::Hold(reply) => (Request::Hold, Some(reply)),
+            Self::Forget(reply) => (Request::Forget, Some(reply)),
+            Self::Crash(reply) => (Request::Crash, Some(reply)),
+            Self::Refuse(reply) => (Request::Refuse, Some(reply)),
+            Self::Note(note) => (Request::Note(note), None),
+        }
+    }
+
+    fn from_remote(request: Request, reply: Option<Reply<Vec<u8>>>) -> Result<Self, String> {
+        match (request, reply) {
+            (Request::Echo(bytes), Some(reply)) => Ok(Self::Echo(bytes, reply)),
+            (Request::Hold, Some(reply)) => Ok(Self::Hold(reply)),
+            (Request::Forget, Some(reply)) => Ok(Self::Forget(reply)),
+            (Request::Crash, Some(reply)) => Ok(Self::Crash(reply)),
+            (Request::Refuse, Some(reply)) => Ok(Self::Refuse(reply)),
+            (Request::Note(note), None) => Ok(Self::Note(note)),
+            (request, _) => Err(format!("{request:?} with or without a reply")),
+        }
+    }
+}
+
+/// What the actors of a node noted, and the gate that holds them up.
+#[derive(Default)]
+pub struct Notes {
+    noted: Mutex<Vec<Note>>,
+    shut: AtomicBool,
+    opened: Notify,
+}
+
+impl Notes {
+    pub fn shut_gate(&self) {
+        self.shut.store(true, Ordering::SeqCst);
+    }
+
+    pub fn open_gate(&self) {
+        self.shut.store(false, Ordering::SeqCst);
+        self.opened.notify_waiters();
+    }
+
+    pub fn count(&self) -> usize {
+        self.noted.lock().expect("no test panics with it").len()
+    }
+
+    /// The numbers of one sender, in the order of arrival.
+    pub fn numbers(&self, sender: u32) -> Vec<u32> {
+        let noted = self.noted.lock().expect("no test panics with it");
+        noted.iter().filter(|note| note.sender == sender).map(|note| note.number).collect()
+    }
+
+    async fn note(&self, note: Note) {
+        loop {
+            let opened = self.opened.notified();
+            if !self.shut.load(Ordering::SeqCst) {
+                break;
+            }
+            opened.await;
+        }
+        self.noted.lock().expect("no test panics with it").push(note);
+    }
+}
+
+pub struct TestActor {
+    held: Vec<Reply<Vec<u8>>>,
+}
+
+#[derive(Deserialize)]
+pub struct NoConfig {}
+
+impl Behaviour for TestActor {
+    type Config = NoConfig;
+    type Message = Message;
+
+    async fn start(_: NoConfig, ctx: &Context<Self>) -> Result<Self, StartError> {
+        ctx.expose();
+        Ok(Self { held: Vec::new() })
+    }
+
+    async fn handle(&mut self, message: Message, ctx: &Context<Self>) -> Result<(), Exit> {
+        match message {
+            Message::Echo(bytes, reply) => reply.send(bytes),
+            Message::Hold(reply) => self.held.push(reply),
+            Message::Forget(_) => {}
+            Message::Crash(_reply) => return Err(Exit::error("asked to")),
+            Message::Refuse(reply) => reply.refuse(CallError::Rejected("not today".to_owned())),
+            Message::Note(note) => {
+                let notes = ctx.resource::<Notes>().map_err(Exit::error)?;
+                notes.note(note).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Another message type, which the actor does not take.
+#[derive(Debug)]
+pub struct OtherMessage(pub Reply<u8>);
+
+impl Remotable for OtherMessage {
+    const NAME: &'static str = "test.other";
+    type Request = ();
+    type Response = u8;
+
+    fn into_remote(self) -> ((), Option<Reply<u8>>) {
+        ((), Some(self.0))
+    }
+
+    fn from_remote((): (), reply: Option<Reply<u8>>) -> Result<Self, String> {
+        reply.map(Self).ok_or_else(|| "no reply".to_owned())
+    }
+}
+
+/// A type of the right name whose bytes the actor cannot read.
+#[derive(Debug)]
+pub struct SameNameMessage(pub Reply<u8>);
+
+impl Remotable for SameNameMessage {
+    const NAME: &'static str = "test.actor";
+    type Request = u8;
+    type Response = u8;
+
+    fn into_remote(self) -> (u8, Option<Reply<u8>>) {
+        (200, Some(self.0))
+    }
+
+    fn from_remote(_: u8, reply: Option<Reply<u8>>) -> Result<Self, String> {
+        reply.map(Self).ok_or_else(|| "no reply".to_owned())
+    }
+}

@@ -1,0 +1,207 @@
+//! Nodes with a real endpoint on loopback, all in this process, and an actor that can be asked to misbehave.
+#![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
+
+mod actor;
+mod counts;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use covenant_cluster::{Cluster, ClusterConfig, MemberState, MemberView};
+use covenant_env::{Env, Metrics};
+use covenant_identity::{IssuingAuthority, NodeGrant, NodeKey, RootAuthority, make_csr};
+use covenant_runtime::{BehaviourRegistry, Ref, Resources, System, SystemConfig};
+use covenant_supervision::{TreeSource, TreeSourceError, load_tree};
+use covenant_transport::{NodeCredentials, Profile, TransportConfig};
+use covenant_types::{ActorPath, BootEpoch, NodeName, Region, Role, WallTime};
+
+pub use actor::{Message, Note, Notes, OtherMessage, SameNameMessage};
+pub use counts::Counts;
+
+/// No test waits longer for a condition. Far beyond any bound the cluster promises, so only a hang meets it.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// A deadline that no healthy call comes near.
+pub const AMPLE: Duration = Duration::from_secs(20);
+
+const TREE: &str = r#"
+strategy = "one_for_one"
+intensity = 100
+period = "10s"
+
+[[child]]
+id = "actor"
+behaviour = "test.actor"
+
+[[child]]
+id = "other"
+behaviour = "test.actor"
+
+[[child]]
+id = "tiny"
+behaviour = "test.actor"
+mailbox = { capacity = 4, overflow = "wait" }
+"#;
+
+struct Files;
+
+impl TreeSource for Files {
+    fn read(&self, _: &str) -> Result<String, TreeSourceError> {
+        Ok(TREE.to_owned())
+    }
+}
+
+/// A node that can be started again with its key and its next epoch.
+pub struct Identity {
+    pub name: NodeName,
+    pub key: Arc<NodeKey>,
+    epoch: u64,
+}
+
+impl Identity {
+    pub fn new(name: &str) -> Self {
+        Self { name: NodeName::new(name).expect("a node name"), key: Arc::new(NodeKey::generate()), epoch: 0 }
+    }
+
+    /// Starts its next boot.
+    pub async fn boot(&mut self, seeds: &[SocketAddr]) -> Node {
+        self.epoch += 1;
+        Node::start(self, seeds).await
+    }
+}
+
+/// A running node.
+pub struct Node {
+    pub cluster: Arc<Cluster>,
+    pub system: System,
+    pub notes: Arc<Notes>,
+    pub counts: Counts,
+}
+
+impl Node {
+    async fn start(identity: &Identity, seeds: &[SocketAddr]) -> Self {
+        let counts = Counts::default();
+        let handle = tokio::runtime::Handle::current();
+        let seed = u64::from(identity.key.public_key()[0]) << 8 | identity.epoch;
+        let env = Env::real(handle.clone(), handle, seed, Metrics::new(counts.clone()));
+        let wall = env.wall();
+        let transport = TransportConfig {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            advertise: None,
+            identity: Arc::new(credentials(identity, wall)),
+            cluster: CLUSTER.to_owned(),
+            name: identity.name.clone(),
+            epoch: BootEpoch(identity.epoch),
+            profile: Profile::Loopback,
+        };
+        let config = ClusterConfig { transport, seeds: seeds.to_vec() };
+        let cluster = Cluster::start(config, env.clone(), None).expect("the node starts");
+
+        let notes = Arc::new(Notes::default());
+        let mut registry = BehaviourRegistry::new();
+        registry.register::<actor::TestActor>("test.actor");
+        let mut resources = Resources::new();
+        resources.insert(Arc::clone(&notes));
+        resources.insert(Arc::clone(&cluster));
+        let tree = load_tree("test", &Files).expect("the tree is sound");
+        let system = System::start(SystemConfig { env, tree, registry, resources }).await.expect("the tree starts");
+        cluster.attach(system.clone());
+        Self { cluster, system, notes, counts }
+    }
+
+    pub fn name(&self) -> NodeName {
+        self.cluster.me().name
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.cluster.me().address
+    }
+
+    /// Ends it without a word.
+    pub fn kill(self) {
+        self.cluster.abandon();
+    }
+
+    /// The actor `id` on the node `on`, as this node reaches it.
+    pub fn actor(&self, on: &NodeName, id: &str) -> Ref<Message> {
+        self.cluster.remote(on, &path(id))
+    }
+
+    /// Waits until the members are as `condition` wants them.
+    pub async fn until(&self, what: &str, condition: impl Fn(&[MemberView]) -> bool) {
+        let mut events = self.cluster.events();
+        let waiting = async {
+            while !condition(&self.cluster.members()) {
+                // Lagging behind is no reason to stop: the list is looked at anew.
+                let _ = events.recv().await;
+            }
+        };
+        let in_time = tokio::time::timeout(PATIENCE, waiting).await;
+        assert!(in_time.is_ok(), "{}: not in time: {what}\n{:#?}", self.name(), self.cluster.members());
+    }
+
+    /// Waits until this node sees exactly these as reachable.
+    pub async fn until_reachable(&self, names: &[&str]) {
+        self.until(&format!("{names:?} reachable"), |members| {
+            let mut seen: Vec<&str> = reachable(members).collect();
+            seen.sort_unstable();
+            let mut names = names.to_vec();
+            names.sort_unstable();
+            seen == names
+        })
+        .await;
+    }
+
+    pub async fn until_state(&self, name: &NodeName, state: MemberState) {
+        self.until(&format!("{name} {state}"), |members| {
+            members.iter().any(|member| member.name == *name && member.state == state)
+        })
+        .await;
+    }
+}
+
+fn reachable(members: &[MemberView]) -> impl Iterator<Item = &str> {
+    members.iter().filter(|member| member.state == MemberState::Reachable).map(|member| member.name.as_str())
+}
+
+/// Two nodes that see each other.
+pub async fn pair() -> (Node, Node) {
+    let one = Identity::new("one").boot(&[]).await;
+    let two = Identity::new("two").boot(&[one.address()]).await;
+    for node in [&one, &two] {
+        node.until_reachable(&["one", "two"]).await;
+    }
+    (one, two)
+}
+
+/// Waits until `condition` holds, looking again whenever something else has run.
+pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "not in time: {what}");
+}
+
+pub fn path(id: &str) -> ActorPath {
+    ActorPath::root().child(id).expect("an id")
+}
+
+const CLUSTER: &str = "test-cluster";
+
+fn authority(now: WallTime) -> &'static IssuingAuthority {
+    static AUTHORITY: OnceLock<IssuingAuthority> = OnceLock::new();
+    AUTHORITY.get_or_init(|| {
+        let root = RootAuthority::create(CLUSTER, now).expect("a root");
+        root.issue_issuing(now).expect("an issuing authority")
+    })
+}
+
+fn credentials(identity: &Identity, now: WallTime) -> NodeCredentials {
+    let authority = authority(now);
+    let grant = NodeGrant { name: identity.name.clone(), role: Role::Hub, region: Region::Africa };
+    let certificate = authority.sign_node(&make_csr(&identity.key), &grant, now).expect("a certificate");
+    let chain = authority.chain_for(certificate);
+    NodeCredentials::new(Arc::clone(&identity.key), chain, vec![authority.root().to_vec()]).expect("credentials")
+}
