@@ -1,12 +1,14 @@
 //! Where the watcher learns of members.
 
 use std::fmt;
+use std::sync::Arc;
 
+use covenant_cluster::Cluster;
 use covenant_types::{BootEpoch, NodeName};
 
 use crate::detector::MemberState;
 
-/// What the node lends the watcher to see the cluster by. Put it into the node's resources.
+/// What the watcher sees the cluster by. A node lends its [`Cluster`]; who has none, such as a test, lends one of these.
 pub struct Members(Box<dyn Fn() -> Vec<MemberLook> + Send + Sync>);
 
 /// One member as membership calls it now.
@@ -26,6 +28,18 @@ impl Members {
         Self(Box::new(look))
     }
 
+    /// The members as this cluster calls them.
+    pub fn of(cluster: Arc<Cluster>) -> Self {
+        Self::new(move || {
+            let look = |member: covenant_cluster::MemberView| MemberLook {
+                name: member.name,
+                state: member.state.into(),
+                epoch: member.epoch,
+            };
+            cluster.members().into_iter().map(look).collect()
+        })
+    }
+
     /// The members now.
     pub(crate) fn look(&self) -> Vec<MemberLook> {
         (self.0)()
@@ -35,5 +49,16 @@ impl Members {
 impl fmt::Debug for Members {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Members")
+    }
+}
+
+impl From<covenant_cluster::MemberState> for MemberState {
+    fn from(state: covenant_cluster::MemberState) -> Self {
+        match state {
+            covenant_cluster::MemberState::Reachable => Self::Reachable,
+            covenant_cluster::MemberState::Unreachable => Self::Unreachable,
+            covenant_cluster::MemberState::Down => Self::Down,
+            covenant_cluster::MemberState::Left => Self::Left,
+        }
     }
 }

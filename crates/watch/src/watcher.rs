@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use covenant_cluster::Cluster;
 use covenant_env::Env;
 use covenant_runtime::{Behaviour, BehaviourRegistry, Context, Exit, Reply, RuntimeEvent, StartError, TreeView};
 use covenant_types::parse_duration;
@@ -87,7 +88,7 @@ impl Behaviour for Watcher {
 
     async fn start(config: WatcherConfig, ctx: &Context<Self>) -> Result<Self, StartError> {
         let thresholds = config.thresholds()?;
-        let members = if config.members { Some(ctx.resource::<Members>()?) } else { None };
+        let members = if config.members { Some(members(ctx)?) } else { None };
         // Before the first look, so that nothing falls between the two.
         let mut events = ctx.system().events();
         let me = ctx.me();
@@ -152,6 +153,13 @@ impl Watcher {
             self.numbers.show(&self.watch);
         }
     }
+}
+
+fn members(ctx: &Context<Watcher>) -> Result<Arc<Members>, StartError> {
+    if let Ok(members) = ctx.resource::<Members>() {
+        return Ok(members);
+    }
+    Ok(Arc::new(Members::of(ctx.resource::<Cluster>()?)))
 }
 
 /// What of the runtime's events the watch takes notice of.
