@@ -1,0 +1,136 @@
+//! The directory of one node: used by one process at a time, and counting its boots.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use covenant_types::BootEpoch;
+
+use crate::write_atomic;
+
+/// A data directory, held by this process until it is dropped.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    /// The lock ends with the file, however the process ends.
+    _lock: File,
+}
+
+impl DataDir {
+    /// Makes the directory if it is missing, for its owner alone, and takes it for this process.
+    ///
+    /// # Errors
+    /// Another process has it, or the disk refused.
+    pub fn open(path: &Path) -> Result<Self, DataDirError> {
+        let io = |source| DataDirError::Io { path: path.to_owned(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
+        let lock = path.join("lock");
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(lock)
+            .map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // Who holds it is a help, not a fact to rely on.
+                let _unreadable = (&mut file).take(20).read_to_string(&mut holder);
+                let holder = holder.trim().parse().ok();
+                return Err(DataDirError::InUse { path: path.to_owned(), holder });
+            }
+            Err(TryLockError::Error(source)) => return Err(io(source)),
+        }
+        file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).map_err(io)?;
+        write!(file, "{}", std::process::id()).map_err(io)?;
+        Ok(Self { path: path.to_owned(), _lock: file })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Counts one more boot. The new number is on disk before it is returned, so that it is never used twice.
+    ///
+    /// # Errors
+    /// The disk refused, or the counter is damaged: then no number is safe to use.
+    pub fn bump_epoch(&self) -> Result<BootEpoch, DataDirError> {
+        let path = self.path.join("boot_epoch");
+        let io = |source| DataDirError::Io { path: path.clone(), source };
+        let last = match std::fs::read_to_string(&path) {
+            Ok(text) => text.trim().parse::<u64>().ok(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(0),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
+            Err(error) => return Err(io(error)),
+        };
+        let next = last.and_then(|last| last.checked_add(1)).ok_or_else(|| DataDirError::DamagedEpoch(path.clone()))?;
+        write_atomic(&path, format!("{next}\n").as_bytes(), 0o600).map_err(io)?;
+        Ok(BootEpoch(next))
+    }
+}
+
+/// Why a data directory cannot be used. Nothing in it was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataDirError {
+    /// Another process has it.
+    #[error("{} is in use by {}; stop that one first, or choose another directory", path.display(),
+        .holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}")))]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// The process, as far as it said.
+        holder: Option<u32>,
+    },
+    /// The counter of boots is not a number.
+    #[error("{} is damaged: restore it, or write a number into it that is higher than any epoch the cluster has seen of this node", .0.display())]
+    DamagedEpoch(PathBuf),
+    /// The disk refused.
+    #[error("{} cannot be used: {source}", path.display())]
+    Io {
+        /// The directory or file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_has_one_user_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("node");
+        let first = DataDir::open(&path).unwrap();
+        let error = DataDir::open(&path).unwrap_err().to_string();
+        assert!(error.contains(&format!("in use by process {}", std::process::id())), "{error}");
+        drop(first);
+        DataDir::open(&path).unwrap();
+    }
+
+    #[test]
+    fn every_boot_has_a_higher_epoch() {
+        let dir = tempfile::tempdir().unwrap();
+        for boot in 1..4 {
+            assert_eq!(DataDir::open(dir.path()).unwrap().bump_epoch().unwrap(), BootEpoch(boot));
+        }
+    }
+
+    #[test]
+    fn a_damaged_epoch_is_never_guessed() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::open(dir.path()).unwrap();
+        for damaged in [&b"x"[..], b"", b"-1", b"\xff\xfe", b"18446744073709551615"] {
+            std::fs::write(dir.path().join("boot_epoch"), damaged).unwrap();
+            assert!(matches!(data.bump_epoch(), Err(DataDirError::DamagedEpoch(_))), "{damaged:?}");
+            assert_eq!(std::fs::read(dir.path().join("boot_epoch")).unwrap(), damaged, "it is kept as it was");
+        }
+    }
+}

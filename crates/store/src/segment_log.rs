@@ -1,0 +1,326 @@
+//! An append-only log in segment files: what is written once and read often.
+//!
+//! A frame is `length u32 | first 8 bytes of BLAKE3(payload) | payload`, big-endian. A segment is never changed after the
+//! next one began. On open every frame is read once; the last segment is cut off at its first bad frame, because that is
+//! where a crash was writing. A bad frame in an earlier segment is damage, not a crash: it is reported and skipped to the end
+//! of its segment, and nothing is cut.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader, Read, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::sync_dir;
+
+/// The longest record, in bytes.
+pub const RECORD_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A segment that has reached this size is followed by another.
+const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+const HEADER_BYTES: usize = 12;
+
+/// Where a record lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// Which segment.
+    pub segment: u32,
+    /// Where its frame begins there.
+    pub offset: u64,
+}
+
+/// An open log. One owner writes; reads need no more than a shared reference.
+#[derive(Debug)]
+pub struct SegmentLog {
+    folder: PathBuf,
+    segments: Vec<File>,
+    /// The length of the last segment.
+    end: u64,
+    /// Bytes at which the next segment begins.
+    roll_at: u64,
+}
+
+/// What opening a log found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opened {
+    /// Good records.
+    pub records: u64,
+    /// Bytes cut off the end: what a crash was writing.
+    pub cut_bytes: u64,
+    /// Segments with damage before their end.
+    pub damaged: Vec<u32>,
+}
+
+impl SegmentLog {
+    /// Opens the log in `folder`, or begins one, and shows every good record to `see`, oldest first.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub fn open(folder: &Path, see: impl FnMut(Position, &[u8])) -> Result<(Self, Opened), SegmentLogError> {
+        Self::open_with(folder, SEGMENT_BYTES, see)
+    }
+
+    fn open_with(
+        folder: &Path,
+        roll_at: u64,
+        mut see: impl FnMut(Position, &[u8]),
+    ) -> Result<(Self, Opened), SegmentLogError> {
+        let io = |source| SegmentLogError::Io { folder: folder.to_owned(), source };
+        std::fs::create_dir_all(folder).map_err(io)?;
+        let mut log = Self { folder: folder.to_owned(), segments: Vec::new(), end: 0, roll_at };
+        let mut opened = Opened::default();
+        let mut next = 0;
+        while log.path(next).exists() {
+            let file = OpenOptions::new().read(true).append(true).open(log.path(next)).map_err(io)?;
+            let length = file.metadata().map_err(io)?.len();
+            let last = !log.path(next + 1).exists();
+            let good = scan(&file, next, &mut |position, payload| {
+                opened.records += 1;
+                see(position, payload);
+            })
+            .map_err(io)?;
+            if good < length && last {
+                file.set_len(good).map_err(io)?;
+                file.sync_all().map_err(io)?;
+                opened.cut_bytes = length - good;
+            } else if good < length {
+                opened.damaged.push(next);
+            }
+            log.end = good;
+            log.segments.push(file);
+            next += 1;
+        }
+        if log.segments.is_empty() {
+            log.begin_segment().map_err(io)?;
+        }
+        Ok((log, opened))
+    }
+
+    /// Appends one record. It is safe only after [`sync`](Self::sync).
+    ///
+    /// # Errors
+    /// The record is too long, or the disk refused; the log is as it was.
+    pub fn append(&mut self, payload: &[u8]) -> Result<Position, SegmentLogError> {
+        if payload.len() > RECORD_BYTES_MAX {
+            return Err(SegmentLogError::TooLong(payload.len()));
+        }
+        let io = |folder: &Path, source| SegmentLogError::Io { folder: folder.to_owned(), source };
+        if self.end >= self.roll_at {
+            self.sync()?;
+            self.begin_segment().map_err(|source| io(&self.folder, source))?;
+        }
+        let length = u32::try_from(payload.len()).map_err(|_| SegmentLogError::TooLong(payload.len()))?;
+        let mut frame = Vec::with_capacity(HEADER_BYTES + payload.len());
+        frame.extend_from_slice(&length.to_be_bytes());
+        frame.extend_from_slice(&checksum(payload));
+        frame.extend_from_slice(payload);
+        let segment = u32::try_from(self.segments.len() - 1).expect("segments are counted in a u32");
+        let position = Position { segment, offset: self.end };
+        let last = self.segments.last_mut().expect("a log has at least one segment");
+        if let Err(source) = last.write_all(&frame) {
+            // Half a frame must not stand before the next one. Where even this fails, the next open cuts it off.
+            let _best_effort = last.set_len(self.end);
+            return Err(io(&self.folder, source));
+        }
+        self.end += frame.len() as u64;
+        Ok(position)
+    }
+
+    /// Waits until everything appended is on disk.
+    ///
+    /// # Errors
+    /// The disk refused: what was appended since the last sync may be lost.
+    pub fn sync(&self) -> Result<(), SegmentLogError> {
+        let last = self.segments.last().expect("a log has at least one segment");
+        last.sync_data().map_err(|source| SegmentLogError::Io { folder: self.folder.clone(), source })
+    }
+
+    /// Reads one record and checks it.
+    ///
+    /// # Errors
+    /// There is no record, or it is not what was written.
+    pub fn read(&self, position: Position) -> Result<Vec<u8>, SegmentLogError> {
+        let damaged = || SegmentLogError::Damaged(position);
+        let file = self.segments.get(position.segment as usize).ok_or_else(damaged)?;
+        let mut header = [0u8; HEADER_BYTES];
+        file.read_exact_at(&mut header, position.offset).map_err(|_| damaged())?;
+        let (length, sum) = split_header(&header);
+        if length > RECORD_BYTES_MAX {
+            return Err(damaged());
+        }
+        let mut payload = vec![0u8; length];
+        file.read_exact_at(&mut payload, position.offset + HEADER_BYTES as u64).map_err(|_| damaged())?;
+        if checksum(&payload) == sum { Ok(payload) } else { Err(damaged()) }
+    }
+
+    /// How many bytes all segments have together.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub fn bytes(&self) -> Result<u64, SegmentLogError> {
+        let lengths = self.segments.iter().map(|file| file.metadata().map(|metadata| metadata.len()));
+        let sum: io::Result<u64> = lengths.sum();
+        sum.map_err(|source| SegmentLogError::Io { folder: self.folder.clone(), source })
+    }
+
+    fn begin_segment(&mut self) -> io::Result<()> {
+        let number = u32::try_from(self.segments.len()).map_err(io::Error::other)?;
+        let options =
+            OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(self.path(number))?;
+        sync_dir(&self.folder)?;
+        self.segments.push(options);
+        self.end = 0;
+        Ok(())
+    }
+
+    fn path(&self, segment: u32) -> PathBuf {
+        self.folder.join(format!("{segment:08}.seg"))
+    }
+}
+
+/// Reads frames from the beginning and returns where the good ones end.
+fn scan(file: &File, segment: u32, see: &mut impl FnMut(Position, &[u8])) -> io::Result<u64> {
+    let mut reader = BufReader::with_capacity(1 << 20, file);
+    let mut offset = 0;
+    let mut payload = Vec::new();
+    loop {
+        let mut header = [0u8; HEADER_BYTES];
+        if !read_whole(&mut reader, &mut header)? {
+            return Ok(offset);
+        }
+        let (length, sum) = split_header(&header);
+        if length > RECORD_BYTES_MAX {
+            return Ok(offset);
+        }
+        payload.resize(length, 0);
+        if !read_whole(&mut reader, &mut payload)? || checksum(&payload) != sum {
+            return Ok(offset);
+        }
+        see(Position { segment, offset }, &payload);
+        offset += (HEADER_BYTES + length) as u64;
+    }
+}
+
+/// Fills `buffer`, or returns false where the file ends before.
+fn read_whole(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
+    match reader.read_exact(buffer) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn split_header(header: &[u8; HEADER_BYTES]) -> (usize, [u8; 8]) {
+    let (length, sum) = header.split_at(4);
+    let length = u32::from_be_bytes(length.try_into().expect("four bytes"));
+    (length as usize, sum.try_into().expect("eight bytes"))
+}
+
+fn checksum(payload: &[u8]) -> [u8; 8] {
+    let hash = blake3::hash(payload);
+    hash.as_bytes()[..8].try_into().expect("eight of 32 bytes")
+}
+
+/// Why a log did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum SegmentLogError {
+    /// The record is longer than a frame may be. Nothing was written.
+    #[error("a record of {0} bytes is longer than the {RECORD_BYTES_MAX} that a log takes")]
+    TooLong(usize),
+    /// What stands there is not what was written, or nothing does. Get it from another copy.
+    #[error("the record at segment {} offset {} is damaged or missing", .0.segment, .0.offset)]
+    Damaged(Position),
+    /// The disk refused.
+    #[error("the log in {} cannot be used: {source}", folder.display())]
+    Io {
+        /// The log.
+        folder: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records(folder: &Path) -> (Vec<Vec<u8>>, Opened) {
+        let mut seen = Vec::new();
+        let (_, opened) = SegmentLog::open_with(folder, 64, |_, payload| seen.push(payload.to_vec())).unwrap();
+        (seen, opened)
+    }
+
+    fn written(folder: &Path, payloads: &[&[u8]]) -> Vec<Position> {
+        let (mut log, _) = SegmentLog::open_with(folder, 64, |_, _| {}).unwrap();
+        let positions = payloads.iter().map(|payload| log.append(payload).unwrap()).collect();
+        log.sync().unwrap();
+        positions
+    }
+
+    #[test]
+    fn what_was_appended_is_read_back_over_many_segments() {
+        let dir = tempfile::tempdir().unwrap();
+        let payloads: Vec<Vec<u8>> = (0..50u8).map(|n| vec![n; usize::from(n)]).collect();
+        let borrowed: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
+        let positions = written(dir.path(), &borrowed);
+        assert!(positions.last().unwrap().segment > 5);
+        assert_eq!(records(dir.path()).0, payloads);
+        let (log, _) = SegmentLog::open_with(dir.path(), 64, |_, _| {}).unwrap();
+        for (position, payload) in positions.iter().zip(&payloads) {
+            assert_eq!(log.read(*position).unwrap(), *payload);
+        }
+    }
+
+    #[test]
+    fn a_tail_torn_at_any_byte_loses_only_the_last_record() {
+        let whole = {
+            let dir = tempfile::tempdir().unwrap();
+            written(dir.path(), &[b"first", b"second"]);
+            std::fs::read(dir.path().join("00000000.seg")).unwrap()
+        };
+        let first = HEADER_BYTES + 5;
+        for cut in first..whole.len() {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::write(dir.path().join("00000000.seg"), &whole[..cut]).unwrap();
+            let (seen, opened) = records(dir.path());
+            assert_eq!((seen, opened.cut_bytes), (vec![b"first".to_vec()], (cut - first) as u64));
+            written(dir.path(), &[b"third"]);
+            assert_eq!(records(dir.path()).0, [b"first".to_vec(), b"third".to_vec()]);
+        }
+    }
+
+    #[test]
+    fn a_flipped_byte_is_found_when_it_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let position = written(dir.path(), &[b"payload"])[0];
+        let path = dir.path().join("00000000.seg");
+        let (log, _) = SegmentLog::open_with(dir.path(), 64, |_, _| {}).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1;
+            std::fs::write(&path, flipped).unwrap();
+            assert!(log.read(position).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn damage_before_the_end_is_reported_and_nothing_is_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        written(dir.path(), &[&[1; 60], &[2; 60]]);
+        let path = dir.path().join("00000000.seg");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[20] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        let (seen, opened) = records(dir.path());
+        assert_eq!((seen, opened.damaged, opened.cut_bytes), (vec![vec![2; 60]], vec![0], 0));
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+    }
+
+    #[test]
+    fn a_record_that_is_too_long_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut log, _) = SegmentLog::open(dir.path(), |_, _| {}).unwrap();
+        let error = log.append(&vec![0; RECORD_BYTES_MAX + 1]).unwrap_err();
+        assert!(matches!(error, SegmentLogError::TooLong(_)));
+        log.append(&vec![0; RECORD_BYTES_MAX]).unwrap();
+    }
+}
