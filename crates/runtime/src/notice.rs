@@ -12,10 +12,12 @@ use covenant_supervision::ChildId;
 use covenant_types::{ExitReason, StartAttempt};
 
 use crate::System;
+use crate::slot::Slot;
 
 /// Tells a supervisor about one start attempt of one child.
 pub(crate) struct Notice {
     to: Arc<dyn Above>,
+    slot: Arc<Slot>,
     child: ChildId,
     attempt: StartAttempt,
     started: AtomicBool,
@@ -54,9 +56,15 @@ pub(crate) enum Ending {
 }
 
 impl Notice {
-    pub(crate) fn new(to: Arc<dyn Above>, child: ChildId, attempt: StartAttempt, system: System) -> Arc<Self> {
+    pub(crate) fn new(
+        to: Arc<dyn Above>,
+        slot: Arc<Slot>,
+        child: ChildId,
+        attempt: StartAttempt,
+        system: System,
+    ) -> Arc<Self> {
         let (started, unkillable) = (AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Self { to, child, attempt, started, ending: OnceLock::new(), unkillable, system })
+        Arc::new(Self { to, slot, child, attempt, started, ending: OnceLock::new(), unkillable, system })
     }
 
     /// The child runs.
@@ -93,6 +101,7 @@ impl Notice {
 
 impl Drop for Notice {
     fn drop(&mut self) {
+        self.slot.clear_running(self.attempt);
         if self.unkillable.load(Ordering::Acquire) {
             self.system.count_unkillable(false);
         }

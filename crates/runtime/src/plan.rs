@@ -67,9 +67,14 @@ pub enum BootError {
         /// The rule.
         why: SpecError,
     },
-    /// A child did not start, and those before it were stopped again. The reason names it.
-    #[error("the tree did not start: {0}")]
-    StartFailed(ExitReason),
+    /// A child did not start, and those before it were stopped again.
+    #[error("{path} did not start: {reason}")]
+    StartFailed {
+        /// The child.
+        path: ActorPath,
+        /// Why.
+        reason: ExitReason,
+    },
 }
 
 /// Makes the plan of `tree` at `path`.

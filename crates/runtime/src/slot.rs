@@ -93,6 +93,12 @@ impl Slot {
         self.now.lock().unwrap_or_else(PoisonError::into_inner).state = state;
     }
 
+    fn state(&self) -> ActorState {
+        let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        // A supervisor that died can no longer say that its children followed it.
+        if now.state == ActorState::Stopping && now.running.is_none() { ActorState::Undefined } else { now.state }
+    }
+
     pub(crate) fn set_running(&self, attempt: StartAttempt, cell: ActorCell) {
         self.now.lock().unwrap_or_else(PoisonError::into_inner).running = Some((attempt, cell));
     }
@@ -154,7 +160,7 @@ impl Slot {
         TreeView {
             path: self.path.clone(),
             kind: self.kind.into(),
-            state: self.now.lock().unwrap_or_else(PoisonError::into_inner).state,
+            state: self.state(),
             incarnation: self.incarnation(),
             restarts: self.restarts(),
             mailbox,

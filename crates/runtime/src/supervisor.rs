@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use covenant_env::Task;
-use covenant_supervision::{ChildId, Effect, Event, Report, ReportContext, Supervisor, Timer};
+use covenant_supervision::{ChildId, ChildKind, Effect, Event, Report, ReportContext, Supervisor, Timer};
 use covenant_types::{CallError, ExitReason, StartAttempt};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, ActorRuntime};
 use rand::Rng;
@@ -115,7 +115,6 @@ struct Running {
     attempt: StartAttempt,
     cell: ActorCell,
     notice: Weak<Notice>,
-    started: bool,
 }
 
 impl Driver {
@@ -134,7 +133,7 @@ impl Driver {
     fn hear(&mut self, News { child, attempt, what }: News) {
         let event = match what {
             What::Started => {
-                self.note_started(&child, attempt);
+                self.note_started(&child);
                 Event::ChildStarted { child, attempt }
             }
             What::Ignored => {
@@ -144,6 +143,9 @@ impl Driver {
             }
             What::StartFailed(reason) => {
                 if let Some(slot) = self.note_ended(&child, attempt) {
+                    if slot.kind == ChildKind::Worker {
+                        self.system.note_start_failure(&slot.path, &reason);
+                    }
                     let (path, incarnation) = (slot.path.clone(), slot.incarnation());
                     self.system.publish(RuntimeEvent::StartFailed { path, incarnation, reason: reason.clone() });
                 }
@@ -165,11 +167,8 @@ impl Driver {
         self.feed(event);
     }
 
-    fn note_started(&mut self, child: &ChildId, attempt: StartAttempt) {
+    fn note_started(&self, child: &ChildId) {
         let Some(slot) = self.slot(child) else { return };
-        if let Some(running) = self.children.get_mut(child).filter(|running| running.attempt == attempt) {
-            running.started = true;
-        }
         let (path, incarnation) = (slot.path.clone(), slot.incarnation());
         if incarnation.0 > 1 {
             slot.count_restart(self.system.env());
@@ -179,7 +178,6 @@ impl Driver {
 
     fn note_ended(&mut self, child: &ChildId, attempt: StartAttempt) -> Option<Arc<Slot>> {
         let slot = self.slot(child)?;
-        slot.clear_running(attempt);
         if self.children.get(child).is_some_and(|running| running.attempt == attempt) {
             self.children.remove(child);
         }
@@ -243,15 +241,19 @@ impl Driver {
 
     fn start(&mut self, child: ChildId, attempt: StartAttempt) {
         let plan = Arc::clone(&self.plan);
-        let above: Arc<dyn Above> = Arc::clone(&self.port) as Arc<dyn Above>;
-        let notice = Notice::new(above, child.clone(), attempt, self.system.clone());
-        // A child that is not in the plan drops the notice: the core hears that its start failed.
+        // The core starts only what the plan has: both come from one tree.
         let Some(planned) = plan.children.get(&child) else { return };
+        let above: Arc<dyn Above> = Arc::clone(&self.port) as Arc<dyn Above>;
+        let slot = Arc::clone(&planned.slot);
+        let notice = Notice::new(above, slot, child.clone(), attempt, self.system.clone());
         planned.slot.reopen();
         let held = Arc::downgrade(&notice);
         if let Some(cell) = planned.starter.start(&self.system, &planned.slot, notice) {
             planned.slot.set_running(attempt, cell.clone());
-            self.children.insert(child, Running { attempt, cell, notice: held, started: false });
+            if held.strong_count() == 0 {
+                planned.slot.clear_running(attempt); // it has come and gone already
+            }
+            self.children.insert(child, Running { attempt, cell, notice: held });
         }
     }
 
@@ -344,6 +346,7 @@ impl Drop for Driver {
         for (child, running) in &self.children {
             if let Some(slot) = self.slot(child) {
                 kill(&slot, &running.cell);
+                slot.set_state(ActorState::Stopping);
             }
         }
     }

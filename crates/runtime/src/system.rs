@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -54,6 +54,8 @@ struct Shared {
     state: watch::Sender<RootState>,
     stopping: AtomicBool,
     unkillable: AtomicUsize,
+    /// The last start that failed while the tree booted: what went wrong, where the root only knows that it did.
+    boot_failure: Mutex<Option<(ActorPath, ExitReason)>>,
 }
 
 #[derive(Clone, Debug)]
@@ -92,9 +94,9 @@ impl System {
         let system = Self { shared: Arc::new(Shared::new(env, resources, &plan)), _owner: None };
         let mut state = system.shared.state.subscribe();
         let above = Arc::new(Outside(Arc::clone(&system.shared)));
-        let notice = Notice::new(above, id, ROOT_ATTEMPT, system.clone());
+        let notice = Notice::new(above, Arc::clone(&system.shared.root), id, ROOT_ATTEMPT, system.clone());
         let cell = supervisor::spawn(plan, system.clone(), notice)
-            .ok_or_else(|| BootError::StartFailed(ExitReason::Killed))?;
+            .ok_or_else(|| system.shared.boot_error(ExitReason::Killed))?;
         system.shared.root.set_running(ROOT_ATTEMPT, cell.clone());
         let owner = Arc::new(Owner(cell));
         loop {
@@ -102,7 +104,7 @@ impl System {
             match now {
                 RootState::Starting => {}
                 RootState::Running => return Ok(Self { _owner: Some(owner), ..system }),
-                RootState::Ended(reason) => return Err(BootError::StartFailed(reason)),
+                RootState::Ended(reason) => return Err(system.shared.boot_error(reason)),
             }
             // The sender is in `system`, so this cannot fail.
             let _ = state.changed().await;
@@ -217,6 +219,13 @@ impl System {
         let _ = self.shared.events.send(event);
     }
 
+    /// A behaviour did not start. Who waits for the tree to boot is told which.
+    pub(crate) fn note_start_failure(&self, path: &ActorPath, reason: &ExitReason) {
+        if matches!(*self.shared.state.borrow(), RootState::Starting) {
+            *self.shared.boot_failure() = Some((path.clone(), reason.clone()));
+        }
+    }
+
     /// One more or one less incarnation that was killed and goes on running.
     pub(crate) fn count_unkillable(&self, more: bool) {
         let counted = &self.shared.unkillable;
@@ -241,7 +250,19 @@ impl Shared {
             state: watch::Sender::new(RootState::Starting),
             stopping: AtomicBool::new(false),
             unkillable: AtomicUsize::new(0),
+            boot_failure: Mutex::new(None),
         }
+    }
+}
+
+impl Shared {
+    fn boot_failure(&self) -> MutexGuard<'_, Option<(ActorPath, ExitReason)>> {
+        self.boot_failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn boot_error(&self, reason: ExitReason) -> BootError {
+        let (path, reason) = self.boot_failure().take().unwrap_or((ActorPath::root(), reason));
+        BootError::StartFailed { path, reason }
     }
 }
 
@@ -263,7 +284,6 @@ impl Above for Outside {
             What::Ignored => RootState::Ended(ExitReason::Normal),
             What::StartFailed(reason) | What::Exited(reason) => {
                 self.0.root.set_state(ActorState::Undefined);
-                self.0.root.clear_running(ROOT_ATTEMPT);
                 self.0.root.close_gone(reason.clone());
                 RootState::Ended(reason)
             }

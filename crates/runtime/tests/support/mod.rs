@@ -32,6 +32,8 @@ pub enum Ask {
     End(End, Option<Reply<()>>),
     /// Says that it is held, then waits until it is let go.
     Hold(Arc<Gate>),
+    /// As `Hold`, with a reply in hand that is sent afterwards.
+    HoldReply(Arc<Gate>, Reply<()>),
     /// Says that it is held, then spins without waiting until it is let go.
     Spin(Arc<Gate>),
     /// Runs this beside the actor.
@@ -165,6 +167,11 @@ impl Behaviour for Probe {
             Ask::Hold(gate) => {
                 gate.entered.notify_one();
                 gate.open.notified().await;
+            }
+            Ask::HoldReply(gate, reply) => {
+                gate.entered.notify_one();
+                gate.open.notified().await;
+                reply.send(());
             }
             Ask::Spin(gate) => {
                 gate.entered.notify_one();

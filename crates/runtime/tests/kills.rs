@@ -1,0 +1,177 @@
+//! Kills, and what cannot be killed.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use covenant_env::{Env, Metrics};
+use covenant_runtime::{ActorState, Context, KillError, Ref, RuntimeEvent, SpawnRefused, TASKS_MAX};
+use covenant_types::{ActorPath, ExitReason};
+use support::{Ask, End, Gate, LONG, Probe, Rig, eventually, probes, subtree, within};
+
+#[tokio::test]
+async fn a_kill_ends_a_waiting_handler_and_the_next_incarnation_answers() {
+    let mut rig = Rig::start(&probes("", &[("a", ""), ("b", "")]), &[]).await;
+    let gate = Gate::new();
+    rig.probe("/a").cast(Ask::Hold(Arc::clone(&gate))).await.unwrap();
+    gate.entered().await;
+    rig.kill("/a").await;
+    assert_eq!(rig.exit_of("/a").await, ExitReason::Killed);
+    assert_eq!([rig.who("/a").await, rig.who("/b").await], [2, 1]);
+}
+
+#[tokio::test]
+async fn only_what_runs_below_the_root_can_be_killed() {
+    let rig = Rig::start(&probes("", &[("a", "config = { start = \"ignore\" }")]), &[]).await;
+    let kill = |path: &str| {
+        let (system, path) = (rig.system.clone(), path.parse::<ActorPath>().unwrap());
+        async move { system.kill(&path).await }
+    };
+    assert_eq!(kill("/").await, Err(KillError::Root));
+    assert_eq!(kill("/x").await, Err(KillError::NoSuchPath("/x".parse().unwrap())));
+    assert_eq!(kill("/a").await, Err(KillError::NotRunning("/a".parse().unwrap())));
+}
+
+#[tokio::test]
+async fn a_killed_supervisor_takes_its_subtree_down_and_its_parent_restarts_it() {
+    let main = format!("{}{}", subtree("sub", ""), probes("", &[("other", "")]));
+    let sub = format!("{}{}", probes("", &[("a", "")]), subtree("inner", ""));
+    let mut rig = Rig::start(&main, &[("sub", &sub), ("inner", &probes("", &[("b", "")]))]).await;
+    rig.journal.clear();
+    rig.kill("/sub").await;
+    assert_eq!(rig.exit_of("/sub").await, ExitReason::Killed);
+    assert_eq!(rig.start_of("/sub").await, 2);
+    let paths = ["/sub/a", "/sub/inner/b", "/other"];
+    assert_eq!([rig.who(paths[0]).await, rig.who(paths[1]).await, rig.who(paths[2]).await], [2, 2, 1]);
+    // All that was had gone before anything new began.
+    let mut lines = rig.journal.lines();
+    lines[..2].sort();
+    assert_eq!(lines, ["end a", "end b", "start a", "start b"]);
+}
+
+/// Env with its own runtime for behaviours, whose threads a test may block.
+fn env_with_workers(threads: usize) -> (Env, tokio::runtime::Runtime) {
+    let work = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build().unwrap();
+    let system = tokio::runtime::Handle::current();
+    (Env::real(system, work.handle().clone(), 7, Metrics::none()), work)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_spinning_handler_is_unkillable_counted_and_leaves_its_siblings_alone() {
+    let (env, work) = env_with_workers(2);
+    let tree = probes("", &[("a", "kill_grace = \"20ms\""), ("b", "")]);
+    let mut rig = Rig::start_in(env, &tree, &[]).await.unwrap();
+    let gate = Gate::new();
+    rig.probe("/a").cast(Ask::Spin(Arc::clone(&gate))).await.unwrap();
+    gate.entered().await;
+    rig.kill("/a").await;
+    rig.wait_for(|event| matches!(event, RuntimeEvent::Unkillable { path, .. } if path.as_str() == "/a")).await;
+    rig.until("/a", ActorState::Unkillable).await;
+    assert_eq!(rig.system.unkillable(), 1);
+    assert_eq!(rig.who("/b").await, 1);
+    // It ends after all: then policy applies.
+    gate.open();
+    assert_eq!(rig.exit_of("/a").await, ExitReason::Killed);
+    assert_eq!(rig.start_of("/a").await, 2);
+    assert_eq!((rig.who("/a").await, rig.who("/b").await, rig.system.unkillable()), (2, 1, 0));
+    rig.system.stop(LONG).await;
+    work.shutdown_background();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_many_spinning_handlers_as_threads_leave_supervisors_and_the_tree_answering() {
+    let (env, work) = env_with_workers(2);
+    let grace = "kill_grace = \"20ms\"; shutdown = \"20ms\"";
+    let rig = Rig::start_in(env, &probes("", &[("a", grace), ("b", grace), ("c", grace)]), &[]).await.unwrap();
+    let gates = [Gate::new(), Gate::new()];
+    for (path, gate) in ["/a", "/b"].into_iter().zip(&gates) {
+        rig.probe(path).cast(Ask::Spin(Arc::clone(gate))).await.unwrap();
+        gate.entered().await;
+    }
+    rig.kill("/a").await;
+    rig.until("/a", ActorState::Unkillable).await;
+    let report = rig.system.stop(Duration::from_secs(2)).await;
+    assert!(!report.in_time || !report.still_running.is_empty(), "it does not pretend: {report:?}");
+    assert!(report.still_running.contains(&"/b".parse().unwrap()), "{report:?}");
+    gates.iter().for_each(|gate| gate.open());
+    within(rig.system.ended()).await;
+    assert_eq!(rig.system.unkillable(), 0);
+    work.shutdown_background();
+}
+
+/// Runs `act` inside the actor and returns what it gave.
+async fn inside<T: Send + 'static>(
+    probe: &Ref<Ask>,
+    act: impl FnOnce(&Context<Probe>) -> T + Send + 'static,
+) -> T {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let beside = Ask::Beside(Box::new(move |ctx| drop(sender.send(act(ctx)))));
+    probe.cast(beside).await.unwrap();
+    within(receiver).await.unwrap()
+}
+
+/// Sets its flag when it is dropped.
+struct Flag(Arc<AtomicBool>);
+impl Drop for Flag {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+#[tokio::test]
+async fn a_task_ends_with_its_actor_before_the_next_incarnation_starts() {
+    let mut rig = Rig::start(&probes("", &[("a", "")]), &[]).await;
+    let dropped = Arc::new(AtomicBool::new(false));
+    let flag = Flag(Arc::clone(&dropped));
+    let spawned = inside(&rig.probe("/a"), |ctx| {
+        ctx.spawn(async move {
+            let _flag = flag;
+            std::future::pending().await
+        })
+    });
+    assert_eq!(spawned.await, Ok(()));
+    rig.end("/a", End::Panic).await;
+    rig.start_of("/a").await;
+    assert!(dropped.load(Ordering::Acquire));
+}
+
+#[tokio::test]
+async fn an_actor_has_a_bound_of_tasks() {
+    let rig = Rig::start(&probes("", &[("a", "")]), &[]).await;
+    let refused = inside(&rig.probe("/a"), |ctx| {
+        let mut all = (0..=TASKS_MAX).map(|_| ctx.spawn(std::future::pending()));
+        all.find(Result::is_err)
+    });
+    assert_eq!(refused.await, Some(Err(SpawnRefused)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn timers_fire_once_or_again_and_again_and_end_with_their_actor() {
+    let rig = Rig::start(&probes("", &[("a", "")]), &[]).await;
+    let probe = rig.probe("/a");
+    inside(&probe, |ctx| {
+        ctx.send_after(Duration::from_secs(1), Ask::Note(1));
+        ctx.send_every(Duration::from_secs(10), || Ask::Note(2));
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(25)).await;
+    assert_eq!(probe.call(Ask::Noted, LONG).await, Ok(vec![1, 2, 2]));
+    rig.end("/a", End::Error).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!((rig.who("/a").await, probe.call(Ask::Noted, LONG).await), (2, Ok(vec![1, 2, 2])));
+}
+
+#[tokio::test]
+async fn an_actor_that_ends_while_its_supervisor_starts_others_is_not_lost() {
+    let main = probes("intensity = 1000", &[("a", ""), ("b", "")]);
+    for _ in 0..50 {
+        let rig = Rig::start(&main, &[]).await;
+        rig.end("/a", End::Error).await;
+        rig.kill("/b").await;
+        rig.end("/a", End::Panic).await;
+        eventually(|| rig.view("/a").incarnation.0 == 3 && rig.view("/b").incarnation.0 == 2).await;
+        assert_eq!([rig.who("/a").await, rig.who("/b").await], [3, 2]);
+    }
+}
