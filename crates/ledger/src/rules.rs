@@ -1,0 +1,133 @@
+//! The covenant's rules as arithmetic: what a nation owes, and how a profit is shared. Exact, to the cent.
+
+use crate::{Amount, Nations};
+
+/// What nations owe a year: one part in so many of their GDP, which is 0.01 %.
+pub const ASSESSMENT_DIVISOR: i128 = 10_000;
+/// Communities, nations and reserve, in tenths.
+const TENTHS: [i128; 3] = [5, 3, 2];
+
+/// What a nation with this GDP owes for a year: 0.01 %, to the nearest cent, half a cent up.
+pub fn owed(gdp_dollars: i128) -> Amount {
+    let cents = gdp_dollars * 100;
+    Amount::cents((cents + ASSESSMENT_DIVISOR / 2) / ASSESSMENT_DIVISOR)
+}
+
+/// A profit, shared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Distribution {
+    /// Half.
+    pub communities: Amount,
+    /// Three tenths, by ISO alpha-3 in its order; nations that get nothing are left out.
+    pub nations: Vec<(String, Amount)>,
+    /// Two tenths.
+    pub reserve: Amount,
+}
+
+impl Distribution {
+    /// What all nations get together.
+    pub fn nations_sum(&self) -> Amount {
+        Amount::cents(self.nations.iter().map(|(_, share)| share.as_cents()).sum())
+    }
+
+    /// All of it: always exactly what was shared.
+    pub fn sum(&self) -> Amount {
+        Amount::cents(self.communities.as_cents() + self.nations_sum().as_cents() + self.reserve.as_cents())
+    }
+}
+
+/// Shares `amount` by largest remainder: 50 % to communities, 30 % to nations in proportion to their GDP, 20 % to the reserve.
+/// Ties go to communities before nations before the reserve, and among nations to the first by ISO alpha-3.
+pub fn distribute(amount: Amount, nations: &Nations) -> Distribution {
+    let parts = largest_remainder(amount.as_cents(), &TENTHS);
+    let known: Vec<(&str, i128)> =
+        nations.iter().filter_map(|nation| nation.gdp.map(|gdp| (nation.iso3.as_str(), gdp.dollars))).collect();
+    let weights: Vec<i128> = known.iter().map(|(_, gdp)| *gdp).collect();
+    let shares = largest_remainder(parts[1], &weights);
+    let named = known.iter().zip(shares).filter(|(_, share)| *share > 0);
+    Distribution {
+        communities: Amount::cents(parts[0]),
+        nations: named.map(|((code, _), share)| ((*code).to_owned(), Amount::cents(share))).collect(),
+        reserve: Amount::cents(parts[2]),
+    }
+}
+
+/// Shares `total` in proportion to `weights`, in whole units that sum to `total`: everyone gets the whole part of their
+/// quota, and what is left goes one by one to the largest remainders, earlier ones first where they tie (Hamilton's method).
+fn largest_remainder(total: i128, weights: &[i128]) -> Vec<i128> {
+    let sum: i128 = weights.iter().sum();
+    let mut shares: Vec<i128> = weights.iter().map(|weight| total * weight / sum).collect();
+    let mut order: Vec<usize> = (0..weights.len()).collect();
+    // A stable sort keeps the earlier one first.
+    order.sort_by_key(|&at| std::cmp::Reverse(total * weights[at] % sum));
+    let left = usize::try_from(total - shares.iter().sum::<i128>()).expect("fewer are left over than there are shares");
+    for &at in order.iter().take(left) {
+        shares[at] += 1;
+    }
+    shares
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn owed_by(code: &str) -> Amount {
+        owed(Nations::embedded().by_iso3(code).unwrap().gdp.unwrap().dollars)
+    }
+
+    #[test]
+    fn the_pool_of_today_is_exact() {
+        let pool: i128 = Nations::embedded().iter().filter_map(|nation| nation.gdp).map(|gdp| owed(gdp.dollars).as_cents()).sum();
+        assert_eq!(Amount::cents(pool).to_string(), "10953934201.60");
+        assert_eq!(owed_by("TUV").to_string(), "6228.00");
+        assert_eq!(owed_by("USA").to_string(), "2918500000.00");
+    }
+
+    #[test]
+    fn half_a_cent_is_rounded_up() {
+        assert_eq!(owed(49), Amount::cents(0));
+        assert_eq!(owed(50), Amount::cents(1));
+        assert_eq!(owed(149), Amount::cents(1));
+        assert_eq!(owed(150), Amount::cents(2));
+    }
+
+    #[test]
+    fn ties_go_to_communities_then_nations_then_the_reserve() {
+        let three = |total| largest_remainder(total, &TENTHS);
+        assert_eq!(three(1), [1, 0, 0]);
+        assert_eq!(three(2), [1, 1, 0]);
+        // 5 cents: quotas 2.5, 1.5, 1.0: the half cents tie and the first wins.
+        assert_eq!(three(5), [3, 1, 1]);
+        assert_eq!(largest_remainder(1, &[1, 1, 1]), [1, 0, 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_distribution_sums_exactly_and_nobody_pays(cents in 1..Amount::CENTS_MAX) {
+            let shared = distribute(Amount::cents(cents), Nations::embedded());
+            prop_assert_eq!(shared.sum(), Amount::cents(cents));
+            prop_assert!(shared.nations.iter().all(|(_, share)| share.as_cents() > 0));
+            prop_assert!(shared.communities.as_cents() >= 0 && shared.reserve.as_cents() >= 0);
+        }
+
+        #[test]
+        fn every_share_is_its_exact_quota_rounded_down_or_up(total in 0..1_000_000_000i128, weights in proptest::collection::vec(1..1_000_000i128, 1..40)) {
+            let sum: i128 = weights.iter().sum();
+            let shares = largest_remainder(total, &weights);
+            prop_assert_eq!(shares.iter().sum::<i128>(), total);
+            for (share, weight) in shares.iter().zip(&weights) {
+                // |share - total * weight / sum| < 1, in whole numbers.
+                prop_assert!((share * sum - total * weight).abs() < sum);
+            }
+            // Nobody with a smaller remainder was rounded up before somebody with a larger one.
+            for (a, share_a) in shares.iter().enumerate() {
+                for (b, share_b) in shares.iter().enumerate() {
+                    let (rest_a, rest_b) = (total * weights[a] % sum, total * weights[b] % sum);
+                    let up = |at: usize, share: i128| share > total * weights[at] / sum;
+                    prop_assert!(!(up(a, *share_a) && !up(b, *share_b) && (rest_a < rest_b || rest_a == rest_b && a > b)));
+                }
+            }
+        }
+    }
+}
