@@ -93,7 +93,7 @@ impl Slot {
         self.now.lock().unwrap_or_else(PoisonError::into_inner).state = state;
     }
 
-    fn state(&self) -> ActorState {
+    pub(crate) fn state(&self) -> ActorState {
         let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         // A supervisor that died can no longer say that its children followed it.
         if now.state == ActorState::Stopping && now.running.is_none() { ActorState::Undefined } else { now.state }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use covenant_env::Env;
@@ -112,14 +113,17 @@ impl System {
     }
 
     /// Stops everything in reverse start order. What still runs after `deadline` is killed.
+    ///
+    /// A handler that never waits outlives even that: it is named in the report.
     pub async fn stop(&self, deadline: Duration) -> StopReport {
         let began = self.shared.env.now();
         self.shared.stopping.store(true, Ordering::Release);
         let mut in_time = true;
         if let Some((_, root)) = self.shared.root.running() {
             let _ = root.send_message(Order::Shutdown);
-            if deadline::within(deadline, self.ended()).await.is_none() {
-                in_time = false;
+            // The root's actor stops when all below it have stopped, or were killed and given up as unkillable.
+            in_time = deadline::within(deadline, root.wait(None)).await.is_some();
+            if !in_time {
                 root.kill();
                 let _ = deadline::within(KILL_WAIT, self.ended()).await;
             }
@@ -150,23 +154,41 @@ impl System {
         self.shared.root.view(&self.shared.env)
     }
 
-    /// Kills what runs at `path`; its supervisor does what its policy says.
+    /// Kills what runs at `path` and returns when it has ended; its supervisor does what its policy says.
     ///
-    /// A handler that never waits goes on running; see [`System::unkillable`].
+    /// A handler that never waits goes on running. Then this returns when that is certain, after the child's
+    /// `kill_grace`; see [`System::unkillable`].
     ///
     /// # Errors
     /// Nothing runs there, or it is the root. Nothing was done.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not take the kill back.
     pub async fn kill(&self, path: &ActorPath) -> Result<(), KillError> {
-        if path.is_root() {
-            return Err(KillError::Root);
-        }
+        let parent = path.parent().ok_or(KillError::Root)?;
         let slot = self.shared.slots.get(path).ok_or_else(|| KillError::NoSuchPath(path.clone()))?;
         let not_running = || KillError::NotRunning(path.clone());
-        let _ = slot.running().ok_or_else(not_running)?;
-        let above = path.parent().and_then(|parent| self.shared.slots.get(&parent)).ok_or_else(not_running)?;
+        let (attempt, _) = slot.running().ok_or_else(not_running)?;
+        if slot.state() != ActorState::Running {
+            return Err(not_running());
+        }
+        let above = self.shared.slots.get(&parent).ok_or_else(not_running)?;
         let (_, supervisor) = above.running().ok_or_else(not_running)?;
         let child = ChildId::new(path.id()).map_err(|_| KillError::NoSuchPath(path.clone()))?;
-        supervisor.send_message(Order::Kill(child)).map_err(|_| not_running())
+        let mut events = self.events();
+        let mut ended = pin!(self.ended());
+        supervisor.send_message(Order::Kill(child)).map_err(|_| not_running())?;
+        // Every exit publishes an event after it is noted, so looking again at each event misses none.
+        while slot.running().is_some_and(|(running, _)| running == attempt) {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Ok(RuntimeEvent::Unkillable { path: stuck, .. }) if stuck == *path => break,
+                    Ok(_) | Err(_) => {}
+                },
+                _ = &mut ended => break,
+            }
+        }
+        Ok(())
     }
 
     /// The actor at `path`. It need not run: messages wait for it.

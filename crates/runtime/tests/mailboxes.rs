@@ -158,9 +158,8 @@ async fn a_kill_answers_the_message_in_hand_and_no_other() {
     let (probe, gate) = (rig.probe("/a"), Gate::new());
     // The reply lives in the handler's future: the kill drops both.
     let (asking, held) = (probe.clone(), Arc::clone(&gate));
-    let in_hand = rig.system.env().work.spawn(async move {
-        asking.call(|reply| Ask::HoldReply(held, reply), LONG).await
-    });
+    let in_hand =
+        rig.system.env().work.spawn(async move { asking.call(|reply| Ask::HoldReply(held, reply), LONG).await });
     gate.entered().await;
     let asking = probe.clone();
     let waiting = rig.system.env().work.spawn(async move { asking.call(Ask::Who, LONG).await });

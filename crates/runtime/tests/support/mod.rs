@@ -220,11 +220,7 @@ impl Rig {
         Self::start_in(Env::for_test(7), main, others).await
     }
 
-    pub async fn start_in(
-        env: Env,
-        main: &str,
-        others: &[(&str, &str)],
-    ) -> Result<Self, covenant_runtime::BootError> {
+    pub async fn start_in(env: Env, main: &str, others: &[(&str, &str)]) -> Result<Self, covenant_runtime::BootError> {
         let journal = Arc::new(Journal::default());
         let system = System::start(config(env, main, others, &journal)).await?;
         let events = system.events();
