@@ -1,4 +1,5 @@
 //! Kills, and what cannot be killed.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod support;
 

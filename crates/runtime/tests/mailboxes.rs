@@ -1,4 +1,5 @@
 //! Messages over restarts, full mailboxes, and how calls end.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Messages from other nodes, through the inlet.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod support;
 

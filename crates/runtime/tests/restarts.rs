@@ -1,4 +1,5 @@
 //! What is started again, with whom, and when a supervisor gives up.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod support;
 

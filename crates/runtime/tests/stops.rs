@@ -1,4 +1,5 @@
 //! Orderly ends.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod support;
 

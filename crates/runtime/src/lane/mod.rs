@@ -314,3 +314,6 @@ impl<M, K: Bell> Drop for Batch<'_, M, K> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

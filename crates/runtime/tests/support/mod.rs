@@ -37,12 +37,15 @@ pub enum Ask {
     /// Says that it is held, then spins without waiting until it is let go.
     Spin(Arc<Gate>),
     /// Runs this beside the actor.
-    Beside(Box<dyn FnOnce(&Context<Probe>) + Send>),
+    Beside(Act),
     /// Keeps a reply in the state.
     Keep(Reply<()>),
     /// Drops the reply.
     Forget(Reply<()>),
 }
+
+/// Something to do inside a probe.
+pub type Act = Box<dyn FnOnce(&Context<Probe>) + Send>;
 
 /// Ways to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -256,20 +259,16 @@ impl Rig {
     pub async fn exit_of(&mut self, path: &str) -> ExitReason {
         let path: ActorPath = path.parse().unwrap();
         let event = self.wait_for(|event| matches!(event, RuntimeEvent::Exited { path: p, .. } if *p == path)).await;
-        match event {
-            RuntimeEvent::Exited { reason, .. } => reason,
-            _ => unreachable!(),
-        }
+        let RuntimeEvent::Exited { reason, .. } = event else { unreachable!() };
+        reason
     }
 
     /// Waits for the next start of `path`.
     pub async fn start_of(&mut self, path: &str) -> u32 {
         let path: ActorPath = path.parse().unwrap();
         let event = self.wait_for(|event| matches!(event, RuntimeEvent::Started { path: p, .. } if *p == path)).await;
-        match event {
-            RuntimeEvent::Started { incarnation, .. } => incarnation.0,
-            _ => unreachable!(),
-        }
+        let RuntimeEvent::Started { incarnation, .. } = event else { unreachable!() };
+        incarnation.0
     }
 
     pub fn view(&self, path: &str) -> TreeView {
