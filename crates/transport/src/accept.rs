@@ -7,7 +7,7 @@ use quinn::{Endpoint, Incoming};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::greeting::{FAREWELL, Greeter, turn_away};
+use crate::greeting::{Greeter, turn_away};
 use crate::hello::{Refusal, protocol};
 use crate::join::{JOIN_ALPN, JoinService};
 use crate::{CloseCode, Peer, link};
@@ -66,15 +66,16 @@ async fn handshake(incoming: Incoming, greeter: Arc<Greeter>, joins: Arc<JoinSer
         return joins.serve(connection).await;
     }
     let answered = match timeout(deadline, greeter.answer(&connection)).await {
-        Ok(answered) => answered,
-        Err(_) => Err(Refusal::new(CloseCode::TooSlow, "the hello took too long")),
+        Ok(answered) => answered.map(|_| ()),
+        Err(_) => {
+            let refusal = Refusal::new(CloseCode::TooSlow, "the hello took too long");
+            turn_away(&connection, &refusal);
+            Err(refusal)
+        }
     };
     if let Err(refusal) = answered {
         tracing::info!(%from, code = %refusal.code, reason = refusal.reason, "connection refused");
         greeter.counters.handshake_failed(refusal.code.as_str());
-        turn_away(&connection, &refusal);
-        // The handle is kept until the peer has heard.
-        let _heard = timeout(FAREWELL, connection.closed()).await;
     }
 }
 

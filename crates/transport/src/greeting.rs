@@ -83,19 +83,34 @@ impl Greeter {
         read_hello(&mut recv).await
     }
 
-    /// The called side's part. On success the peer has been admitted.
+    /// The called side's part. On success the peer has been admitted, otherwise the connection has been closed.
     pub(crate) async fn answer(&self, connection: &Connection) -> Result<Peer, Refusal> {
-        let certified = self.check(connection)?;
-        if certified.id == self.id {
-            return Err(Refusal::new(CloseCode::DialledSelf, "this node dialled itself"));
-        }
+        let certified = match self.check(connection) {
+            Ok(certified) if certified.id == self.id => {
+                Err(Refusal::new(CloseCode::DialledSelf, "this node dialled itself"))
+            }
+            checked => checked,
+        };
+        let certified = certified.inspect_err(|refusal| turn_away(connection, refusal))?;
         let (mut send, mut recv) = connection.accept_bi().await.map_err(|_| lost())?;
+        let answered = self.answer_on(connection, certified, &mut send, &mut recv).await;
+        // Closed before the streams are dropped: frames that say so would queue in front of the refusal.
+        answered.inspect_err(|refusal| turn_away(connection, refusal))
+    }
+
+    async fn answer_on(
+        &self,
+        connection: &Connection,
+        certified: Certified,
+        send: &mut SendStream,
+        recv: &mut RecvStream,
+    ) -> Result<Peer, Refusal> {
         let mut plane = [0];
         recv.read_exact(&mut plane).await.map_err(|error| Refusal::from(StreamError::from(error)))?;
         if plane[0] != Plane::Control.byte() {
             return Err(Refusal::new(CloseCode::Malformed, "the first stream must be the control stream"));
         }
-        let theirs = read_hello(&mut recv).await?;
+        let theirs = read_hello(recv).await?;
         theirs.check(&certified, &self.config.cluster)?;
         // The smaller id's dial stays; where ours is under way, theirs need not begin.
         if self.id < certified.id && self.dials.is_dialling(certified.id, [theirs.listen, connection.remote_address()])
@@ -105,7 +120,7 @@ impl Greeter {
         let client = certified.id;
         let peer = self.peer(connection, certified, &theirs, client);
         self.admit(&peer, "server").await?;
-        self.say_hello(&mut send, theirs.dial).await;
+        self.say_hello(send, theirs.dial).await;
         Ok(peer)
     }
 
@@ -161,7 +176,7 @@ async fn read_hello(recv: &mut RecvStream) -> Result<Hello, Refusal> {
     Hello::from_bytes(&bytes)
 }
 
-fn lost() -> Refusal {
+pub(crate) fn lost() -> Refusal {
     Refusal::new(CloseCode::Internal, "the connection was lost during the handshake")
 }
 
@@ -171,5 +186,5 @@ pub(crate) fn turn_away(connection: &Connection, refusal: &Refusal) {
     connection.close(refusal.code.var_int(), reason.as_bytes());
 }
 
-/// How long the end of a refused connection is waited for, so that the refusal is sent.
+/// How long the last words of a connection are waited for.
 pub(crate) const FAREWELL: Duration = Duration::from_secs(1);

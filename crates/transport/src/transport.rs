@@ -152,7 +152,9 @@ impl Transport {
             (DialError::Refused { code: CloseCode::Duplicate | CloseCode::Replaced, .. }, Some(id)) => {
                 Ok(self.greeter.roster.wait_for(id).await)
             }
-            _ => Err(error),
+            // Lost without a word, but connected all the same.
+            (_, Some(id)) => self.greeter.roster.peer(id).filter(|_| expect.is_none_or(|e| e == id)).ok_or(error),
+            (_, None) => Err(error),
         }
     }
 

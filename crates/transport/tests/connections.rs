@@ -169,7 +169,7 @@ async fn a_restarted_peer_that_is_dialled_replaces_its_ghost_as_well() {
     assert!(events[1].starts_with("down b epoch 1") && events[2] == "up b epoch 2", "{events:?}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_both_dial_at_once_one_connection_stays_and_works_both_ways() {
     let paper = Paper::new("demo");
     for _ in 0..20 {
@@ -195,7 +195,7 @@ async fn when_both_dial_at_once_one_connection_stays_and_works_both_ways() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_both_dial_addresses_at_once_one_connection_stays_too() {
     let paper = Paper::new("demo");
     for _ in 0..20 {

@@ -4,14 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use covenant_env::Env;
 use covenant_wire::{decode, encode};
-use quinn::{Connection, ReadToEndError, SendStream};
+use quinn::{Connection, ReadToEndError, RecvStream, SendStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::{AttemptLimit, Issuer, JOIN_DEADLINE, JoinAnswer, JoinRefusal, JoinRequest, REQUEST_BYTES_MAX};
 use crate::CloseCode;
 use crate::counters::Counters;
-use crate::greeting::{FAREWELL, turn_away};
+use crate::greeting::{lost, turn_away};
 use crate::hello::Refusal;
 
 /// Answers those who have no certificate yet.
@@ -32,35 +32,53 @@ impl JoinService {
     pub(crate) async fn serve(&self, connection: Connection) {
         let served = match timeout(JOIN_DEADLINE, self.request(&connection)).await {
             Ok(served) => served,
-            Err(_) => Err(Refusal::new(CloseCode::TooSlow, "the request took too long")),
+            Err(_) => {
+                let refusal = Refusal::new(CloseCode::TooSlow, "the request took too long");
+                turn_away(&connection, &refusal);
+                Err(refusal)
+            }
         };
         if let Err(refusal) = served {
             tracing::info!(from = %connection.remote_address(), code = %refusal.code, reason = refusal.reason, "joiner refused");
             self.counters.join(refusal.code.as_str());
-            turn_away(&connection, &refusal);
-        } else {
-            connection.close(CloseCode::Done.var_int(), b"");
         }
-        let _heard = timeout(FAREWELL, connection.closed()).await;
     }
 
     async fn request(&self, connection: &Connection) -> Result<(), Refusal> {
         let _place = self.under_way.acquire().await.map_err(|_| Refusal::new(CloseCode::Leaving, "stopping"))?;
-        let lost = |_| Refusal::new(CloseCode::Internal, "the connection was lost");
-        let (mut send, mut recv) = connection.accept_bi().await.map_err(lost)?;
+        let (mut send, mut recv) = connection.accept_bi().await.map_err(|_| lost())?;
+        let answered = self.request_on(connection, &mut send, &mut recv).await;
+        // Closed before the streams are dropped: frames that say so would queue in front of the refusal.
+        match &answered {
+            Ok(()) => connection.close(CloseCode::Done.var_int(), b""),
+            Err(refusal) => turn_away(connection, refusal),
+        }
+        answered
+    }
+
+    async fn request_on(
+        &self,
+        connection: &Connection,
+        send: &mut SendStream,
+        recv: &mut RecvStream,
+    ) -> Result<(), Refusal> {
         let bytes = match recv.read_to_end(REQUEST_BYTES_MAX).await {
             Ok(bytes) => bytes,
             Err(ReadToEndError::TooLong) => {
                 let reason = format!("a request has at most {REQUEST_BYTES_MAX} bytes");
                 return Err(Refusal::new(CloseCode::TooLarge, reason));
             }
-            Err(ReadToEndError::Read(_)) => return Err(Refusal::new(CloseCode::Internal, "the connection was lost")),
+            Err(ReadToEndError::Read(_)) => return Err(lost()),
         };
         let request: JoinRequest = decode(&bytes, REQUEST_BYTES_MAX)
             .map_err(|error| Refusal::new(CloseCode::Malformed, format!("request: {error}")))?;
         let result = self.decide(request, connection).await;
         self.counters.join(if result.is_ok() { "admitted" } else { "refused" });
-        self.answer(&mut send, &result).await
+        send.write_all(&encode(&result)).await.map_err(|_| lost())?;
+        let _ended = send.finish();
+        // The peer has it all, or has gone.
+        let _heard = send.stopped().await;
+        Ok(())
     }
 
     async fn decide(&self, request: JoinRequest, connection: &Connection) -> Result<JoinAnswer, JoinRefusal> {
@@ -77,15 +95,6 @@ impl JoinService {
             self.limit().record_failure(from, self.env.now());
         }
         result
-    }
-
-    async fn answer(&self, send: &mut SendStream, result: &Result<JoinAnswer, JoinRefusal>) -> Result<(), Refusal> {
-        let lost = || Refusal::new(CloseCode::Internal, "the connection was lost");
-        send.write_all(&encode(result)).await.map_err(|_| lost())?;
-        let _ended = send.finish();
-        // The peer has it all, or has gone.
-        let _heard = send.stopped().await;
-        Ok(())
     }
 
     fn limit(&self) -> std::sync::MutexGuard<'_, AttemptLimit> {
