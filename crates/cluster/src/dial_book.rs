@@ -12,8 +12,8 @@ use rand::Rng;
 pub(crate) enum Target {
     /// An address somebody gave us; who answers there is seen then.
     Seed(SocketAddr),
-    /// A node we know.
-    Node(NodeId),
+    /// A node we know, where its record says it is. At another address it is another target, due at once.
+    Node(NodeId, SocketAddr),
 }
 
 /// The pace of attempts at one target.
@@ -87,7 +87,8 @@ mod tests {
 
     use super::*;
 
-    const TARGET: Target = Target::Node(NodeId([1; 16]));
+    const TARGET: Target = Target::Node(NodeId([1; 16]), ADDRESS);
+    const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
 
     fn book() -> DialBook {
         let mut book = DialBook::new(Pace { min: Duration::from_secs(1), max: Duration::from_secs(8) });

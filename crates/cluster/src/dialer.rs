@@ -94,7 +94,7 @@ impl Dialer {
             if directory.worth_dialling(id) && !connected(id) {
                 // Of two that learn of each other at once, the smaller id dials. The other does if nothing came of it.
                 let wait = if self.shared.me < id { Duration::ZERO } else { self.head_start };
-                wanted.insert(Target::Node(id), wait);
+                wanted.insert(Target::Node(id, signed.record.address), wait);
             }
         }
         wanted
@@ -121,15 +121,12 @@ impl Dialer {
 }
 
 async fn dial(shared: Arc<Shared>, target: Target, ended: mpsc::Sender<Dialled>) {
-    let address = match target {
-        Target::Seed(address) => Some((address, None)),
-        Target::Node(id) => shared.directory().record(id).map(|signed| (signed.record.address, Some(id))),
-    };
-    let result = match (address, shared.transport()) {
-        (Some((address, expect)), Some(transport)) => {
-            transport.connect(address, expect).await.map(|peer| peer.info().id)
-        }
-        (None, _) | (_, None) => Err(DialError::Closed),
+    let (Target::Seed(address) | Target::Node(_, address)) = target;
+    let result = match shared.transport() {
+        // Whoever answers is welcome. To insist on the node would make the transport turn away that very node when it
+        // dials us from another address, for as long as we try its old one.
+        Some(transport) => transport.connect(address, None).await.map(|peer| peer.info().id),
+        None => Err(DialError::Closed),
     };
     // The dialer is gone only together with this task.
     let _gone = ended.send(Dialled { target, result }).await;

@@ -217,6 +217,7 @@ impl Directory {
         if let Some(known) = self.records.remove(&id) {
             self.names.remove(&known.signed.record.name);
         }
+        self.told.remove(&id);
     }
 }
 

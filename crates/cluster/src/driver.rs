@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use covenant_membership::{Effect, Event, Health, Membership, Stats};
 use covenant_transport::SendError;
-use covenant_types::NodeId;
+use covenant_types::{BootEpoch, NodeId};
 use tokio::sync::mpsc;
 
 use crate::directory::Offer;
@@ -29,11 +29,13 @@ pub(crate) struct Driver {
     /// The sessions the core has heard of.
     known: BTreeMap<NodeId, Arc<Session>>,
     counted: Stats,
+    /// The later boot of this node that subscribers were told of.
+    told_ahead: BootEpoch,
 }
 
 impl Driver {
     pub(crate) fn new(shared: Arc<Shared>, core: Membership, inbox: mpsc::Receiver<Input>) -> Self {
-        Self { shared, core, inbox, known: BTreeMap::new(), counted: Stats::default() }
+        Self { shared, core, inbox, known: BTreeMap::new(), counted: Stats::default(), told_ahead: BootEpoch(0) }
     }
 
     /// Runs until this node leaves or the task is dropped.
@@ -147,8 +149,10 @@ impl Driver {
                     tracing::warn!(node = %id, why, "a record was refused");
                     self.shared.counters.record_refused(why);
                 }
+                Offer::OwnAhead(known) if known <= self.told_ahead => {}
                 Offer::OwnAhead(known) => {
                     let ours = self.core.me().epoch;
+                    self.told_ahead = known;
                     tracing::error!(%ours, %known, "the cluster knows a later boot of this node: was its data restored from a backup?");
                     self.shared.tell(MemberEvent::OwnEpochBehind { ours, known });
                 }

@@ -109,7 +109,8 @@ mod tests {
             address: "[1111:2222:3333:4444:5555:6666:7777:8888]:65535".parse().unwrap(),
             sequence: 1,
         };
-        let all = vec![Arc::new(SignedRecord::sign(record, &key)); 1024];
+        let signed = Arc::new(SignedRecord::sign(record, &key));
+        let all: Vec<_> = (0..1024).map(|_| Arc::clone(&signed)).collect();
         let frames = records(&all);
         assert!(frames.iter().all(|frame| frame.len() <= FEED_FRAME_BYTES_MAX));
         let read: Vec<_> = frames

@@ -22,7 +22,7 @@ use crate::remoting::pending::Pending;
 /// How many streams carry messages to one node. Those to one actor stay on one.
 pub const LANES: usize = 4;
 /// The most tasks of one connection: our lanes, and the streams the peer opened.
-const TASKS_MAX: usize = LANES + 2 + 32;
+const TASKS_MAX: usize = LANES + 2 + 16;
 /// How many frames may wait for the feed stream.
 const FEED_QUEUE_MAX: usize = 64;
 
@@ -38,6 +38,8 @@ pub(crate) struct Session {
     pub(crate) pending: Pending,
     /// Calls of theirs that we have not answered.
     pub(crate) answering: AtomicUsize,
+    /// Bytes of their casts that wait for a full mailbox.
+    pub(crate) parked: AtomicUsize,
     feed: mpsc::Sender<Bytes>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counters: Arc<Counters>,
@@ -75,6 +77,7 @@ impl Session {
             targets: Mutex::default(),
             pending: Pending::default(),
             answering: AtomicUsize::new(0),
+            parked: AtomicUsize::new(0),
             feed,
             clock: Arc::clone(&env.clock),
             counters: Arc::clone(counters),

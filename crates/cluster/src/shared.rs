@@ -181,12 +181,15 @@ impl Shared {
     }
 
     /// Closes the connection to a peer that sent what no honest peer sends.
-    pub(crate) fn refuse_stream(&self, session: &Session, stream: &mut RecvStream, code: CloseCode) {
+    pub(crate) fn refuse_stream(&self, session: &Arc<Session>, stream: &mut RecvStream, code: CloseCode) {
         tracing::warn!(peer = %session.sender.name, %code, "a stream broke the protocol, closing the connection");
         self.counters.stream_refused(code.as_str());
         stream.stop(code.number());
-        if let Some(transport) = self.transport() {
-            transport.disconnect(session.sender.node, code.as_str());
+        let node = session.sender.node;
+        // A newer connection to the node has done nothing wrong.
+        let is_current = self.session(node).is_some_and(|current| Arc::ptr_eq(&current, session));
+        if let (true, Some(transport)) = (is_current, self.transport()) {
+            transport.disconnect(node, code.as_str());
         }
     }
 

@@ -15,12 +15,12 @@ use crate::remoting::credit::{CREDIT_BYTES, GIVE_BACK_BYTES, cost};
 use crate::remoting::frame::{ActorFrame, FRAME_BYTES_MAX, ReplyFrame, put_credit, put_refusal, put_reply};
 use crate::remoting::lane::{Refused, Urgency};
 use crate::remoting::pending::PENDING_CALLS_MAX;
-use crate::session::Session;
+use crate::session::{Session, Standing};
 use crate::shared::Shared;
 
 /// How much is read from a stream at once.
 const READ_BYTES: usize = 64 * 1024;
-/// How much may be parked for the actors of one lane together.
+/// How much of one node's casts may be parked.
 const PARKED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How soon a full mailbox is tried again, at first and at most.
 const RETRY_MIN: Duration = Duration::from_millis(1);
@@ -54,6 +54,8 @@ pub(crate) async fn read_messages(shared: Arc<Shared>, session: Arc<Session>, mu
         loop {
             match frames.next_frame() {
                 Ok(None) => break,
+                // What the last connection brought must not mix with what the next one brings.
+                Ok(Some(_)) if session.standing() == Standing::Closed => return,
                 Ok(Some(frame)) => {
                     if lane.frame(frame).is_none() {
                         return shared.refuse_stream(&session, &mut stream, CloseCode::Malformed);
@@ -107,8 +109,14 @@ struct Inbox<'a> {
     targets: Vec<Option<Box<Known>>>,
     /// Targets with messages that found the mailbox full.
     parked: BTreeSet<usize>,
-    /// How much is parked in all.
+    /// How much is parked here.
     bytes: usize,
+}
+
+impl Drop for Inbox<'_> {
+    fn drop(&mut self) {
+        self.session.parked.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// An actor of ours that the peer gave an id.
@@ -166,13 +174,14 @@ impl Inbox<'_> {
             Ok(()) => known.owe(self.session, cost(frame_bytes)),
             Err(CallError::MailboxFull) => {
                 let beyond_credit = known.parked_bytes > CREDIT_BYTES as usize + FRAME_BYTES_MAX;
-                if beyond_credit || self.bytes > PARKED_BYTES_MAX {
+                if beyond_credit || self.session.parked.load(Ordering::Relaxed) > PARKED_BYTES_MAX {
                     self.shared.counters.cast_dropped("parked");
                     known.owe(self.session, cost(frame_bytes));
                 } else {
                     known.parked.push_back(request.to_vec());
                     known.parked_bytes += request.len();
                     self.bytes += request.len();
+                    self.session.parked.fetch_add(request.len(), Ordering::Relaxed);
                     self.parked.insert(to);
                 }
             }
@@ -202,6 +211,7 @@ impl Inbox<'_> {
                 progress = true;
                 known.parked_bytes -= request.len();
                 self.bytes -= request.len();
+                self.session.parked.fetch_sub(request.len(), Ordering::Relaxed);
                 known.owe(self.session, cost(request.len() + CAST_HEADER_BYTES));
             }
             if known.parked.is_empty() {

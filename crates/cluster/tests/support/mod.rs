@@ -16,6 +16,7 @@ use covenant_supervision::{TreeSource, TreeSourceError, load_tree};
 use covenant_transport::{NodeCredentials, Profile, TransportConfig};
 use covenant_types::{ActorPath, BootEpoch, NodeName, Region, Role, WallTime};
 
+#[allow(unused_imports, reason = "each test takes what it needs")]
 pub use actor::{Message, Note, Notes, OtherMessage, SameNameMessage};
 pub use counts::Counts;
 
@@ -63,6 +64,19 @@ impl Identity {
         Self { name: NodeName::new(name).expect("a node name"), key: Arc::new(NodeKey::generate()), epoch: 0 }
     }
 
+    /// What its endpoint is told.
+    pub fn transport_config(&self, now: WallTime) -> TransportConfig {
+        TransportConfig {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            advertise: None,
+            identity: Arc::new(credentials(self, now)),
+            cluster: CLUSTER.to_owned(),
+            name: self.name.clone(),
+            epoch: BootEpoch(self.epoch),
+            profile: Profile::Loopback,
+        }
+    }
+
     /// Starts its next boot.
     pub async fn boot(&mut self, seeds: &[SocketAddr]) -> Node {
         self.epoch += 1;
@@ -84,16 +98,7 @@ impl Node {
         let handle = tokio::runtime::Handle::current();
         let seed = u64::from(identity.key.public_key()[0]) << 8 | identity.epoch;
         let env = Env::real(handle.clone(), handle, seed, Metrics::new(counts.clone()));
-        let wall = env.wall();
-        let transport = TransportConfig {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            advertise: None,
-            identity: Arc::new(credentials(identity, wall)),
-            cluster: CLUSTER.to_owned(),
-            name: identity.name.clone(),
-            epoch: BootEpoch(identity.epoch),
-            profile: Profile::Loopback,
-        };
+        let transport = identity.transport_config(env.wall());
         let config = ClusterConfig { transport, seeds: seeds.to_vec() };
         let cluster = Cluster::start(config, env.clone(), None).expect("the node starts");
 
