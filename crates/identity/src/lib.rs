@@ -19,6 +19,7 @@
 mod access;
 mod authority;
 mod certificate;
+mod chain;
 mod key;
 mod pem;
 mod renewal;
@@ -33,6 +34,7 @@ pub use authority::{
     fingerprint, make_csr,
 };
 pub use certificate::MintError;
+pub use chain::{ChainError, verify_chain};
 pub use key::{KeyError, NodeKey, node_id_of, verify};
 pub use pem::{PemError, certificates_from_pem, certificates_to_pem};
 pub use renewal::{RENEWAL_GRACE, RenewalError, check_renewal, renew_at};
