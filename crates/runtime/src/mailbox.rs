@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use covenant_supervision::{Mailbox as Settings, Overflow};
 use covenant_types::{ActorPath, CallError};
 
+use crate::deadline::Deadlines;
 use crate::host::Doorbell;
 use crate::lane::{Lane, Refused};
 use crate::scope;
@@ -20,10 +21,11 @@ pub(crate) struct Mailbox<M> {
     dropped: AtomicU64,
     /// What senders hear while the lane is closed.
     closed_with: Mutex<CallError>,
+    pub(crate) deadlines: Arc<Deadlines>,
 }
 
 impl<M: Send + 'static> Mailbox<M> {
-    pub(crate) fn new(path: ActorPath, settings: &Settings) -> Self {
+    pub(crate) fn new(path: ActorPath, settings: &Settings, deadlines: Arc<Deadlines>) -> Self {
         let evicting = match settings.overflow {
             Overflow::DropOldest => true,
             Overflow::Wait | Overflow::Fail | Overflow::DropNewest => false,
@@ -35,6 +37,7 @@ impl<M: Send + 'static> Mailbox<M> {
             handled: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             closed_with: Mutex::new(CallError::NoProc),
+            deadlines,
         }
     }
 

@@ -7,6 +7,7 @@ use covenant_supervision::{ChildId, ChildKind, ChildNode, SpecError, SupervisorS
 use covenant_types::{ActorPath, ActorPathError, ExitReason};
 use ractor::ActorCell;
 
+use crate::deadline::Deadlines;
 use crate::notice::Notice;
 use crate::registry::Starter;
 use crate::slot::Slot;
@@ -78,12 +79,17 @@ pub enum BootError {
 }
 
 /// Makes the plan of `tree` at `path`.
-pub(crate) fn plan(tree: TreeSpec, path: &ActorPath, registry: &BehaviourRegistry) -> Result<TreePlan, BootError> {
+pub(crate) fn plan(
+    tree: TreeSpec,
+    path: &ActorPath,
+    registry: &BehaviourRegistry,
+    deadlines: &Arc<Deadlines>,
+) -> Result<TreePlan, BootError> {
     let mut children = BTreeMap::new();
     let mut slots = Vec::with_capacity(tree.children.len());
     for node in tree.children {
         let id = node.spec.id.clone();
-        let child = plan_child(node, path.child(id.as_str())?, registry)?;
+        let child = plan_child(node, path.child(id.as_str())?, registry, deadlines)?;
         slots.push(Arc::clone(&child.slot));
         children.insert(id, child);
     }
@@ -91,10 +97,15 @@ pub(crate) fn plan(tree: TreeSpec, path: &ActorPath, registry: &BehaviourRegistr
     Ok(TreePlan { slot, spec: tree.spec, children })
 }
 
-fn plan_child(node: ChildNode, path: ActorPath, registry: &BehaviourRegistry) -> Result<PlannedChild, BootError> {
+fn plan_child(
+    node: ChildNode,
+    path: ActorPath,
+    registry: &BehaviourRegistry,
+    deadlines: &Arc<Deadlines>,
+) -> Result<PlannedChild, BootError> {
     match node.work {
         Work::Tree(tree) => {
-            let tree = plan(tree, &path, registry)?;
+            let tree = plan(tree, &path, registry, deadlines)?;
             Ok(PlannedChild { slot: Arc::clone(&tree.slot), starter: Box::new(TreeStarter(Arc::new(tree))) })
         }
         Work::Behaviour { name, config, file, line } => {
@@ -102,7 +113,7 @@ fn plan_child(node: ChildNode, path: ActorPath, registry: &BehaviourRegistry) ->
                 let known = registry.names().collect::<Vec<_>>().join(", ");
                 return Err(BootError::UnknownBehaviour { file, line, path, name, known });
             };
-            let mailbox = factory.mailbox(path.clone(), &node.mailbox);
+            let mailbox = factory.mailbox(path.clone(), &node.mailbox, deadlines);
             let starter = match factory.child(config, &mailbox) {
                 Ok(starter) => starter,
                 Err(why) => return Err(BootError::BadConfig { file, line, path, name, why }),

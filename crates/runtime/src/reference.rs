@@ -97,18 +97,27 @@ impl<M: Send + 'static> Ref<M> {
     ) -> Result<T, CallError> {
         let (reply, answer) = Reply::channel();
         let message = message(reply);
-        let exchange = async {
-            match &self.0 {
-                Place::Here(mailbox) => match mailbox.try_push(message) {
-                    Ok(()) => {}
-                    Err(full) => mailbox.push(full).await?,
-                },
-                Place::Elsewhere { outlet, .. } => outlet.send(message, Some(deadline)).await?,
+        // A reply answers even when it is dropped; only a leaked one never does, and then the deadline ends the call.
+        let answer = async { answer.await.unwrap_or(Err(CallError::Timeout)) };
+        let ended = match &self.0 {
+            Place::Here(mailbox) => {
+                let exchange = async {
+                    if let Err(full) = mailbox.try_push(message) {
+                        mailbox.push(full).await?;
+                    }
+                    answer.await
+                };
+                mailbox.deadlines.within(deadline, exchange).await
             }
-            // A reply answers even when it is dropped; only a leaked one never does, and then the deadline ends this.
-            answer.await.unwrap_or(Err(CallError::Timeout))
+            Place::Elsewhere { outlet, .. } => {
+                let exchange = async {
+                    outlet.send(message, Some(deadline)).await?;
+                    answer.await
+                };
+                deadline::within(deadline, exchange).await
+            }
         };
-        deadline::within(deadline, exchange).await.unwrap_or(Err(CallError::Timeout))
+        ended.unwrap_or(Err(CallError::Timeout))
     }
 }
 

@@ -9,6 +9,7 @@ use covenant_supervision::Mailbox as MailboxSettings;
 use covenant_types::ActorPath;
 use ractor::ActorCell;
 
+use crate::deadline::Deadlines;
 use crate::host::{self, Birth};
 use crate::mailbox::{AnyMailbox, Mailbox};
 use crate::notice::Notice;
@@ -54,7 +55,7 @@ impl fmt::Debug for BehaviourRegistry {
 /// A behaviour without its type.
 pub(crate) trait Factory: Send + Sync {
     /// The mailbox of a child at `path`.
-    fn mailbox(&self, path: ActorPath, settings: &MailboxSettings) -> Arc<dyn AnyMailbox>;
+    fn mailbox(&self, path: ActorPath, settings: &MailboxSettings, deadlines: &Arc<Deadlines>) -> Arc<dyn AnyMailbox>;
 
     /// How to start a child with this `config`.
     ///
@@ -72,8 +73,8 @@ pub(crate) trait Starter: Send + Sync {
 struct FactoryOf<B>(PhantomData<fn() -> B>);
 
 impl<B: Behaviour> Factory for FactoryOf<B> {
-    fn mailbox(&self, path: ActorPath, settings: &MailboxSettings) -> Arc<dyn AnyMailbox> {
-        Arc::new(Mailbox::<B::Message>::new(path, settings))
+    fn mailbox(&self, path: ActorPath, settings: &MailboxSettings, deadlines: &Arc<Deadlines>) -> Arc<dyn AnyMailbox> {
+        Arc::new(Mailbox::<B::Message>::new(path, settings, Arc::clone(deadlines)))
     }
 
     fn child(&self, config: toml::Table, mailbox: &Arc<dyn AnyMailbox>) -> Result<Box<dyn Starter>, String> {

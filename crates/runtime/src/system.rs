@@ -8,20 +8,19 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use covenant_env::Env;
+use covenant_env::{Env, Task};
 use covenant_supervision::{ChildId, SpecError, TreeSpec};
 use covenant_types::{ActorPath, CallError, ExitReason, StartAttempt, StartAttempts};
 use ractor::ActorCell;
 use tokio::sync::{broadcast, watch};
 
+use crate::deadline::{self, Deadlines};
 use crate::mailbox::Mailbox;
 use crate::notice::{Above, News, Notice, What};
 use crate::plan::{TreePlan, plan};
 use crate::slot::Slot;
 use crate::supervisor::{self, Order};
-use crate::{
-    ActorState, BehaviourRegistry, BootError, EVENTS_MAX, Inlet, Ref, Resources, RuntimeEvent, TreeView, deadline,
-};
+use crate::{ActorState, BehaviourRegistry, BootError, EVENTS_MAX, Inlet, Ref, Resources, RuntimeEvent, TreeView};
 
 /// What a system is made of.
 #[derive(Debug)]
@@ -57,6 +56,8 @@ struct Shared {
     unkillable: AtomicUsize,
     /// The last start that failed while the tree booted: what went wrong, where the root only knows that it did.
     boot_failure: Mutex<Option<(ActorPath, ExitReason)>>,
+    /// Ends calls whose deadline has passed.
+    _keeper: Task,
 }
 
 #[derive(Clone, Debug)]
@@ -91,8 +92,9 @@ impl System {
     pub async fn start(config: SystemConfig) -> Result<Self, BootError> {
         let SystemConfig { env, tree, registry, resources } = config;
         let id = ChildId::new("root").map_err(|why: SpecError| BootError::BadSpec { path: ActorPath::root(), why })?;
-        let plan = Arc::new(plan(tree, &ActorPath::root(), &registry)?);
-        let system = Self { shared: Arc::new(Shared::new(env, resources, &plan)), _owner: None };
+        let deadlines = Deadlines::new(Arc::clone(&env.clock));
+        let plan = Arc::new(plan(tree, &ActorPath::root(), &registry, &deadlines)?);
+        let system = Self { shared: Arc::new(Shared::new(env, resources, &plan, deadlines)), _owner: None };
         let mut state = system.shared.state.subscribe();
         let above = Arc::new(Outside(Arc::clone(&system.shared)));
         let notice = Notice::new(above, Arc::clone(&system.shared.root), id, ROOT_ATTEMPT, system.clone());
@@ -259,7 +261,8 @@ impl System {
 }
 
 impl Shared {
-    fn new(env: Env, resources: Resources, plan: &TreePlan) -> Self {
+    fn new(env: Env, resources: Resources, plan: &TreePlan, deadlines: Arc<Deadlines>) -> Self {
+        let keeper = env.system.spawn(deadlines.keep());
         let mut slots = BTreeMap::new();
         collect_slots(&plan.slot, &mut slots);
         Self {
@@ -273,6 +276,7 @@ impl Shared {
             stopping: AtomicBool::new(false),
             unkillable: AtomicUsize::new(0),
             boot_failure: Mutex::new(None),
+            _keeper: keeper,
         }
     }
 }
