@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// An amount in cents of US$, signed. Arithmetic is checked; there is no other.
+/// An amount in cents of US$, signed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Amount(i128);
 
@@ -14,12 +14,12 @@ impl Amount {
     pub const MAX: Self = Self(10_i128.pow(19));
 
     /// So many cents.
-    pub const fn from_cents(cents: i128) -> Self {
+    pub const fn cents(cents: i128) -> Self {
         Self(cents)
     }
 
     /// In cents.
-    pub const fn cents(self) -> i128 {
+    pub const fn as_cents(self) -> i128 {
         self.0
     }
 
@@ -28,9 +28,10 @@ impl Amount {
         self.0.checked_add(other.0).map(Self)
     }
 
-    /// The opposite amount, unless it leaves `i128`.
-    pub fn checked_neg(self) -> Option<Self> {
-        self.0.checked_neg().map(Self)
+    /// The opposite amount. The one amount that has none, `i128::MIN` cents, stays as it is.
+    #[must_use]
+    pub fn negated(self) -> Self {
+        Self(self.0.checked_neg().unwrap_or(self.0))
     }
 
     /// The sum of many, unless it leaves `i128`.
@@ -47,7 +48,7 @@ impl fmt::Display for Amount {
     }
 }
 
-/// Reads `1234.56`, `1234.5` is refused: digits, a point, two digits; or digits alone for whole dollars.
+/// Reads `1234.56`: digits, a point, two digits; or digits alone for whole dollars. Nothing else, so that nothing is guessed.
 impl FromStr for Amount {
     type Err = AmountError;
 
@@ -106,7 +107,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_amount_is_read_as_it_was_written(cents in 0..=Amount::MAX.cents()) {
+        fn an_amount_is_read_as_it_was_written(cents in 0..=Amount::MAX.as_cents()) {
             prop_assert_eq!(Amount(cents).to_string().parse(), Ok(Amount(cents)));
         }
     }
@@ -114,7 +115,6 @@ mod tests {
     #[test]
     fn debts_are_shown_with_their_sign() {
         assert_eq!(Amount(-5).to_string(), "-0.05");
-        assert_eq!(Amount(i128::MIN).checked_neg(), None);
         assert_eq!(Amount::checked_sum([Amount(i128::MAX), Amount(1)]), None);
     }
 }

@@ -3,7 +3,8 @@
 use covenant_types::canonical::{CanonicalError, Reader, Writer};
 use covenant_types::{TransferId, WallTime};
 
-use crate::{Account, Amount, Nations, rules};
+use crate::rules::Distribution;
+use crate::{Account, Alpha3, Amount, Nations, rules};
 
 /// One entry: money that moves between accounts at once or not at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub enum EntryKind {
 }
 
 const DOMAIN: &str = "covenant/ledger-entry/1";
+/// A length, the shortest account's name and an amount.
+const LEG_BYTES_MIN: usize = 4 + 4 + 16;
 /// The most legs: a distribution touches every nation of the largest table, and three accounts.
 pub(crate) const LEGS_MAX: usize = 1100;
 
@@ -55,9 +58,9 @@ impl Entry {
             };
             let owed = rules::owed(gdp.dollars);
             entries.push(Self {
-                id: assessment_id(year, nations.hash(), &nation.iso3),
+                id: assessment_id(year, nations.hash(), nation.iso3),
                 kind: EntryKind::Assessment { year, gdp_year: gdp.year, table: nations.hash().to_owned() },
-                legs: vec![(Account::Owed(nation.iso3.clone()), owed), (Account::Assessed(year), owed.negated())],
+                legs: vec![(Account::Nation(nation.iso3), owed.negated()), (Account::Pool, owed)],
                 at,
             });
         }
@@ -67,9 +70,9 @@ impl Entry {
     /// A profit of `amount`, shared.
     pub fn distribution(id: TransferId, amount: Amount, nations: &Nations, at: WallTime) -> Self {
         let shared = rules::distribute(amount, nations);
-        let mut legs = vec![(Account::Profit, amount.negated())];
+        let mut legs = vec![(Account::Treasury, amount.negated())];
         legs.extend([(Account::Communities, shared.communities), (Account::Reserve, shared.reserve)]);
-        legs.extend(shared.nations.into_iter().map(|(code, share)| (Account::Share(code), share)));
+        legs.extend(shared.nations.into_iter().map(|(code, share)| (Account::Nation(code), share)));
         legs.retain(|(_, amount)| *amount != Amount::ZERO);
         Self { id, kind: EntryKind::Distribution { table: nations.hash().to_owned() }, legs, at }
     }
@@ -79,9 +82,31 @@ impl Entry {
         Self { id, kind: EntryKind::Transfer, legs: vec![(from, amount.negated()), (to, amount)], at }
     }
 
-    /// Whether `other` is the same entry but for the time it was booked.
-    pub fn same_content(&self, other: &Self) -> bool {
-        self.id == other.id && self.kind == other.kind && self.legs == other.legs
+    /// Whether `other` answers the same request. The time does not matter; of a distribution the amount alone does, because
+    /// a request that is sent again after the table of nations changed must not be shared a second time.
+    pub fn same_request(&self, other: &Self) -> bool {
+        let same = match (&self.kind, &other.kind) {
+            (EntryKind::Distribution { .. }, EntryKind::Distribution { .. }) => self.volume() == other.volume(),
+            (
+                EntryKind::Assessment { .. } | EntryKind::Distribution { .. } | EntryKind::Transfer,
+                EntryKind::Assessment { .. } | EntryKind::Distribution { .. } | EntryKind::Transfer,
+            ) => self.kind == other.kind && self.legs == other.legs,
+        };
+        self.id == other.id && same
+    }
+
+    /// How a distribution shared what it had.
+    pub fn shared(&self) -> Distribution {
+        let mut shared = Distribution::default();
+        for (account, amount) in &self.legs {
+            match account {
+                Account::Communities => shared.communities = *amount,
+                Account::Reserve => shared.reserve = *amount,
+                Account::Nation(code) => shared.nations.push((*code, *amount)),
+                Account::Treasury | Account::Pool => {}
+            }
+        }
+        shared
     }
 
     /// Whether the legs sum to zero; false also where their sum does not fit.
@@ -92,7 +117,8 @@ impl Entry {
 
     /// What the accounts that gain gain together.
     pub fn volume(&self) -> Amount {
-        Amount::cents(self.legs.iter().map(|(_, amount)| amount.as_cents().max(0)).sum())
+        let gains = self.legs.iter().map(|(_, amount)| amount.as_cents().max(0));
+        Amount::cents(gains.fold(0, i128::saturating_add))
     }
 
     /// The canonical bytes.
@@ -119,16 +145,14 @@ impl Entry {
         let mut reader = Reader::new(bytes, DOMAIN)?;
         let (id, at) = (TransferId(reader.u128()?), WallTime(reader.u64()?));
         let kind = match reader.u8()? {
-            1 => EntryKind::Assessment {
-                year: reader.u16()?,
-                gdp_year: reader.u16()?,
-                table: reader.text()?.to_owned(),
-            },
+            1 => {
+                EntryKind::Assessment { year: reader.u16()?, gdp_year: reader.u16()?, table: reader.text()?.to_owned() }
+            }
             2 => EntryKind::Distribution { table: reader.text()?.to_owned() },
             3 => EntryKind::Transfer,
             _ => return Err(CanonicalError::BadValue("kind")),
         };
-        let count = reader.count(20)?;
+        let count = reader.count(LEG_BYTES_MIN)?;
         if count > LEGS_MAX {
             return Err(CanonicalError::BadValue("legs"));
         }
@@ -143,9 +167,9 @@ impl Entry {
 }
 
 /// The id of one nation's assessment: assessing the same year by the same table twice gives the same ids.
-fn assessment_id(year: u16, table: &str, iso3: &str) -> TransferId {
+fn assessment_id(year: u16, table: &str, iso3: Alpha3) -> TransferId {
     let mut writer = Writer::new("covenant/assessment-id/1");
-    writer.u16(year).text(table).text(iso3);
+    writer.u16(year).text(table).text(iso3.as_str());
     let hash = blake3::hash(&writer.finish());
     let half: [u8; 16] = hash.as_bytes()[..16].try_into().expect("16 of 32 bytes");
     TransferId(u128::from_be_bytes(half))
@@ -162,7 +186,13 @@ mod tests {
         let (mut entries, unknown) = Entry::assessments(2024, nations, WallTime(5));
         assert_eq!((entries.len(), unknown), (194, vec!["Holy See".to_owned()]));
         entries.push(Entry::distribution(TransferId(1), Amount::cents(100_000_001), nations, WallTime(6)));
-        entries.push(Entry::transfer(TransferId(2), Account::Treasury, Account::Reserve, Amount::cents(1), WallTime(7)));
+        entries.push(Entry::transfer(
+            TransferId(2),
+            Account::Treasury,
+            Account::Reserve,
+            Amount::cents(1),
+            WallTime(7),
+        ));
         for entry in entries {
             assert!(entry.is_balanced());
             assert_eq!(Entry::from_bytes(&entry.to_bytes()).unwrap(), entry);
@@ -171,9 +201,23 @@ mod tests {
 
     #[test]
     fn assessment_ids_differ_by_year_table_and_nation_only() {
-        assert_eq!(assessment_id(2024, "t", "KEN"), assessment_id(2024, "t", "KEN"));
-        let others = [assessment_id(2025, "t", "KEN"), assessment_id(2024, "u", "KEN"), assessment_id(2024, "t", "UGA")];
-        assert!(others.iter().all(|id| *id != assessment_id(2024, "t", "KEN")));
+        let id = |year, table, code: &str| assessment_id(year, table, code.parse().unwrap());
+        assert_eq!(id(2024, "t", "KEN"), id(2024, "t", "KEN"));
+        let others = [id(2025, "t", "KEN"), id(2024, "u", "KEN"), id(2024, "t", "UGA")];
+        assert!(others.iter().all(|other| *other != id(2024, "t", "KEN")));
+    }
+
+    #[test]
+    fn a_distribution_sent_again_after_the_table_changed_is_the_same_request() {
+        let small = Nations::parse(
+            "iso2,iso3,name,region,income,population,gdp_usd,gdp_year\nKE,KEN,Kenya,africa,low,1,104001000000,2022\n",
+        )
+        .unwrap();
+        let of = |cents, nations| Entry::distribution(TransferId(1), Amount::cents(cents), nations, WallTime(1));
+        let before = of(1000, &small);
+        assert!(before.same_request(&of(1000, Nations::embedded())));
+        assert!(!before.same_request(&of(1001, Nations::embedded())));
+        assert_eq!(before.shared().nations_sum(), Amount::cents(300));
     }
 
     proptest! {

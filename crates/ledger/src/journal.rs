@@ -7,8 +7,11 @@ use time::OffsetDateTime;
 use crate::error::LedgerError;
 use crate::{BookStore, Entry, EntryKind, ExportPage};
 
-/// The longest page, in bytes, but for one entry that is longer by itself.
-const PAGE_BYTES: usize = 512 * 1024;
+/// The most bytes a page has.
+pub const EXPORT_PAGE_BYTES_MAX: usize = 1024 * 1024;
+/// A page of this size takes no further entry. The room left is more than the longest entry needs, and than an envelope
+/// around a page that crosses to another node.
+const PAGE_FULL_BYTES: usize = EXPORT_PAGE_BYTES_MAX / 2;
 
 /// The page of entries from number `from` on.
 pub(crate) fn page(book: &BookStore, from: u64) -> Result<ExportPage, LedgerError> {
@@ -18,7 +21,7 @@ pub(crate) fn page(book: &BookStore, from: u64) -> Result<ExportPage, LedgerErro
     }
     let mut next = None;
     book.entries(from, |number, entry| {
-        if text.len() >= PAGE_BYTES {
+        if text.len() >= PAGE_FULL_BYTES {
             next = Some(number);
             return false;
         }
@@ -61,7 +64,8 @@ mod tests {
         let now = WallTime(1_790_000_000);
         let (assessments, _) = Entry::assessments(2024, Nations::embedded(), now);
         let shared = Entry::distribution(TransferId(7), Amount::cents(100_000_001), Nations::embedded(), now);
-        let paid = Entry::transfer(TransferId(8), Account::Owed("KEN".into()), Account::Treasury, Amount::cents(100), now);
+        let paid =
+            Entry::transfer(TransferId(8), Account::Treasury, "nation:KEN".parse().unwrap(), Amount::cents(100), now);
         for result in book.post(&[assessments, vec![shared], vec![paid]]).unwrap() {
             result.unwrap();
         }
@@ -80,13 +84,15 @@ mod tests {
         for number in 0..196 {
             assert!(text.contains(&format!(" ({number}) ")), "{number}");
         }
-        assert!(text.contains("    owed:TUV  6228.00 USD\n    assessed:2024  -6228.00 USD\n"));
+        assert!(text.contains("    nation:TUV  -6228.00 USD\n    pool  6228.00 USD\n"));
     }
 
     #[test]
     fn hledger_accepts_the_journal_and_adds_it_up_as_we_do() {
         if Command::new("hledger").arg("--version").stdout(Stdio::null()).status().is_err() {
-            eprintln!("SKIPPED: hledger is not installed, so nobody else has read this journal (apt-get install hledger)");
+            eprintln!(
+                "SKIPPED: hledger is not installed, so nobody else has read this journal (apt-get install hledger)"
+            );
             return;
         }
         let (dir, book) = sample();

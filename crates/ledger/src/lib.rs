@@ -1,19 +1,58 @@
 //! The covenant's money: one book, double entry, exact to the cent.
+//!
+//! # Intuition
+//! Money never appears or goes: it moves between accounts, and every entry of the book sums to zero. Whoever intends a
+//! movement gives it an id first, so that a request whose answer was lost can be sent again and still books once.
+//!
+//! # Accounts
+//! | account | what it holds | below zero |
+//! |---|---|---|
+//! | `nation:XXX` | what the nation was paid, less what it owes | yes: it owes |
+//! | `pool` | what all nations were assessed | never |
+//! | `treasury` | the world outside, which profits and payments come from | yes: what came in from there |
+//! | `communities` | what communities have to spend | never |
+//! | `reserve` | for maintenance | yes: an advance, which later distributions bring back |
+//!
+//! An assessment moves what a nation owes from `nation:XXX` to `pool`. A distribution moves a profit from `treasury`:
+//! 50 % to `communities`, 30 % to the nations by their share of all GDP, 20 % to `reserve`. A nation that pays is a transfer
+//! from `treasury` to `nation:XXX`.
+//!
+//! # Invariants
+//! - Every entry sums to zero, and so does the book.
+//! - An id books at most once; used for something else it is refused.
+//! - A request is answered after its entries are on disk. All entries of one request are booked, or none.
+//! - A year is assessed by one table of nations.
+//! - Amounts are whole cents in `i128`; nothing is a float, and what would not fit is refused.
+//!
+//! # Not here
+//! Replication. Until consensus exists there is one book on one node, and the others say so when it cannot be reached.
+//!
+//! # Reading order
+//! 1. [`Amount`], [`Account`], [`Nations`]  2. [`rules`]  3. [`Entry`]  4. [`BookStore`]  5. [`Book`], [`Desk`]
 #![deny(clippy::disallowed_methods)]
 
 mod account;
+mod actors;
 mod amount;
+mod entry;
 mod error;
+mod journal;
+mod nations;
+pub mod rules;
+mod store;
 mod views;
 
 pub use account::{Account, AccountError, Alpha3};
+pub use actors::{Book, BookMessage, BookRequest, BookResponse, Desk, DeskMessage, LedgerConfig, NoConfig, register};
 pub use amount::{Amount, AmountError};
+pub use entry::{Entry, EntryKind};
 pub use error::{LedgerError, LedgerErrorKind};
+pub use journal::EXPORT_PAGE_BYTES_MAX;
+pub use nations::{Gdp, Nation, Nations, NationsError};
+pub use store::{BookStore, Posting};
 pub use views::{
     AccountBalance, AssessmentDone, Balances, CheckDone, DistributionDone, ExportPage, LedgerStatus, TransferDone,
 };
 
-/// The most text one page of an export has.
-pub const EXPORT_PAGE_BYTES_MAX: usize = 1024 * 1024;
 /// The most problems a check lists.
-pub const PROBLEMS_MAX: usize = 100;
+pub const PROBLEMS_MAX: usize = 20;

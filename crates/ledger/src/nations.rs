@@ -8,13 +8,15 @@ use std::sync::OnceLock;
 
 use covenant_types::Region;
 
+use crate::Alpha3;
+
 /// One nation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nation {
     /// Two letters.
     pub iso2: String,
     /// Three letters; the nation's name in accounts.
-    pub iso3: String,
+    pub iso3: Alpha3,
     /// Its name for people.
     pub name: String,
     /// Where it lies.
@@ -36,7 +38,7 @@ pub struct Gdp {
 #[derive(Clone, Debug)]
 pub struct Nations {
     /// By ISO alpha-3, which is the order that ties are broken in.
-    by_iso3: BTreeMap<String, Nation>,
+    by_iso3: BTreeMap<Alpha3, Nation>,
     hash: String,
     total: i128,
 }
@@ -74,7 +76,7 @@ impl Nations {
             Some((_, HEADER)) => {}
             Some(_) | None => return Err(NationsError::at(1, format!("the first line must be {HEADER}"))),
         }
-        let mut by_iso3: BTreeMap<String, Nation> = BTreeMap::new();
+        let mut by_iso3: BTreeMap<Alpha3, Nation> = BTreeMap::new();
         let mut iso2 = BTreeMap::new();
         for (number, line) in lines {
             let nation = nation(line).map_err(|what| NationsError::at(number, what))?;
@@ -82,10 +84,13 @@ impl Nations {
                 return Err(NationsError::at(number, format!("there are more than {NATIONS_MAX} nations")));
             }
             if let Some(before) = iso2.insert(nation.iso2.clone(), number) {
-                return Err(NationsError::at(number, format!("{} stands in line {before} already; keep one of them", nation.iso2)));
+                return Err(NationsError::at(
+                    number,
+                    format!("{} stands in line {before} already; keep one of them", nation.iso2),
+                ));
             }
-            let code = nation.iso3.clone();
-            if by_iso3.insert(code.clone(), nation).is_some() {
+            let code = nation.iso3;
+            if by_iso3.insert(code, nation).is_some() {
                 return Err(NationsError::at(number, format!("{code} stands in the table already; keep one of them")));
             }
         }
@@ -102,8 +107,8 @@ impl Nations {
     }
 
     /// One nation.
-    pub fn by_iso3(&self, code: &str) -> Option<&Nation> {
-        self.by_iso3.get(code)
+    pub fn by_iso3(&self, code: Alpha3) -> Option<&Nation> {
+        self.by_iso3.get(&code)
     }
 
     /// BLAKE3 of the table's bytes, in hexadecimal.
@@ -125,13 +130,10 @@ fn nation(line: &str) -> Result<Nation, String> {
     let [iso2, iso3, name, region, income, population, gdp, gdp_year] = fields[..] else {
         return Err(format!("it has {} fields, {HEADER} has 8", fields.len()));
     };
-    let letters = |code: &str, length| code.len() == length && code.bytes().all(|b| b.is_ascii_uppercase());
-    if !letters(iso2, 2) {
+    if iso2.len() != 2 || !iso2.bytes().all(|letter| letter.is_ascii_uppercase()) {
         return Err(format!("iso2 {iso2:?} is not two capital letters"));
     }
-    if !letters(iso3, 3) {
-        return Err(format!("iso3 {iso3:?} is not three capital letters"));
-    }
+    let iso3 = iso3.parse().map_err(|_| format!("iso3 {iso3:?} is not three capital letters"))?;
     if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) {
         return Err("the name is empty, longer than 128 bytes or not plain text".to_owned());
     }
@@ -152,7 +154,7 @@ fn nation(line: &str) -> Result<Nation, String> {
         }
     };
     let region = region.parse().map_err(|error| format!("{error}"))?;
-    Ok(Nation { iso2: iso2.to_owned(), iso3: iso3.to_owned(), name: name.to_owned(), region, gdp })
+    Ok(Nation { iso2: iso2.to_owned(), iso3, name: name.to_owned(), region, gdp })
 }
 
 fn number(field: &str, text: &str) -> Result<i128, String> {
@@ -191,7 +193,11 @@ mod tests {
     }
 
     fn error(change: impl FnOnce(&mut Vec<String>)) -> String {
-        let mut lines = vec![HEADER.to_owned(), "KE,KEN,Kenya,africa,lower-middle,56203030,104001000000,2022".to_owned(), "UG,UGA,Uganda,africa,low,49283041,45567000000,2022".to_owned()];
+        let mut lines = vec![
+            HEADER.to_owned(),
+            "KE,KEN,Kenya,africa,lower-middle,56203030,104001000000,2022".to_owned(),
+            "UG,UGA,Uganda,africa,low,49283041,45567000000,2022".to_owned(),
+        ];
         Nations::parse(&lines.join("\n")).unwrap();
         change(&mut lines);
         Nations::parse(&lines.join("\n")).unwrap_err().to_string()

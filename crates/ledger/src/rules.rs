@@ -1,25 +1,26 @@
 //! The covenant's rules as arithmetic: what a nation owes, and how a profit is shared. Exact, to the cent.
 
-use crate::{Amount, Nations};
+use crate::{Alpha3, Amount, Nations};
 
 /// What nations owe a year: one part in so many of their GDP, which is 0.01 %.
 pub const ASSESSMENT_DIVISOR: i128 = 10_000;
 /// Communities, nations and reserve, in tenths.
 const TENTHS: [i128; 3] = [5, 3, 2];
 
-/// What a nation with this GDP owes for a year: 0.01 %, to the nearest cent, half a cent up.
+/// What a nation with this GDP owes for a year: 0.01 %, to the nearest cent, half a cent up. The GDP is at most what a table
+/// may hold.
 pub fn owed(gdp_dollars: i128) -> Amount {
     let cents = gdp_dollars * 100;
     Amount::cents((cents + ASSESSMENT_DIVISOR / 2) / ASSESSMENT_DIVISOR)
 }
 
 /// A profit, shared.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Distribution {
     /// Half.
     pub communities: Amount,
     /// Three tenths, by ISO alpha-3 in its order; nations that get nothing are left out.
-    pub nations: Vec<(String, Amount)>,
+    pub nations: Vec<(Alpha3, Amount)>,
     /// Two tenths.
     pub reserve: Amount,
 }
@@ -36,18 +37,18 @@ impl Distribution {
     }
 }
 
-/// Shares `amount` by largest remainder: 50 % to communities, 30 % to nations in proportion to their GDP, 20 % to the reserve.
+/// Shares `amount`, at most [`Amount::MAX`], by largest remainder: 50 % to communities, 30 % to nations in proportion to their GDP, 20 % to the reserve.
 /// Ties go to communities before nations before the reserve, and among nations to the first by ISO alpha-3.
 pub fn distribute(amount: Amount, nations: &Nations) -> Distribution {
     let parts = largest_remainder(amount.as_cents(), &TENTHS);
-    let known: Vec<(&str, i128)> =
-        nations.iter().filter_map(|nation| nation.gdp.map(|gdp| (nation.iso3.as_str(), gdp.dollars))).collect();
+    let known: Vec<(Alpha3, i128)> =
+        nations.iter().filter_map(|nation| nation.gdp.map(|gdp| (nation.iso3, gdp.dollars))).collect();
     let weights: Vec<i128> = known.iter().map(|(_, gdp)| *gdp).collect();
     let shares = largest_remainder(parts[1], &weights);
     let named = known.iter().zip(shares).filter(|(_, share)| *share > 0);
     Distribution {
         communities: Amount::cents(parts[0]),
-        nations: named.map(|((code, _), share)| ((*code).to_owned(), Amount::cents(share))).collect(),
+        nations: named.map(|((code, _), share)| (*code, Amount::cents(share))).collect(),
         reserve: Amount::cents(parts[2]),
     }
 }
@@ -73,12 +74,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn owed_by(code: &str) -> Amount {
-        owed(Nations::embedded().by_iso3(code).unwrap().gdp.unwrap().dollars)
+        owed(Nations::embedded().by_iso3(code.parse().unwrap()).unwrap().gdp.unwrap().dollars)
     }
 
     #[test]
     fn the_pool_of_today_is_exact() {
-        let pool: i128 = Nations::embedded().iter().filter_map(|nation| nation.gdp).map(|gdp| owed(gdp.dollars).as_cents()).sum();
+        let pool: i128 =
+            Nations::embedded().iter().filter_map(|nation| nation.gdp).map(|gdp| owed(gdp.dollars).as_cents()).sum();
         assert_eq!(Amount::cents(pool).to_string(), "10953934201.60");
         assert_eq!(owed_by("TUV").to_string(), "6228.00");
         assert_eq!(owed_by("USA").to_string(), "2918500000.00");
@@ -104,7 +106,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_distribution_sums_exactly_and_nobody_pays(cents in 1..Amount::CENTS_MAX) {
+        fn a_distribution_sums_exactly_and_nobody_pays(cents in 1..Amount::MAX.as_cents()) {
             let shared = distribute(Amount::cents(cents), Nations::embedded());
             prop_assert_eq!(shared.sum(), Amount::cents(cents));
             prop_assert!(shared.nations.iter().all(|(_, share)| share.as_cents() > 0));

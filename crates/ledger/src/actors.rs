@@ -1,0 +1,20 @@
+//! The two actors of the ledger: the book on one node, a desk on every node.
+
+mod book;
+mod config;
+mod desk;
+mod serve;
+
+pub use book::{Book, BookMessage, BookRequest, BookResponse, NoConfig};
+pub use config::LedgerConfig;
+pub use desk::{Desk, DeskMessage};
+
+use covenant_runtime::BehaviourRegistry;
+
+/// Registers `ledger.book` and `ledger.desk`.
+pub fn register(registry: &mut BehaviourRegistry) {
+    registry.register::<Book>("ledger.book").register::<Desk>("ledger.desk");
+}
+
+#[cfg(test)]
+mod tests;

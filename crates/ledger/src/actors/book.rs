@@ -1,0 +1,173 @@
+//! `ledger.book`: the actor that has the book.
+//!
+//! Requests go to a committer, a task of the actor, which takes all that wait and commits them in one transaction: one
+//! fsync answers many. An answer is sent after the fsync and never before.
+
+use std::sync::Arc;
+
+use covenant_env::Env;
+use covenant_runtime::{Behaviour, Context, Exit, Remotable, Reply, StartError};
+use covenant_types::TransferId;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use super::LedgerConfig;
+use super::serve::serve;
+use crate::store::BookStore;
+use crate::{
+    AssessmentDone, Balances, CheckDone, DistributionDone, ExportPage, LedgerError, LedgerStatus, TransferDone,
+};
+
+/// What the book is asked; crosses nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BookRequest {
+    /// Book what each nation owes for a year.
+    Assess {
+        /// The year.
+        year: u16,
+    },
+    /// Book a profit, shared.
+    Distribute {
+        /// Dollars and cents.
+        amount: String,
+        /// The client's id.
+        id: TransferId,
+    },
+    /// Book one movement.
+    Transfer {
+        /// The client's id.
+        id: TransferId,
+        /// The account that gives.
+        from: String,
+        /// The account that gains.
+        to: String,
+        /// Dollars and cents.
+        amount: String,
+    },
+    /// Every account.
+    Balances,
+    /// Add it all up again.
+    Check,
+    /// A part of the journal.
+    Export {
+        /// The number of its first entry.
+        from: u64,
+    },
+    /// The book in short.
+    Status,
+}
+
+/// What the book answers; crosses nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BookResponse {
+    /// To `Assess`.
+    Assessed(AssessmentDone),
+    /// To `Distribute`.
+    Distributed(DistributionDone),
+    /// To `Transfer`.
+    Transferred(TransferDone),
+    /// To `Balances`.
+    Balances(Balances),
+    /// To `Check`.
+    Checked(CheckDone),
+    /// To `Export`.
+    Exported(ExportPage),
+    /// To `Status`.
+    Status(LedgerStatus),
+    /// The book said no.
+    No(LedgerError),
+}
+
+/// A request to the book, and where its answer goes.
+#[derive(Debug)]
+pub struct BookMessage {
+    /// What is wanted.
+    pub request: BookRequest,
+    /// Where the answer goes.
+    pub reply: Reply<BookResponse>,
+}
+
+impl Remotable for BookMessage {
+    const NAME: &'static str = "covenant.ledger.book/1";
+    type Request = BookRequest;
+    type Response = BookResponse;
+
+    fn into_remote(self) -> (BookRequest, Option<Reply<BookResponse>>) {
+        (self.request, Some(self.reply))
+    }
+
+    fn from_remote(request: BookRequest, reply: Option<Reply<BookResponse>>) -> Result<Self, String> {
+        let reply = reply.ok_or("the book is called, never told: its answer matters")?;
+        Ok(Self { request, reply })
+    }
+}
+
+/// Requests that one fsync answers at most.
+const BATCH_MAX: usize = 256;
+
+/// The book, on the node that keeps it.
+#[derive(Debug)]
+pub struct Book(mpsc::Sender<BookMessage>);
+
+/// Nothing is configured in a tree file: the node says where the book is.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoConfig {}
+
+impl Behaviour for Book {
+    type Config = NoConfig;
+    type Message = BookMessage;
+
+    async fn start(_: NoConfig, ctx: &Context<Self>) -> Result<Self, StartError> {
+        let config = ctx.resource::<LedgerConfig>()?;
+        if !config.is_home() {
+            return Err(StartError::Ignore);
+        }
+        let opening = Arc::clone(&config);
+        let opened = ctx.env().blocking(move || opening.open()).await.map_err(StartError::failed)?;
+        let store = opened.map_err(StartError::failed)?;
+        let (sender, inbox) = mpsc::channel(BATCH_MAX);
+        ctx.spawn(commit_for_ever(store, inbox, config, ctx.env().clone())).map_err(StartError::failed)?;
+        ctx.expose();
+        Ok(Self(sender))
+    }
+
+    async fn handle(&mut self, message: BookMessage, _: &Context<Self>) -> Result<(), Exit> {
+        // Waiting here fills the mailbox, which makes senders wait: nothing grows without a bound.
+        self.0.send(message).await.map_err(|_| Exit::error("the committer of the book ended"))
+    }
+}
+
+/// Takes what waits, commits it, answers, for as long as the actor lives or the disk works.
+async fn commit_for_ever(
+    store: Arc<BookStore>,
+    mut inbox: mpsc::Receiver<BookMessage>,
+    config: Arc<LedgerConfig>,
+    env: Env,
+) {
+    let commits = env.metrics.counter("covenant_ledger_commits_total", &[]);
+    let requests = env.metrics.counter("covenant_ledger_requests_total", &[]);
+    let seconds = env.metrics.histogram("covenant_ledger_commit_seconds", &[]);
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    while inbox.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        let (wanted, replies): (Vec<_>, Vec<_>) = batch.drain(..).map(|asked| (asked.request, asked.reply)).unzip();
+        requests.increment(wanted.len() as u64);
+        let (at, began) = (env.wall(), env.now());
+        let (store, home) = (Arc::clone(&store), config.home.clone());
+        let served = env.blocking(move || serve(&store, wanted, &home, at)).await;
+        commits.increment(1);
+        seconds.record(env.now().since(began).as_secs_f64());
+        let broken = match served {
+            Ok(Ok(responses)) => {
+                responses.into_iter().zip(replies).for_each(|(response, reply)| reply.send(response));
+                continue;
+            }
+            Ok(Err(broken)) => broken,
+            Err(panicked) => LedgerError::failed(panicked),
+        };
+        tracing::error!(error = %broken, "the book could not be committed: it is opened again");
+        config.close();
+        replies.into_iter().for_each(|reply| reply.send(BookResponse::No(broken.clone())));
+        return;
+    }
+}

@@ -1,0 +1,182 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use covenant_env::Env;
+use covenant_runtime::{Ref, Reply, Resources, System, SystemConfig};
+use covenant_supervision::{TreeSource, TreeSourceError, load_tree};
+use covenant_types::{CallError, NodeName, TransferId};
+
+use super::*;
+use crate::{AssessmentDone, CheckDone, DistributionDone, LedgerError, LedgerErrorKind, LedgerStatus, TransferDone};
+
+struct Files;
+
+impl TreeSource for Files {
+    fn read(&self, name: &str) -> Result<String, TreeSourceError> {
+        let child = |id: &str| format!("[[child]]\nid = \"{id}\"\nbehaviour = \"ledger.{id}\"\n");
+        match name {
+            "root" => Ok("[[child]]\nid = \"ledger\"\ntree = \"ledger\"\n".to_owned()),
+            "ledger" => Ok(format!("intensity = 100\n{}{}", child("book"), child("desk"))),
+            _ => Err(TreeSourceError::NotFound),
+        }
+    }
+}
+
+async fn system(dir: &std::path::Path) -> System {
+    let hub = NodeName::new("hub").unwrap();
+    let mut resources = Resources::new();
+    resources.insert(Arc::new(LedgerConfig::new(hub.clone(), hub, dir.join("ledger/book.redb"))));
+    let mut registry = BehaviourRegistry::new();
+    register(&mut registry);
+    let tree = load_tree("root", &Files).unwrap();
+    System::start(SystemConfig { env: Env::for_test(1), tree, registry, resources }).await.unwrap()
+}
+
+const LONG: Duration = Duration::from_secs(30);
+
+async fn ask<T: Send + 'static>(
+    system: &System,
+    make: impl FnOnce(Reply<Result<T, LedgerError>>) -> DeskMessage,
+) -> Result<T, LedgerError> {
+    let desk: Ref<DeskMessage> = system.lookup(&"/ledger/desk".parse().unwrap()).unwrap();
+    desk.call(make, LONG).await.unwrap()
+}
+
+async fn transfer(system: &System, id: u128, from: &str, to: &str, amount: &str) -> Result<TransferDone, LedgerError> {
+    let (from, to, amount) = (from.to_owned(), to.to_owned(), amount.to_owned());
+    ask(system, |reply| DeskMessage::Transfer { id: TransferId(id), from, to, amount, reply }).await
+}
+
+async fn distribute(system: &System, id: u128, amount: &str) -> Result<DistributionDone, LedgerError> {
+    let amount = amount.to_owned();
+    ask(system, |reply| DeskMessage::Distribute { amount, id: TransferId(id), reply }).await
+}
+
+async fn assess(system: &System, year: u16) -> Result<AssessmentDone, LedgerError> {
+    ask(system, |reply| DeskMessage::Assess { year, reply }).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn assessing_and_distributing_twice_books_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let system = system(dir.path()).await;
+    let done = assess(&system, 2024).await.unwrap();
+    assert_eq!((done.payers, done.booked, done.pool.as_str()), (194, 194, "10953934201.60"));
+    assert_eq!(done.unknown, ["Holy See"]);
+    assert_eq!(assess(&system, 2024).await.unwrap(), AssessmentDone { booked: 0, ..done });
+
+    let done = distribute(&system, 1, "1000000.01").await.unwrap();
+    let parts = (done.sum.as_str(), done.communities.as_str(), done.nations.as_str(), done.reserve.as_str());
+    assert_eq!(parts, ("1000000.01", "500000.01", "300000.00", "200000.00"));
+    assert_eq!(distribute(&system, 1, "1000000.01").await.unwrap(), DistributionDone { booked: false, ..done });
+    assert_eq!(distribute(&system, 1, "1000000.02").await.unwrap_err().kind, LedgerErrorKind::Conflict);
+
+    let check: CheckDone = ask(&system, |reply| DeskMessage::Check { reply }).await.unwrap();
+    assert_eq!(check, CheckDone { ok: true, entries: 195, sum: "0.00".to_owned(), problems: Vec::new() });
+    let balances = ask(&system, |reply| DeskMessage::Balances { reply }).await.unwrap();
+    let of = |name: &str| balances.accounts.iter().find(|account| account.account == name).unwrap().balance.clone();
+    assert_eq!(
+        (of("pool"), of("reserve"), of("treasury")),
+        ("10953934201.60".to_owned(), "200000.00".to_owned(), "-1000000.01".to_owned())
+    );
+    system.stop(LONG).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_book_loses_nothing_and_a_new_boot_finds_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = system(dir.path()).await;
+    let book = "/ledger/book".parse().unwrap();
+    for id in 0..10 {
+        assert_eq!(transfer(&first, id, "treasury", "communities", "1.00").await, Ok(TransferDone { booked: true }));
+        first.kill(&book).await.unwrap();
+        // The kill may take a request with it. A client sends it again, and it is still booked once.
+        let again = match transfer(&first, id, "treasury", "communities", "1.00").await {
+            Err(error) if error.kind == LedgerErrorKind::Timeout => {
+                transfer(&first, id, "treasury", "communities", "1.00").await
+            }
+            answered => answered,
+        };
+        assert_eq!(again, Ok(TransferDone { booked: false }));
+    }
+    first.stop(LONG).await;
+    drop(first);
+    let second = system(dir.path()).await;
+    let status: LedgerStatus = ask(&second, |reply| DeskMessage::Status { reply }).await.unwrap();
+    assert_eq!((status.entries, status.sum.as_str(), status.home.as_str()), (10, "0.00", "hub"));
+    second.stop(LONG).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_requests_are_refused_and_book_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let system = system(dir.path()).await;
+    let mut errors = vec![
+        assess(&system, 1).await.unwrap_err(),
+        distribute(&system, 1, "-5.00").await.unwrap_err(),
+        distribute(&system, 1, "0.00").await.unwrap_err(),
+    ];
+    for (from, to, amount) in [
+        ("treasury", "treasury", "1.00"),
+        ("profit", "communities", "1.00"),
+        ("treasury", "nation:XXX", "1.00"),
+        ("treasury", "communities", "1.001"),
+        ("treasury", "communities", "0.00"),
+        ("communities", "treasury", "1.00"),
+    ] {
+        errors.push(transfer(&system, 1, from, to, amount).await.unwrap_err());
+    }
+    for error in &errors {
+        assert!(error.message.contains("nothing was booked"), "{error}");
+    }
+    assert_eq!(errors.pop().unwrap().kind, LedgerErrorKind::Refused, "communities have nothing yet");
+    assert!(errors.iter().all(|error| error.kind == LedgerErrorKind::BadRequest));
+    let status: LedgerStatus = ask(&system, |reply| DeskMessage::Status { reply }).await.unwrap();
+    assert_eq!(status.entries, 0);
+    system.stop(LONG).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_clients_share_commits_and_every_id_books_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let system = system(dir.path()).await;
+    let clients = (0..32u128).map(|client| {
+        let system = &system;
+        async move {
+            let mut fresh = 0;
+            for number in 0..8 {
+                // Two clients send every id.
+                let id = (client / 2) * 8 + number;
+                let done = transfer(system, id, "treasury", "communities", "1.00").await.unwrap();
+                fresh += u32::from(done.booked);
+            }
+            fresh
+        }
+    });
+    let fresh: u32 = futures_util::future::join_all(clients).await.into_iter().sum();
+    assert_eq!(fresh, 128);
+    system.stop(LONG).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_book_stays_away_where_it_does_not_live() {
+    let dir = tempfile::tempdir().unwrap();
+    let (hub, tower) = (NodeName::new("hub").unwrap(), NodeName::new("tower").unwrap());
+    let mut resources = Resources::new();
+    resources.insert(Arc::new(LedgerConfig::new(hub, tower, dir.path().join("book.redb"))));
+    let mut registry = BehaviourRegistry::new();
+    register(&mut registry);
+    struct BookAlone;
+    impl TreeSource for BookAlone {
+        fn read(&self, _: &str) -> Result<String, TreeSourceError> {
+            Ok("[[child]]\nid = \"book\"\nbehaviour = \"ledger.book\"\n".to_owned())
+        }
+    }
+    let tree = load_tree("root", &BookAlone).unwrap();
+    let system = System::start(SystemConfig { env: Env::for_test(1), tree, registry, resources }).await.unwrap();
+    assert!(!dir.path().join("book.redb").exists());
+    let book: Ref<BookMessage> = system.lookup(&"/book".parse().unwrap()).unwrap();
+    let asked = book.call(|reply| BookMessage { request: BookRequest::Status, reply }, LONG).await;
+    assert_eq!(asked, Err(CallError::NoProc));
+    system.stop(LONG).await;
+}
