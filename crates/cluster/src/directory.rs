@@ -150,25 +150,27 @@ impl Directory {
     pub(crate) fn view(&self, id: NodeId) -> Option<MemberView> {
         let known = self.records.get(&id)?;
         let record = &known.signed.record;
-        let state = if id == self.me {
-            MemberState::Reachable
+        let (epoch, state) = if id == self.me {
+            (record.epoch, MemberState::Reachable)
         } else {
             let (epoch, health) = *self.health.get(&id)?;
-            match health {
+            let state = match health {
                 // What was said about an earlier boot says nothing about this one.
                 _ if epoch < record.epoch => MemberState::Unreachable,
                 Health::Alive if known.connected => MemberState::Reachable,
                 Health::Alive | Health::Suspect => MemberState::Unreachable,
                 Health::Down => MemberState::Down,
                 Health::Left => MemberState::Left,
-            }
+            };
+            // The node may be back before its new record is.
+            (epoch.max(record.epoch), state)
         };
         Some(MemberView {
             id,
             name: record.name.clone(),
             role: record.role,
             region: record.region,
-            epoch: record.epoch,
+            epoch,
             state,
             address: record.address,
             rtt_ms: None,
@@ -309,6 +311,12 @@ mod tests {
         assert_eq!(state(&directory), Some(MemberState::Unreachable));
         directory.health(alive(id, 2));
         assert_eq!(state(&directory), Some(MemberState::Reachable));
+        directory.health(alive(id, 3));
+        assert_eq!(
+            directory.view(id).map(|view| view.epoch),
+            Some(BootEpoch(3)),
+            "before its record of that boot came"
+        );
     }
 
     #[test]

@@ -25,6 +25,7 @@
 
 mod codec;
 mod dice;
+mod event;
 mod feed;
 mod gate;
 mod identity;
@@ -33,8 +34,9 @@ mod profile;
 mod view;
 mod wheel;
 
+pub use event::{Effect, Event, Stats};
 pub use gate::{ACCUSATIONS_MAX, ACCUSATIONS_WINDOW, BUMP_LEAD_MAX, NODES_MAX};
 pub use identity::Identity;
-pub use membership::{Effect, Event, Membership, Stats};
+pub use membership::Membership;
 pub use profile::{PACKET_BYTES_MAX, Profile};
 pub use view::{Change, Health};

@@ -1,0 +1,87 @@
+//! What happens to membership, and what it asks for.
+
+use bytes::Bytes;
+use covenant_types::{BootEpoch, NodeId};
+
+use crate::Change;
+
+/// Everything that can happen to membership.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A connection to a node stands, and the node proved this epoch over it. A second one replaces the first.
+    PeerUp {
+        /// The node.
+        node: NodeId,
+        /// Its boot.
+        epoch: BootEpoch,
+    },
+    /// The connection is gone.
+    PeerDown(NodeId),
+    /// A record signed by the node itself names this epoch. Rumours about other epochs of it are not believed.
+    EpochKnown {
+        /// The node.
+        node: NodeId,
+        /// Its boot.
+        epoch: BootEpoch,
+    },
+    /// A datagram came over the connection to this node.
+    Datagram {
+        /// The node at the other end.
+        from: NodeId,
+        /// What came.
+        data: Bytes,
+    },
+    /// A message made by [`Effect::SendFeed`] came over the connection to this node.
+    Feed {
+        /// The node at the other end.
+        from: NodeId,
+        /// What came.
+        data: Bytes,
+    },
+    /// The moment told by [`Membership::next_wake`](crate::Membership::next_wake) has come.
+    Woken,
+    /// This node says goodbye. Nothing happens here after that.
+    Leave,
+}
+
+/// Everything membership can ask its driver to do, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Effect {
+    /// Send this datagram; drop it if there is no connection.
+    SendDatagram {
+        /// Where to.
+        to: NodeId,
+        /// At most [`crate::PACKET_BYTES_MAX`] bytes.
+        data: Bytes,
+    },
+    /// Send this over a stream; drop it if there is no connection.
+    SendFeed {
+        /// Where to.
+        to: NodeId,
+        /// At most 32 KiB.
+        data: Bytes,
+    },
+    /// A node is no longer what it was.
+    Changed(Change),
+    /// The cluster had declared this node down; it is coming back.
+    Renewed {
+        /// How often that has happened in this boot.
+        bump: u32,
+    },
+}
+
+/// What was refused or went wrong, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Datagrams and feeds that were no such thing, or not their sender's.
+    pub refused: u64,
+    /// Statements about third nodes, or about us, that were not believed.
+    pub held: u64,
+    /// Expired suspicions about nodes that had refuted in time.
+    pub stale_suspicions: u64,
+    /// Suspects declared down by us though we had not probed them ourselves.
+    pub stragglers: u64,
+    /// Errors of the SWIM machine that should not happen.
+    pub faults: u64,
+}
