@@ -9,6 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::sync_dir;
 
@@ -36,6 +37,8 @@ pub struct SegmentLog {
     end: u64,
     /// Bytes at which the next segment begins.
     roll_at: u64,
+    /// A sync failed. The kernel may then have dropped what it could not write, and a second sync would not say so.
+    failed: AtomicBool,
 }
 
 /// What opening a log found.
@@ -65,7 +68,8 @@ impl SegmentLog {
     ) -> Result<(Self, Opened), SegmentLogError> {
         let io = |source| SegmentLogError::Io { folder: folder.to_owned(), source };
         std::fs::create_dir_all(folder).map_err(io)?;
-        let mut log = Self { folder: folder.to_owned(), segments: Vec::new(), end: 0, roll_at };
+        let mut log =
+            Self { folder: folder.to_owned(), segments: Vec::new(), end: 0, roll_at, failed: AtomicBool::new(false) };
         let mut opened = Opened::default();
         let mut next = 0;
         while log.path(next).exists() {
@@ -102,6 +106,7 @@ impl SegmentLog {
         if payload.len() > RECORD_BYTES_MAX {
             return Err(SegmentLogError::TooLong(payload.len()));
         }
+        self.refuse_after_failure()?;
         let io = |folder: &Path, source| SegmentLogError::Io { folder: folder.to_owned(), source };
         if self.end >= self.roll_at {
             self.sync()?;
@@ -127,10 +132,22 @@ impl SegmentLog {
     /// Waits until everything appended is on disk.
     ///
     /// # Errors
-    /// The disk refused: what was appended since the last sync may be lost.
+    /// The disk refused: what was appended since the last sync may be lost. The log takes no more until it is opened again.
     pub fn sync(&self) -> Result<(), SegmentLogError> {
+        self.refuse_after_failure()?;
         let last = self.segments.last().expect("a log has at least one segment");
-        last.sync_data().map_err(|source| SegmentLogError::Io { folder: self.folder.clone(), source })
+        last.sync_data().map_err(|source| {
+            self.failed.store(true, Ordering::Relaxed);
+            SegmentLogError::Io { folder: self.folder.clone(), source }
+        })
+    }
+
+    fn refuse_after_failure(&self) -> Result<(), SegmentLogError> {
+        if !self.failed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let source = io::Error::other("a sync failed before; open the log again to find out what is on disk");
+        Err(SegmentLogError::Io { folder: self.folder.clone(), source })
     }
 
     /// Reads one record and checks it.
@@ -322,5 +339,18 @@ mod tests {
         let error = log.append(&vec![0; RECORD_BYTES_MAX + 1]).unwrap_err();
         assert!(matches!(error, SegmentLogError::TooLong(_)));
         log.append(&vec![0; RECORD_BYTES_MAX]).unwrap();
+    }
+
+    #[test]
+    fn after_a_failed_sync_the_log_takes_no_more_until_it_is_opened_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut log, _) = SegmentLog::open(dir.path(), |_, _| {}).unwrap();
+        log.append(b"unsure").unwrap();
+        log.failed.store(true, Ordering::Relaxed);
+        assert!(matches!(log.append(b"next"), Err(SegmentLogError::Io { .. })));
+        assert!(matches!(log.sync(), Err(SegmentLogError::Io { .. })));
+        let (mut log, _) = SegmentLog::open(dir.path(), |_, _| {}).unwrap();
+        log.append(b"next").unwrap();
+        log.sync().unwrap();
     }
 }
