@@ -1,15 +1,17 @@
 //! `ledger.book`: the actor that has the book.
 //!
 //! Requests go to a committer, a task of the actor, which takes all that wait and commits them in one transaction: one
-//! fsync answers many. An answer is sent after the fsync and never before.
+//! fsync answers many. An answer is sent after the fsync and never before. Questions have a task of their own, which reads
+//! what is committed: adding up a long book delays no booking.
 
 use std::sync::Arc;
 
 use covenant_env::Env;
 use covenant_runtime::{Behaviour, Context, Exit, Remotable, Reply, StartError};
-use covenant_types::TransferId;
+use covenant_types::{CallError, TransferId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use super::LedgerConfig;
 use super::serve::serve;
@@ -104,10 +106,24 @@ impl Remotable for BookMessage {
 
 /// Requests that one fsync answers at most.
 const BATCH_MAX: usize = 256;
+/// Questions that wait at most. More are turned away.
+const QUESTIONS_MAX: usize = 64;
 
 /// The book, on the node that keeps it.
 #[derive(Debug)]
-pub struct Book(mpsc::Sender<BookMessage>);
+pub struct Book {
+    bookings: mpsc::Sender<BookMessage>,
+    questions: mpsc::Sender<BookMessage>,
+}
+
+impl BookRequest {
+    fn is_question(&self) -> bool {
+        match self {
+            Self::Balances | Self::Check | Self::Export { .. } | Self::Status => true,
+            Self::Assess { .. } | Self::Distribute { .. } | Self::Transfer { .. } => false,
+        }
+    }
+}
 
 /// Nothing is configured in a tree file: the node says where the book is.
 #[derive(Debug, Deserialize)]
@@ -126,15 +142,28 @@ impl Behaviour for Book {
         let opening = Arc::clone(&config);
         let opened = ctx.env().blocking(move || opening.open()).await.map_err(StartError::failed)?;
         let store = opened.map_err(StartError::failed)?;
-        let (sender, inbox) = mpsc::channel(BATCH_MAX);
-        ctx.spawn(commit_for_ever(store, inbox, config, ctx.env().clone())).map_err(StartError::failed)?;
+        let (bookings, to_book) = mpsc::channel(BATCH_MAX);
+        let (questions, to_answer) = mpsc::channel(QUESTIONS_MAX);
+        let (shared, env) = (Arc::clone(&store), ctx.env().clone());
+        ctx.spawn(commit_for_ever(shared, to_book, Arc::clone(&config), env)).map_err(StartError::failed)?;
+        ctx.spawn(answer_for_ever(store, to_answer, config, ctx.env().clone())).map_err(StartError::failed)?;
         ctx.expose();
-        Ok(Self(sender))
+        Ok(Self { bookings, questions })
     }
 
     async fn handle(&mut self, message: BookMessage, _: &Context<Self>) -> Result<(), Exit> {
+        if message.request.is_question() {
+            return match self.questions.try_send(message) {
+                Ok(()) => Ok(()),
+                Err(TrySendError::Full(message)) => {
+                    message.reply.refuse(CallError::MailboxFull);
+                    Ok(())
+                }
+                Err(TrySendError::Closed(_)) => Err(Exit::error("the task that answers for the book ended")),
+            };
+        }
         // Waiting here fills the mailbox, which makes senders wait: nothing grows without a bound.
-        self.0.send(message).await.map_err(|_| Exit::error("the committer of the book ended"))
+        self.bookings.send(message).await.map_err(|_| Exit::error("the committer of the book ended"))
     }
 }
 
@@ -169,5 +198,24 @@ async fn commit_for_ever(
         config.close();
         replies.into_iter().for_each(|reply| reply.send(BookResponse::No(broken.clone())));
         return;
+    }
+}
+
+/// Answers questions one after another, from what is committed.
+async fn answer_for_ever(
+    store: Arc<BookStore>,
+    mut inbox: mpsc::Receiver<BookMessage>,
+    config: Arc<LedgerConfig>,
+    env: Env,
+) {
+    while let Some(BookMessage { request, reply }) = inbox.recv().await {
+        let (at, store, home) = (env.wall(), Arc::clone(&store), config.home.clone());
+        let served = env.blocking(move || serve(&store, vec![request], &home, at)).await;
+        let served = served.map_err(LedgerError::failed).and_then(|served| served).map(|mut answers| answers.pop());
+        reply.send(match served {
+            Ok(Some(answer)) => answer,
+            Ok(None) => BookResponse::No(LedgerError::failed("an answer is missing")),
+            Err(error) => BookResponse::No(error),
+        });
     }
 }
