@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use covenant_supervision::{ChildId, ChildKind, ChildNode, SpecError, SupervisorSpec, TreeSpec, Work};
 use covenant_types::{ActorPath, ActorPathError, ExitReason};
-use ractor::ActorCell;
 
 use crate::deadline::Deadlines;
 use crate::notice::Notice;
 use crate::registry::Starter;
-use crate::slot::Slot;
+use crate::slot::{Handle, Slot};
 use crate::{BehaviourRegistry, System, supervisor};
 
 /// One supervisor and what it supervises.
@@ -128,7 +127,7 @@ fn plan_child(
 pub(crate) struct TreeStarter(pub(crate) Arc<TreePlan>);
 
 impl Starter for TreeStarter {
-    fn start(&self, system: &System, _: &Arc<Slot>, notice: Arc<Notice>) -> Option<ActorCell> {
+    fn start(&self, system: &System, _: &Arc<Slot>, notice: Arc<Notice>) -> Option<Handle> {
         supervisor::spawn(Arc::clone(&self.0), system.clone(), notice)
     }
 }

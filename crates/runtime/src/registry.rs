@@ -7,13 +7,12 @@ use std::sync::Arc;
 
 use covenant_supervision::Mailbox as MailboxSettings;
 use covenant_types::ActorPath;
-use ractor::ActorCell;
 
 use crate::deadline::Deadlines;
 use crate::host::{self, Birth};
 use crate::mailbox::{AnyMailbox, Mailbox};
 use crate::notice::Notice;
-use crate::slot::Slot;
+use crate::slot::{Handle, Slot};
 use crate::{Behaviour, System};
 
 /// The behaviours a tree file may name.
@@ -67,7 +66,7 @@ pub(crate) trait Factory: Send + Sync {
 /// Starts one child, again and again.
 pub(crate) trait Starter: Send + Sync {
     /// Begins a start attempt. `notice` tells how it went; `None` where it cannot even begin.
-    fn start(&self, system: &System, slot: &Arc<Slot>, notice: Arc<Notice>) -> Option<ActorCell>;
+    fn start(&self, system: &System, slot: &Arc<Slot>, notice: Arc<Notice>) -> Option<Handle>;
 }
 
 struct FactoryOf<B>(PhantomData<fn() -> B>);
@@ -90,13 +89,14 @@ struct HostedStarter<B: Behaviour> {
 }
 
 impl<B: Behaviour> Starter for HostedStarter<B> {
-    fn start(&self, system: &System, slot: &Arc<Slot>, notice: Arc<Notice>) -> Option<ActorCell> {
-        host::spawn::<B>(Birth {
+    fn start(&self, system: &System, slot: &Arc<Slot>, notice: Arc<Notice>) -> Option<Handle> {
+        let cell = host::spawn::<B>(Birth {
             config: Arc::clone(&self.config),
             mailbox: Arc::clone(&self.mailbox),
             slot: Arc::clone(slot),
             system: system.clone(),
             notice,
-        })
+        })?;
+        Some(Handle::Worker(cell, Arc::clone(&self.mailbox) as Arc<dyn AnyMailbox>))
     }
 }

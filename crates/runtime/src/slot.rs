@@ -11,6 +11,7 @@ use ractor::ActorCell;
 
 use crate::Inlet;
 use crate::mailbox::AnyMailbox;
+use crate::supervisor::{Desk, Order};
 use crate::view::{ActorState, MailboxView, TreeView};
 
 /// The record of one path. Written by its supervisor and its host, read by everyone.
@@ -32,7 +33,52 @@ pub(crate) struct Slot {
 /// What runs at a path now.
 struct Now {
     state: ActorState,
-    running: Option<(StartAttempt, ActorCell)>,
+    running: Option<Running>,
+}
+
+/// An attempt that was begun and has not ended.
+#[derive(Clone)]
+pub(crate) struct Running {
+    pub(crate) attempt: StartAttempt,
+    pub(crate) handle: Handle,
+}
+
+/// How to end what runs.
+#[derive(Clone)]
+pub(crate) enum Handle {
+    Worker(ActorCell, Arc<dyn AnyMailbox>),
+    Supervisor(ActorCell, Arc<Desk>),
+}
+
+impl Running {
+    /// Asks it to end in order.
+    pub(crate) fn stop(&self) {
+        match &self.handle {
+            Handle::Worker(cell, mailbox) => {
+                mailbox.interrupt();
+                cell.stop(None);
+            }
+            // Its driver stops the children first and then its actor.
+            Handle::Supervisor(_, desk) => desk.post(Order::Shutdown),
+        }
+    }
+
+    /// Resolves when its actor has stopped. For a supervisor that is when it has done what it can about its children.
+    pub(crate) async fn actor_stopped(&self) {
+        let (Handle::Worker(cell, _) | Handle::Supervisor(cell, _)) = &self.handle;
+        let _ = cell.wait(None).await; // without a timeout it cannot fail
+    }
+
+    /// Ends it at its next `.await`.
+    pub(crate) fn kill(&self) {
+        match &self.handle {
+            Handle::Worker(cell, mailbox) => {
+                mailbox.interrupt();
+                cell.kill();
+            }
+            Handle::Supervisor(cell, _) => cell.kill(),
+        }
+    }
 }
 
 struct SlotMetrics {
@@ -99,19 +145,20 @@ impl Slot {
         if now.state == ActorState::Stopping && now.running.is_none() { ActorState::Undefined } else { now.state }
     }
 
-    pub(crate) fn set_running(&self, attempt: StartAttempt, cell: ActorCell) {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner).running = Some((attempt, cell));
+    pub(crate) fn set_running(&self, running: Running) {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner).running = Some(running);
     }
 
     /// `attempt` has ended. A later one is left alone.
     pub(crate) fn clear_running(&self, attempt: StartAttempt) {
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.running.as_ref().is_some_and(|(running, _)| *running == attempt) {
-            now.running = None;
+        if now.running.as_ref().is_some_and(|running| running.attempt == attempt) {
+            let _ended = now.running.take();
+            drop(now); // before what it holds, whose drop may tell the supervisor above
         }
     }
 
-    pub(crate) fn running(&self) -> Option<(StartAttempt, ActorCell)> {
+    pub(crate) fn running(&self) -> Option<Running> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner).running.clone()
     }
 

@@ -11,14 +11,13 @@ use std::time::Duration;
 use covenant_env::{Env, Task};
 use covenant_supervision::{ChildId, SpecError, TreeSpec};
 use covenant_types::{ActorPath, CallError, ExitReason, StartAttempt, StartAttempts};
-use ractor::ActorCell;
 use tokio::sync::{broadcast, watch};
 
 use crate::deadline::{self, Deadlines};
 use crate::mailbox::Mailbox;
 use crate::notice::{Above, News, Notice, What};
 use crate::plan::{TreePlan, plan};
-use crate::slot::Slot;
+use crate::slot::{Handle, Running, Slot};
 use crate::supervisor::{self, Order};
 use crate::{ActorState, BehaviourRegistry, BootError, EVENTS_MAX, Inlet, Ref, Resources, RuntimeEvent, TreeView};
 
@@ -68,7 +67,7 @@ enum RootState {
 }
 
 /// Kills the tree with its last owner.
-struct Owner(ActorCell);
+struct Owner(Running);
 
 impl Drop for Owner {
     fn drop(&mut self) {
@@ -98,10 +97,11 @@ impl System {
         let mut state = system.shared.state.subscribe();
         let above = Arc::new(Outside(Arc::clone(&system.shared)));
         let notice = Notice::new(above, Arc::clone(&system.shared.root), id, ROOT_ATTEMPT, system.clone());
-        let cell = supervisor::spawn(plan, system.clone(), notice)
+        let handle = supervisor::spawn(plan, system.clone(), notice)
             .ok_or_else(|| system.shared.boot_error(ExitReason::Killed))?;
-        system.shared.root.set_running(ROOT_ATTEMPT, cell.clone());
-        let owner = Arc::new(Owner(cell));
+        let running = Running { attempt: ROOT_ATTEMPT, handle };
+        system.shared.root.set_running(running.clone());
+        let owner = Arc::new(Owner(running));
         loop {
             let now = state.borrow_and_update().clone();
             match now {
@@ -121,10 +121,10 @@ impl System {
         let began = self.shared.env.now();
         self.shared.stopping.store(true, Ordering::Release);
         let mut in_time = true;
-        if let Some((_, root)) = self.shared.root.running() {
-            let _ = root.send_message(Order::Shutdown);
+        if let Some(root) = self.shared.root.running() {
+            root.stop();
             // The root's actor stops when all below it have stopped, or were killed and given up as unkillable.
-            in_time = deadline::within(deadline, root.wait(None)).await.is_some();
+            in_time = deadline::within(deadline, root.actor_stopped()).await.is_some();
             if !in_time {
                 root.kill();
                 let _ = deadline::within(KILL_WAIT, self.ended()).await;
@@ -170,18 +170,18 @@ impl System {
         let parent = path.parent().ok_or(KillError::Root)?;
         let slot = self.shared.slots.get(path).ok_or_else(|| KillError::NoSuchPath(path.clone()))?;
         let not_running = || KillError::NotRunning(path.clone());
-        let (attempt, _) = slot.running().ok_or_else(not_running)?;
+        let attempt = slot.running().ok_or_else(not_running)?.attempt;
         if slot.state() != ActorState::Running {
             return Err(not_running());
         }
-        let above = self.shared.slots.get(&parent).ok_or_else(not_running)?;
-        let (_, supervisor) = above.running().ok_or_else(not_running)?;
+        let above = self.shared.slots.get(&parent).and_then(|above| above.running()).ok_or_else(not_running)?;
+        let Handle::Supervisor(_, supervisor) = above.handle else { return Err(not_running()) };
         let child = ChildId::new(path.id()).map_err(|_| KillError::NoSuchPath(path.clone()))?;
         let mut events = self.events();
         let mut ended = pin!(self.ended());
-        supervisor.send_message(Order::Kill(child)).map_err(|_| not_running())?;
+        supervisor.post(Order::Kill(child));
         // Every exit publishes an event after it is noted, so looking again at each event misses none.
-        while slot.running().is_some_and(|(running, _)| running == attempt) {
+        while slot.running().is_some_and(|running| running.attempt == attempt) {
             tokio::select! {
                 event = events.recv() => match event {
                     Ok(RuntimeEvent::Unkillable { path: stuck, .. }) if stuck == *path => break,

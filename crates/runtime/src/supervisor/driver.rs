@@ -1,125 +1,76 @@
-//! The driver of a supervisor: a ractor actor that asks the pure core and performs its effects in order.
+//! Performs the effects of one supervisor's core. It decides nothing.
 //!
-//! It decides nothing. It keeps what the effects need: the cells of the running children, timers, and the port through
-//! which they are heard. When it dies, however it does, its children are killed, and the supervisor above hears of it
-//! when the last of them has gone: each child's notice holds the port, and the port holds this supervisor's own notice.
+//! It keeps what the effects need: the running children, timers, and the port through which the children are heard. When
+//! it is dropped, its children are killed.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use covenant_env::Task;
-use covenant_supervision::{ChildId, ChildKind, Effect, Event, Report, ReportContext, Supervisor, Timer};
+use covenant_supervision::{ChildId, ChildKind, Effect, Event, Report, ReportContext, SpecError, Supervisor, Timer};
 use covenant_types::{CallError, ExitReason, StartAttempt};
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, ActorRuntime};
+use ractor::ActorCell;
 use rand::Rng;
 
+use super::desk::{Desk, Order};
 use crate::notice::{Above, Ending, News, Notice, What};
 use crate::plan::TreePlan;
-use crate::slot::Slot;
+use crate::slot::{Running, Slot};
 use crate::view::ActorState;
-use crate::{RuntimeEvent, System, panic_text};
+use crate::{RuntimeEvent, System};
 
-/// What reaches a supervisor. Bounded by its children: each attempt is heard of twice at most, each timer once.
-#[derive(Debug)]
-pub(crate) enum Order {
-    /// Something became of a child.
-    News(News),
-    /// A timer is due.
-    Timer(Timer),
-    /// Somebody wants a child killed.
-    Kill(ChildId),
-    /// The parent wants this supervisor to stop.
-    Shutdown,
-}
-
-/// Begins a start attempt of a supervisor on the system runtime. How it went is told by its notice.
-pub(crate) fn spawn(plan: Arc<TreePlan>, system: System, notice: Arc<Notice>) -> Option<ActorCell> {
-    let runtime = system.env().system.clone();
-    let _inside = runtime.handle().enter();
-    // It only fails for a name that is taken, and we give none.
-    let (actor, _task) = ActorRuntime::spawn_instant(None, SupervisorActor, (plan, system, notice)).ok()?;
-    Some(actor.get_cell())
-}
-
-struct SupervisorActor;
-
-impl Actor for SupervisorActor {
-    type Msg = Order;
-    type State = Driver;
-    type Arguments = (Arc<TreePlan>, System, Arc<Notice>);
-
-    async fn pre_start(
-        &self,
-        myself: ActorRef<Order>,
-        (plan, system, notice): Self::Arguments,
-    ) -> Result<Driver, ActorProcessingErr> {
-        let label = format!("supervisor {} #{}", plan.slot.path, plan.slot.incarnation().next());
-        let seed = system.env().random.derive(&label).random();
-        let core = Supervisor::new(plan.spec.clone(), system.attempts(), seed).map_err(|error| {
-            notice.ends(Ending::Exit(ExitReason::Error(error.to_string())));
-            ActorProcessingErr::from("ended")
-        })?;
-        let port = Arc::new(Port { actor: myself.clone(), notice });
-        let mut driver = Driver {
-            plan,
-            system,
-            core,
-            port,
-            myself,
-            children: BTreeMap::new(),
-            timers: BTreeMap::new(),
-            last_exit: None,
-        };
-        driver.feed(Event::StartRequested);
-        Ok(driver)
-    }
-
-    async fn handle(&self, _: ActorRef<Order>, order: Order, driver: &mut Driver) -> Result<(), ActorProcessingErr> {
-        let fed = catch_unwind(AssertUnwindSafe(|| driver.obey(order)));
-        fed.map_err(|payload| {
-            driver.port.notice.ends(Ending::Exit(ExitReason::Panicked(panic_text(&*payload))));
-            ActorProcessingErr::from("ended")
-        })
-    }
-}
-
-/// The way news of children come to their supervisor. Holding it holds the supervisor's own notice.
+/// The way news of children come to their supervisor. Holding it holds the supervisor's own notice: the supervisor above
+/// hears of an end when nothing below runs any more.
 struct Port {
-    actor: ActorRef<Order>,
+    desk: Arc<Desk>,
     notice: Arc<Notice>,
 }
 
 impl Above for Port {
     fn hear(&self, news: News) {
-        // A supervisor that has died is past hearing.
-        let _ = self.actor.cast(Order::News(news));
+        self.desk.post(Order::News(news));
     }
 }
 
-struct Driver {
+pub(super) struct Driver {
     plan: Arc<TreePlan>,
     system: System,
     core: Supervisor,
     port: Arc<Port>,
-    myself: ActorRef<Order>,
-    children: BTreeMap<ChildId, Running>,
+    /// The actor that owns this driver.
+    myself: ActorCell,
+    children: BTreeMap<ChildId, Begun>,
     timers: BTreeMap<Timer, Task>,
     /// Why the child that is being dealt with ended: what its callers hear if it does not come back.
     last_exit: Option<(ChildId, CallError)>,
 }
 
 /// An attempt that was begun and has not been heard to have ended.
-struct Running {
-    attempt: StartAttempt,
-    cell: ActorCell,
+struct Begun {
+    running: Running,
     notice: Weak<Notice>,
 }
 
 impl Driver {
-    fn obey(&mut self, order: Order) {
+    pub(super) fn new(
+        plan: Arc<TreePlan>,
+        system: System,
+        notice: Arc<Notice>,
+        desk: Arc<Desk>,
+        myself: ActorCell,
+    ) -> Result<Self, SpecError> {
+        let label = format!("supervisor {} #{}", plan.slot.path, plan.slot.incarnation().next());
+        let seed = system.env().random.derive(&label).random();
+        let core = Supervisor::new(plan.spec.clone(), system.attempts(), seed)?;
+        let port = Arc::new(Port { desk, notice });
+        let (children, timers) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { plan, system, core, port, myself, children, timers, last_exit: None })
+    }
+
+    pub(super) fn obey(&mut self, order: Order) {
         match order {
+            Order::Begin => self.feed(Event::StartRequested),
             Order::News(news) => self.hear(news),
             Order::Timer(timer) => {
                 drop(self.timers.remove(&timer));
@@ -178,7 +129,7 @@ impl Driver {
 
     fn note_ended(&mut self, child: &ChildId, attempt: StartAttempt) -> Option<Arc<Slot>> {
         let slot = self.slot(child)?;
-        if self.children.get(child).is_some_and(|running| running.attempt == attempt) {
+        if self.begun(child, attempt).is_some() {
             self.children.remove(child);
         }
         Some(slot)
@@ -187,9 +138,17 @@ impl Driver {
     fn feed(&mut self, event: Event) {
         let now = self.system.env().now();
         let mut touched = Vec::from_iter(child_of_event(&event).cloned());
+        let mut reports = Vec::new();
         for effect in self.core.handle(now, event) {
             touched.extend(child_of_effect(&effect).cloned());
-            self.perform(effect);
+            match effect {
+                // People can wait for the log; callers wait for the start behind it.
+                Effect::Report(report) => reports.push(report),
+                effect => self.perform(effect),
+            }
+        }
+        for report in &reports {
+            self.report(report);
         }
         self.show(&touched);
     }
@@ -208,13 +167,13 @@ impl Driver {
         match effect {
             Effect::Start { child, attempt } => self.start(child, attempt),
             Effect::Stop { child, attempt } => {
-                if let Some((slot, cell)) = self.running(&child, attempt) {
-                    stop(&slot, &cell);
+                if let Some(begun) = self.begun(&child, attempt) {
+                    begun.running.stop();
                 }
             }
             Effect::Kill { child, attempt } => {
-                if let Some((slot, cell)) = self.running(&child, attempt) {
-                    kill(&slot, &cell);
+                if let Some(begun) = self.begun(&child, attempt) {
+                    begun.running.kill();
                 }
             }
             Effect::SetTimer { timer, after } => self.set_timer(timer, after),
@@ -225,7 +184,6 @@ impl Driver {
                     slot.close(&self.farewell(&child));
                 }
             }
-            Effect::Report(report) => self.report(&report),
             Effect::Started => {
                 let slot = &self.plan.slot;
                 slot.count_start(slot.incarnation().next());
@@ -235,7 +193,8 @@ impl Driver {
                 self.port.notice.ends(Ending::Exit(reason));
                 self.myself.stop(None);
             }
-            Effect::Answer { .. } => {}
+            // Reports are made by `feed`. Nobody makes administrative calls yet, so none is answered.
+            Effect::Report(_) | Effect::Answer { .. } => {}
         }
     }
 
@@ -248,24 +207,25 @@ impl Driver {
         let notice = Notice::new(above, slot, child.clone(), attempt, self.system.clone());
         planned.slot.reopen();
         let held = Arc::downgrade(&notice);
-        if let Some(cell) = planned.starter.start(&self.system, &planned.slot, notice) {
-            planned.slot.set_running(attempt, cell.clone());
+        if let Some(handle) = planned.starter.start(&self.system, &planned.slot, notice) {
+            let running = Running { attempt, handle };
+            planned.slot.set_running(running.clone());
             if held.strong_count() == 0 {
                 planned.slot.clear_running(attempt); // it has come and gone already
             }
-            self.children.insert(child, Running { attempt, cell, notice: held });
+            self.children.insert(child, Begun { running, notice: held });
         }
     }
 
     fn set_timer(&mut self, timer: Timer, after: Duration) {
-        let myself = self.myself.clone();
+        let desk = Arc::clone(&self.port.desk);
         if after.is_zero() {
-            let _ = myself.cast(Order::Timer(timer));
+            desk.post(Order::Timer(timer));
             return;
         }
         let task = self.system.env().system.spawn(async move {
             tokio::time::sleep(after).await;
-            let _ = myself.cast(Order::Timer(timer));
+            desk.post(Order::Timer(timer));
         });
         self.timers.insert(timer, task);
     }
@@ -303,9 +263,14 @@ impl Driver {
         self.plan.children.get(child).map(|planned| Arc::clone(&planned.slot))
     }
 
-    fn running(&self, child: &ChildId, attempt: StartAttempt) -> Option<(Arc<Slot>, ActorCell)> {
-        let running = self.children.get(child).filter(|running| running.attempt == attempt)?;
-        Some((self.slot(child)?, running.cell.clone()))
+    fn begun(&self, child: &ChildId, attempt: StartAttempt) -> Option<&Begun> {
+        self.children.get(child).filter(|begun| begun.running.attempt == attempt)
+    }
+
+    /// This supervisor ends with a reason that is not its core's.
+    pub(super) fn fail(&self, reason: ExitReason) {
+        self.port.notice.ends(Ending::Exit(reason));
+        self.myself.kill();
     }
 }
 
@@ -343,29 +308,11 @@ fn child_of_effect(effect: &Effect) -> Option<&ChildId> {
 /// A supervisor that dies takes its children with it.
 impl Drop for Driver {
     fn drop(&mut self) {
-        for (child, running) in &self.children {
+        for (child, begun) in &self.children {
+            begun.running.kill();
             if let Some(slot) = self.slot(child) {
-                kill(&slot, &running.cell);
                 slot.set_state(ActorState::Stopping);
             }
         }
     }
-}
-
-fn stop(slot: &Slot, cell: &ActorCell) {
-    match &slot.mailbox {
-        Some(mailbox) => {
-            mailbox.interrupt();
-            cell.stop(None);
-        }
-        // Its driver stops the children first and then itself.
-        None => drop(cell.send_message(Order::Shutdown)),
-    }
-}
-
-fn kill(slot: &Slot, cell: &ActorCell) {
-    if let Some(mailbox) = &slot.mailbox {
-        mailbox.interrupt();
-    }
-    cell.kill();
 }
