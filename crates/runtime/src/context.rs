@@ -21,7 +21,8 @@ pub struct Context<B: Behaviour> {
     slot: Arc<Slot>,
     system: System,
     incarnation: Incarnation,
-    /// Why the running batch is to end early. Read once per message.
+    /// Why the running batch is to end early. Read once per message; written by the actor's own code only, which is never
+    /// in two places at once, so that no read-modify-write is needed.
     flags: AtomicU8,
     /// Why it is stopping, if it decided that itself.
     end: OnceLock<ExitReason>,
@@ -145,7 +146,7 @@ impl<B: Behaviour> Context<B> {
 
     /// Ends this actor normally after the message in hand.
     pub fn stop(&self) {
-        self.flags.fetch_or(STOPPING, Ordering::Relaxed);
+        self.flag(STOPPING);
     }
 
     /// Lets other nodes send to this actor.
@@ -190,12 +191,16 @@ impl<B: Behaviour> Context<B> {
     }
 
     pub(crate) fn begin_batch(&self) {
-        self.flags.fetch_and(!SUSPENDED, Ordering::Relaxed);
+        self.flags.store(self.flags.load(Ordering::Relaxed) & !SUSPENDED, Ordering::Relaxed);
     }
 
     /// A handler waited: senders should not wait for the rest of the batch.
     pub(crate) fn handler_suspended(&self) {
-        self.flags.fetch_or(SUSPENDED, Ordering::Relaxed);
+        self.flag(SUSPENDED);
+    }
+
+    fn flag(&self, flag: u8) {
+        self.flags.store(self.flags.load(Ordering::Relaxed) | flag, Ordering::Relaxed);
     }
 
     pub(crate) fn ends_batch(&self) -> bool {

@@ -45,8 +45,9 @@ impl<M: Send + 'static> Mailbox<M> {
         &self.path
     }
 
+    /// One batch more. Only the one incarnation that runs calls this, so that a load and a store do.
     pub(crate) fn add_handled(&self, messages: u64) {
-        self.handled.fetch_add(messages, Ordering::Relaxed);
+        self.handled.store(self.handled.load(Ordering::Relaxed) + messages, Ordering::Relaxed);
     }
 
     /// Sends if there is room. `Err` returns the message where there is none or the lane is closed: ask [`Mailbox::push`].
