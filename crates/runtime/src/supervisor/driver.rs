@@ -141,10 +141,10 @@ impl Driver {
         let mut reports = Vec::new();
         for effect in self.core.handle(now, event) {
             touched.extend(child_of_effect(&effect).cloned());
-            match effect {
-                // People can wait for the log; callers wait for the start behind it.
-                Effect::Report(report) => reports.push(report),
-                effect => self.perform(effect),
+            if let Effect::Report(report) = effect {
+                reports.push(report); // people can wait for the log; callers wait for the start behind it
+            } else {
+                self.perform(effect);
             }
         }
         for report in &reports {
