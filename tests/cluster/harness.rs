@@ -63,7 +63,9 @@ impl Up {
         let stderr = child.stderr.take().expect("stderr is piped");
         let (sender, lines) = mpsc::channel();
         // Ends with the process: its stderr ends then.
-        std::thread::spawn(move || BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        std::thread::spawn(move || {
+            BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
         let up = Self { folder: folder.to_owned(), child, lines };
         up.wait_for_line("nodes are ready");
         up

@@ -34,11 +34,20 @@ fn killing_every_process_in_turn_loses_no_transfer_and_no_dataset() {
             for _ in 0..3 {
                 let id = format!("{next:032x}");
                 next += 1;
-                let sent = covenant(&folder, &["ledger", "transfer", "--from", FROM, "--to", TO, "--amount", "1.00", "--id", &id, "--node", other]);
+                let sent = covenant(
+                    &folder,
+                    &[
+                        "ledger", "transfer", "--from", FROM, "--to", TO, "--amount", "1.00", "--id", &id, "--node",
+                        other,
+                    ],
+                );
                 if sent.status.success() {
                     acknowledged.insert(id);
                 } else {
-                    assert!(matches!(sent.status.code(), Some(7 | 8)), "round {round}: a named error while {node} is down: {sent:?}");
+                    assert!(
+                        matches!(sent.status.code(), Some(7 | 8)),
+                        "round {round}: a named error while {node} is down: {sent:?}"
+                    );
                 }
             }
             up.ask(&["node", "start", node]);
@@ -59,7 +68,10 @@ fn killing_every_process_in_turn_loses_no_transfer_and_no_dataset() {
         let target = dir.path().join(format!("read-at-{node}"));
         wait_for(&format!("{node} to have the dataset"), || {
             let target = target.to_str().unwrap();
-            covenant(&folder, &["content", "get", "page", "--to", target, "--node", node]).status.success().then_some(())
+            covenant(&folder, &["content", "get", "page", "--to", target, "--node", node])
+                .status
+                .success()
+                .then_some(())
         });
         assert_eq!(std::fs::read(target.join("page.txt")).unwrap(), std::fs::read(source.join("page.txt")).unwrap());
     }

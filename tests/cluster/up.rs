@@ -65,7 +65,9 @@ fn a_killed_node_comes_back_by_policy_and_acts_are_audited() {
     let before = pid("hub-europe").unwrap();
     up.ask(&["node", "kill", "hub-europe"]);
     wait_for("another process for hub-europe", || pid("hub-europe").filter(|now| *now != before));
-    wait_for("hub-europe to answer", || covenant(dir.path(), &["status", "--node", "hub-europe"]).status.success().then_some(()));
+    wait_for("hub-europe to answer", || {
+        covenant(dir.path(), &["status", "--node", "hub-europe"]).status.success().then_some(())
+    });
     let audit = dir.path().join("audit.jsonl");
     assert!(std::fs::read_to_string(&audit).unwrap().contains("node kill"));
     let verified = covenant(dir.path(), &["audit", "verify", audit.to_str().unwrap()]);

@@ -1,0 +1,119 @@
+//! Asks a node over its control API: on its Unix socket, or over mutual TLS.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use covenant_node::api::{ApiError, ErrorKind};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::operator_file::OperatorFile;
+
+/// Where a control API listens.
+#[derive(Clone, Debug)]
+pub(crate) enum Client {
+    /// This machine, as the user who asks.
+    Socket(PathBuf),
+    /// Any machine, as an operator.
+    Tls(SocketAddr, Box<OperatorFile>),
+}
+
+/// How long an answer may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// The longest answer that is read.
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+impl Client {
+    /// A client for a Unix socket.
+    pub(crate) fn socket(path: &Path) -> Self {
+        Self::Socket(path.to_owned())
+    }
+
+    /// Asks for a view.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {
+        self.send(hyper::Method::GET, path, Bytes::new()).await
+    }
+
+    /// Asks for an act.
+    pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ApiError> {
+        let body = serde_json::to_vec(body).map_err(ApiError::failure)?;
+        self.send(hyper::Method::POST, path, body.into()).await
+    }
+
+    async fn send<T: DeserializeOwned>(&self, method: hyper::Method, path: &str, body: Bytes) -> Result<T, ApiError> {
+        let answer = async {
+            match self {
+                Self::Socket(socket) => {
+                    let stream = tokio::net::UnixStream::connect(socket).await;
+                    exchange(stream.map_err(|error| self.unreachable(&error))?, method, path, body).await
+                }
+                Self::Tls(address, operator) => {
+                    let stream = tokio::net::TcpStream::connect(address).await;
+                    let stream = stream.map_err(|error| self.unreachable(&error))?;
+                    let stream = operator.secure(stream).await.map_err(|error| self.unreachable(&error))?;
+                    exchange(stream, method, path, body).await
+                }
+            }
+        };
+        let (status, body) = tokio::time::timeout(ANSWER_WITHIN, answer).await.map_err(|_| {
+            ApiError::new(
+                ErrorKind::Timeout,
+                format!("{self} did not answer within 30 s; it may still do what was asked"),
+            )
+        })??;
+        if status.is_success() {
+            return serde_json::from_slice(&body)
+                .map_err(|error| ApiError::failure(format!("{self} answered what this version cannot read: {error}")));
+        }
+        Err(serde_json::from_slice(&body).unwrap_or_else(|_| ApiError::failure(format!("{self} answered {status}"))))
+    }
+
+    fn unreachable(&self, error: &std::io::Error) -> ApiError {
+        ApiError::new(ErrorKind::Unreachable, format!("{self} cannot be reached: {error}; is the node running?"))
+    }
+}
+
+impl std::fmt::Display for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Socket(path) => write!(f, "{}", path.display()),
+            Self::Tls(address, _) => write!(f, "{address}"),
+        }
+    }
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    method: hyper::Method,
+    path: &str,
+    body: Bytes,
+) -> Result<(hyper::StatusCode, Bytes), ApiError> {
+    let broken = |error: hyper::Error| ApiError::new(ErrorKind::Unreachable, format!("the connection broke: {error}"));
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let request = hyper::Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "covenant")
+        .header("content-type", "application/json")
+        .body(Full::new(body))
+        .map_err(ApiError::usage)?;
+    let answer = async {
+        let response = sender.send_request(request).await.map_err(broken)?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        Ok((status, body.map_err(|error| ApiError::failure(format!("the answer cannot be read: {error}")))?.to_bytes()))
+    };
+    // The connection's own future must be polled beside the request; it ends with it.
+    tokio::pin!(answer);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        biased;
+        answer = &mut answer => answer,
+        _ended = &mut connection => answer.await,
+    }
+}

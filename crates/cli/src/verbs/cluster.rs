@@ -1,0 +1,203 @@
+//! Members, trees, actors, processes, incidents: what a cluster is and does.
+
+use std::time::Duration;
+
+use covenant_cluster::{MemberState, MemberView};
+use covenant_node::api::{ActorKilled, ApiError, KillActor, Status};
+use covenant_runtime::{ActorState, TreeView};
+use covenant_types::{NodeName, RemotePath};
+use covenant_watch::Incident;
+
+use crate::args::Global;
+use crate::output::{Output, Tone, bytes};
+use crate::up::processes::ProcessView;
+use crate::up::{KillNode, StartNode};
+
+/// How often a watched view is drawn again.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// Who is in the cluster.
+pub(crate) async fn members(global: &Global, output: &Output) -> Result<(), ApiError> {
+    let members: Vec<MemberView> = global.client().await?.get("/v1/members").await?;
+    output.view(&members, |output| {
+        let row = |member: &MemberView| {
+            vec![
+                (Tone::Plain, member.name.to_string()),
+                (Tone::Plain, member.role.to_string()),
+                (Tone::Plain, member.region.to_string()),
+                (tone(member.state), member.state.to_string()),
+                (Tone::Plain, member.epoch.to_string()),
+                (Tone::Plain, member.address.to_string()),
+                (Tone::Dim, member.rtt_ms.map_or_else(|| "-".to_owned(), |rtt| format!("{rtt} ms"))),
+                (Tone::Dim, member.id.to_string()),
+            ]
+        };
+        let rows: Vec<_> = members.iter().map(row).collect();
+        output.table(&["NODE", "ROLE", "REGION", "STATE", "EPOCH", "ADDRESS", "RTT", "ID"], &rows)
+    });
+    Ok(())
+}
+
+fn tone(state: MemberState) -> Tone {
+    match state {
+        MemberState::Reachable => Tone::Good,
+        MemberState::Unreachable => Tone::Warn,
+        MemberState::Down => Tone::Bad,
+        MemberState::Left => Tone::Dim,
+    }
+}
+
+/// One node's own state.
+pub(crate) async fn status(global: &Global, output: &Output) -> Result<(), ApiError> {
+    let status: Status = global.client().await?.get("/v1/status").await?;
+    output.view(&status, |output| {
+        let ready = match status.ready {
+            true => output.paint(Tone::Good, "ready"),
+            false => output.paint(Tone::Bad, &format!("not ready: {}", status.not_ready_because)),
+        };
+        format!(
+            "{} ({}, {}) of {}: {ready}\nid       {}\nepoch    {}\npid      {}\nversion  {}\nup       {} s\nmemory   {}\nlistens  {}\nbook on  {}",
+            status.name,
+            status.role,
+            status.region,
+            status.cluster,
+            status.id,
+            status.epoch,
+            status.pid,
+            status.version,
+            status.uptime_ms / 1000,
+            bytes(status.rss_bytes),
+            status.listen,
+            status.book_home,
+        )
+    });
+    Ok(())
+}
+
+/// The running tree of one node.
+pub(crate) async fn tree(global: &Global, watch: bool, output: &Output) -> Result<(), ApiError> {
+    let client = global.client().await?;
+    loop {
+        let tree: TreeView = client.get("/v1/tree").await?;
+        output.view(&tree, |output| {
+            let mut rows = Vec::new();
+            branch(&tree, "", "", &mut rows);
+            let table =
+                output.table(&["ACTOR", "STATE", "INCARNATION", "RESTARTS", "MAILBOX", "HANDLED", "BEHAVIOUR"], &rows);
+            if watch { format!("\x1b[2J\x1b[H{table}") } else { table }
+        });
+        if !watch {
+            return Ok(());
+        }
+        tokio::time::sleep(WATCH_EVERY).await;
+    }
+}
+
+fn branch(view: &TreeView, lead: &str, below: &str, rows: &mut Vec<Vec<(Tone, String)>>) {
+    let name = if view.path.is_root() { "/" } else { view.path.id() };
+    let mailbox =
+        view.mailbox.map_or_else(|| "-".to_owned(), |mailbox| format!("{}/{}", mailbox.depth, mailbox.capacity));
+    let state = match view.state {
+        ActorState::Running => Tone::Good,
+        ActorState::Undefined => Tone::Dim,
+        _ => Tone::Warn,
+    };
+    rows.push(vec![
+        (Tone::Plain, format!("{lead}{name}")),
+        (state, view.state.to_string()),
+        (Tone::Plain, view.incarnation.to_string()),
+        (Tone::Plain, view.restarts.to_string()),
+        (Tone::Plain, mailbox),
+        (Tone::Plain, view.handled.to_string()),
+        (Tone::Dim, view.behaviour.clone().unwrap_or_default()),
+    ]);
+    let last = view.children.len().saturating_sub(1);
+    for (at, child) in view.children.iter().enumerate() {
+        let (corner, bar) = if at == last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+        branch(child, &format!("{below}{corner}"), &format!("{below}{bar}"), rows);
+    }
+}
+
+/// Kills one actor.
+pub(crate) async fn actor_kill(global: &Global, path: RemotePath, output: &Output) -> Result<(), ApiError> {
+    let client = match &path.node {
+        // With --socket or --address the node is said already, and the name before ':' must be its name.
+        Some(node) if global.socket.is_none() && global.address.is_none() => global.client_of(node)?,
+        Some(node) => {
+            let client = global.client().await?;
+            let status: Status = client.get("/v1/status").await?;
+            if status.name != *node {
+                return Err(ApiError::usage(format!("{client} is {}, not {node}; nothing was killed", status.name)));
+            }
+            client
+        }
+        None => global.client().await?,
+    };
+    let killed: ActorKilled = client.post("/v1/actor/kill", &KillActor { path: path.path }).await?;
+    output.view(&killed, |_| {
+        format!("{} incarnation {} was killed; its supervisor decides what comes next", killed.path, killed.incarnation)
+    });
+    Ok(())
+}
+
+/// What the watchers noticed.
+pub(crate) async fn incidents(global: &Global, output: &Output) -> Result<(), ApiError> {
+    let incidents: Vec<Incident> = global.client().await?.get("/v1/incidents").await?;
+    output.view(&incidents, |output| {
+        if incidents.is_empty() {
+            return "no incidents".to_owned();
+        }
+        let row = |incident: &Incident| {
+            let (tone, state) = if incident.is_open() { (Tone::Bad, "open") } else { (Tone::Dim, "closed") };
+            let newest = incident.evidence.last().map(|evidence| evidence.what.clone()).unwrap_or_default();
+            vec![
+                (Tone::Plain, incident.id.to_string()),
+                (tone, state.to_owned()),
+                (Tone::Plain, incident.kind.as_str().to_owned()),
+                (Tone::Plain, incident.subject.clone()),
+                (Tone::Dim, newest),
+            ]
+        };
+        let rows: Vec<_> = incidents.iter().map(row).collect();
+        output.table(&["ID", "STATE", "KIND", "SUBJECT", "EVIDENCE"], &rows)
+    });
+    Ok(())
+}
+
+/// The processes that `up` runs.
+pub(crate) async fn processes(global: &Global, output: &Output) -> Result<(), ApiError> {
+    let views: Vec<ProcessView> = global.up_client().get("/v1/processes").await?;
+    output.view(&views, |output| {
+        let rows: Vec<_> = views.iter().map(process_row).collect();
+        output.table(&["NODE", "PROCESS", "PID", "RESTARTS", "LAST EXIT"], &rows)
+    });
+    Ok(())
+}
+
+fn process_row(view: &ProcessView) -> Vec<(Tone, String)> {
+    let tone = if view.pid.is_some() { Tone::Good } else { Tone::Warn };
+    vec![
+        (Tone::Plain, view.node.to_string()),
+        (tone, view.state.clone()),
+        (Tone::Plain, view.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string())),
+        (Tone::Plain, view.restarts.to_string()),
+        (Tone::Dim, view.last_exit.clone().unwrap_or_default()),
+    ]
+}
+
+/// SIGKILLs a node of `up`.
+pub(crate) async fn node_kill(global: &Global, node: NodeName, hold: bool, output: &Output) -> Result<(), ApiError> {
+    let view: ProcessView = global.up_client().post("/v1/node/kill", &KillNode { node, hold }).await?;
+    output.view(&view, |_| match hold {
+        true => format!("{} is killed and held down; start it with: covenant node start {}", view.node, view.node),
+        false => format!("{} is killed; its policy starts it again", view.node),
+    });
+    Ok(())
+}
+
+/// Starts a node that is held down.
+pub(crate) async fn node_start(global: &Global, node: NodeName, output: &Output) -> Result<(), ApiError> {
+    let view: ProcessView = global.up_client().post("/v1/node/start", &StartNode { node }).await?;
+    output.view(&view, |_| format!("{} is started", view.node));
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! Why a node did not start.
+
+use crate::api::{ApiError, ErrorKind};
+
+/// Why a node did not start. Unless it says otherwise nothing was changed, and trying again after mending is safe.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BootError {
+    /// A tree file is wrong, or names a behaviour that does not exist.
+    #[error("the tree cannot be used: {0}")]
+    Tree(#[from] covenant_supervision::TreeError),
+    /// The data directory is missing, locked or damaged.
+    #[error(transparent)]
+    Data(#[from] covenant_store::DataDirError),
+    /// The identity is missing, damaged or not the configured one.
+    #[error(transparent)]
+    Files(#[from] crate::files::FilesError),
+    /// The certificate and the configuration name different nodes.
+    #[error("the certificate is for {certificate}, the configuration for {configured}; one of them is another node's")]
+    WrongIdentity {
+        /// What the certificate says.
+        certificate: String,
+        /// What the configuration says.
+        configured: String,
+    },
+    /// The certificate has ended and could not be renewed.
+    #[error(
+        "the certificate has ended and could not be renewed: {0}; within 14 days of its end starting again is enough, \
+             later remove the folder and join with a new token"
+    )]
+    CertificateEnded(String),
+    /// The audit log is damaged.
+    #[error(transparent)]
+    Audit(#[from] crate::audit::AuditError),
+    /// Peers cannot be listened for.
+    #[error("the node cannot take part in the cluster: {0}")]
+    Cluster(#[from] covenant_cluster::ClusterError),
+    /// An actor of the tree could not be started.
+    #[error("the tree did not start: {0}")]
+    System(#[from] covenant_runtime::BootError),
+    /// The control API or the metrics cannot listen.
+    #[error(transparent)]
+    Listen(#[from] crate::http::ListenError),
+    /// TLS for the control API cannot be set up.
+    #[error("TLS for the control API cannot be set up: {0}")]
+    Tls(String),
+}
+
+impl BootError {
+    /// The error as a verb ends with it.
+    pub fn into_api(self) -> ApiError {
+        let kind = match &self {
+            Self::Tree(_) => ErrorKind::Usage,
+            Self::Data(_) | Self::WrongIdentity { .. } | Self::Listen(_) => ErrorKind::Conflict,
+            Self::Files(_)
+            | Self::CertificateEnded(_)
+            | Self::Audit(_)
+            | Self::Cluster(_)
+            | Self::System(_)
+            | Self::Tls(_) => ErrorKind::Failure,
+        };
+        ApiError::new(kind, self.to_string())
+    }
+}

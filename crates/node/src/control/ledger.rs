@@ -1,0 +1,119 @@
+//! The verbs of the ledger. All go to this node's desk, which knows where the book is.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{Query, State};
+use axum::{Extension, Json};
+use covenant_identity::Verb;
+use covenant_ledger::{
+    AssessmentDone, Balances, CheckDone, DeskMessage, DistributionDone, ExportPage, LedgerError, LedgerErrorKind,
+    LedgerStatus, TransferDone,
+};
+use covenant_runtime::Reply;
+use serde::Deserialize;
+
+use super::caller::{Caller, Done, act};
+use super::{Answer, Control, body};
+use crate::api::{ApiError, Assess, Distribute, ErrorKind, Transfer};
+
+/// How long the desk may take to answer: longer than it gives the book.
+const DESK_WITHIN: Duration = Duration::from_secs(12);
+
+/// Which part of the export.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Page {
+    #[serde(default)]
+    from: u64,
+}
+
+async fn ask<T: Send + 'static>(
+    control: &Control,
+    make: impl FnOnce(Reply<Result<T, LedgerError>>) -> DeskMessage + Send,
+) -> Result<T, ApiError> {
+    let desk = control.lookup::<DeskMessage>("/ledger/desk")?;
+    desk.call(make, DESK_WITHIN).await?.map_err(no)
+}
+
+fn no(error: LedgerError) -> ApiError {
+    let kind = match error.kind {
+        LedgerErrorKind::BadRequest => ErrorKind::Usage,
+        LedgerErrorKind::Conflict => ErrorKind::Conflict,
+        LedgerErrorKind::Refused => ErrorKind::Refused,
+        LedgerErrorKind::Unreachable { .. } => ErrorKind::Unreachable,
+        LedgerErrorKind::Timeout => ErrorKind::Timeout,
+        LedgerErrorKind::Failed => ErrorKind::Failure,
+    };
+    ApiError::new(kind, error.message)
+}
+
+pub(crate) async fn assess(
+    State(control): State<Control>,
+    Extension(caller): Extension<Caller>,
+    bytes: Bytes,
+) -> Answer<AssessmentDone> {
+    let Assess { year } = body(&bytes)?;
+    act(&control, &caller, Verb::LedgerAssess, year.to_string(), async {
+        let answer = ask(&control, |reply| DeskMessage::Assess { year, reply }).await?;
+        let after = format!("{} nations owe ${}, {} newly booked", answer.payers, answer.pool, answer.booked);
+        Ok(Done { answer, before: String::new(), after })
+    })
+    .await
+}
+
+pub(crate) async fn distribute(
+    State(control): State<Control>,
+    Extension(caller): Extension<Caller>,
+    bytes: Bytes,
+) -> Answer<DistributionDone> {
+    let Distribute { amount, id } = body(&bytes)?;
+    act(&control, &caller, Verb::LedgerDistribute, id.to_string(), async {
+        let answer = ask(&control, |reply| DeskMessage::Distribute { amount, id, reply }).await?;
+        let after = format!("${} shared, newly booked: {}", answer.sum, answer.booked);
+        Ok(Done { answer, before: String::new(), after })
+    })
+    .await
+}
+
+pub(crate) async fn transfer(
+    State(control): State<Control>,
+    Extension(caller): Extension<Caller>,
+    bytes: Bytes,
+) -> Answer<TransferDone> {
+    let Transfer { id, from, to, amount } = body(&bytes)?;
+    let said = format!("${amount} from {from} to {to}");
+    act(&control, &caller, Verb::LedgerTransfer, id.to_string(), async {
+        let answer = ask(&control, |reply| DeskMessage::Transfer { id, from, to, amount, reply }).await?;
+        let after = format!("{said}, newly booked: {}", answer.booked);
+        Ok(Done { answer, before: String::new(), after })
+    })
+    .await
+}
+
+pub(crate) async fn balances(State(control): State<Control>, Extension(caller): Extension<Caller>) -> Answer<Balances> {
+    control.allow(&caller, Verb::Balances).await?;
+    ask(&control, |reply| DeskMessage::Balances { reply }).await.map(Json)
+}
+
+pub(crate) async fn check(State(control): State<Control>, Extension(caller): Extension<Caller>) -> Answer<CheckDone> {
+    control.allow(&caller, Verb::Balances).await?;
+    ask(&control, |reply| DeskMessage::Check { reply }).await.map(Json)
+}
+
+pub(crate) async fn status(
+    State(control): State<Control>,
+    Extension(caller): Extension<Caller>,
+) -> Answer<LedgerStatus> {
+    control.allow(&caller, Verb::Balances).await?;
+    ask(&control, |reply| DeskMessage::Status { reply }).await.map(Json)
+}
+
+pub(crate) async fn export(
+    State(control): State<Control>,
+    Extension(caller): Extension<Caller>,
+    Query(page): Query<Page>,
+) -> Answer<ExportPage> {
+    control.allow(&caller, Verb::Balances).await?;
+    ask(&control, |reply| DeskMessage::Export { from: page.from, reply }).await.map(Json)
+}

@@ -1,0 +1,110 @@
+//! The table of verbs: which path does what, and for whom.
+
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
+use covenant_cluster::MemberView;
+use covenant_identity::Verb;
+use covenant_runtime::TreeView;
+use covenant_watch::Incident;
+
+use super::caller::{Caller, Done, act};
+use super::{Answer, Control, body, content, identity, ledger, state};
+use crate::api::{ActorKilled, ApiError, ErrorKind, KillActor, Status};
+use crate::http::Connected;
+
+/// The longest request, in bytes.
+const REQUEST_BYTES_MAX: usize = 64 * 1024;
+
+/// The control API of a node.
+pub(crate) fn router(control: Control) -> Router {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/members", get(members))
+        .route("/v1/tree", get(tree))
+        .route("/v1/incidents", get(incidents))
+        .route("/v1/actor/kill", post(kill_actor))
+        .route("/v1/ledger/assess", post(ledger::assess))
+        .route("/v1/ledger/distribute", post(ledger::distribute))
+        .route("/v1/ledger/transfer", post(ledger::transfer))
+        .route("/v1/ledger/balances", get(ledger::balances))
+        .route("/v1/ledger/check", get(ledger::check))
+        .route("/v1/ledger/status", get(ledger::status))
+        .route("/v1/ledger/export", get(ledger::export))
+        .route("/v1/content", get(content::view))
+        .route("/v1/content/publish", post(content::publish))
+        .route("/v1/content/get", post(content::get))
+        .route("/v1/content/subscribe", post(content::subscribe))
+        .route("/v1/token", post(identity::create_token))
+        .route("/v1/operator", post(identity::create_operator))
+        .fallback(async || ApiError::new(ErrorKind::NotFound, "no such verb; `covenant --help` lists them"))
+        .layer(middleware::from_fn_with_state(control.clone(), name_caller))
+        .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+        .with_state(control)
+}
+
+/// `/metrics`, `/livez`, `/readyz`: for monitors, without a name.
+pub(crate) fn health_router(control: Control) -> Router {
+    Router::new()
+        .route("/metrics", get(async |State(control): State<Control>| control.render_metrics()))
+        .route("/livez", get(async || "alive\n"))
+        .route("/readyz", get(readyz))
+        .with_state(control)
+}
+
+/// Puts the [`Caller`] behind the connection beside the request.
+async fn name_caller(State(control): State<Control>, mut request: Request, next: Next) -> Response {
+    let caller = match request.extensions().get::<Connected>() {
+        Some(connected) => Caller::identify(connected, control.uid, &control.config.cluster.name),
+        None => return ApiError::failure("the connection has no caller").into_response(),
+    };
+    request.extensions_mut().insert(caller);
+    next.run(request).await
+}
+
+async fn readyz(State(control): State<Control>) -> Response {
+    match control.not_ready() {
+        None => "ready\n".into_response(),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+    }
+}
+
+async fn status(State(control): State<Control>, Extension(caller): Extension<Caller>) -> Answer<Status> {
+    control.allow(&caller, Verb::Status).await?;
+    Ok(Json(state::status(&control)))
+}
+
+async fn members(State(control): State<Control>, Extension(caller): Extension<Caller>) -> Answer<Vec<MemberView>> {
+    control.allow(&caller, Verb::Members).await?;
+    Ok(Json(control.cluster.members()))
+}
+
+async fn tree(State(control): State<Control>, Extension(caller): Extension<Caller>) -> Answer<TreeView> {
+    control.allow(&caller, Verb::TreeShow).await?;
+    Ok(Json(control.system.tree()))
+}
+
+async fn incidents(State(control): State<Control>, Extension(caller): Extension<Caller>) -> Answer<Vec<Incident>> {
+    control.allow(&caller, Verb::Incidents).await?;
+    state::incidents(&control).await.map(Json)
+}
+
+async fn kill_actor(
+    State(control): State<Control>,
+    Extension(caller): Extension<Caller>,
+    bytes: Bytes,
+) -> Answer<ActorKilled> {
+    let request: KillActor = body(&bytes)?;
+    let target = format!("{}:{}", control.config.node.name, request.path);
+    act(&control, &caller, Verb::ActorKill, target, async {
+        let incarnation = state::incarnation(&control.system.tree(), &request.path)?;
+        control.system.kill(&request.path).await.map_err(state::kill_error)?;
+        let before = format!("incarnation {incarnation}");
+        Ok(Done { answer: ActorKilled { path: request.path.clone(), incarnation }, before, after: "killed".to_owned() })
+    })
+    .await
+}

@@ -1,0 +1,315 @@
+//! A node: one process or one of several in a process, booted from its configuration and stopped in order.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use covenant_cluster::{Cluster, ClusterConfig};
+use covenant_content::{ContentConfig, Trust};
+use covenant_env::{Env, Task};
+use covenant_identity::{NodeGrant, PeerIdentity, Subject};
+use covenant_ledger::LedgerConfig;
+use covenant_runtime::{BehaviourRegistry, Ref, Resources, System, SystemConfig};
+use covenant_store::DataDir;
+use covenant_supervision::load_tree;
+use covenant_telemetry::{NodeMetrics, Notifier, ProcessGauges};
+use covenant_transport::join::Issuer;
+use covenant_transport::{NodeCredentials, Profile, TransportConfig};
+use covenant_types::{ActorPath, BootEpoch, NodeId};
+
+use crate::api::ApiError;
+use crate::audit::AuditLog;
+use crate::boot_error::BootError;
+use crate::control;
+use crate::files::NodeFiles;
+use crate::http::{self, Server};
+use crate::issuer::{self, HubIssuer, IssuerHandle};
+use crate::renewal::Renewer;
+use crate::{LinkProfile, NodeConfig, Trees};
+
+/// What the handlers and keepers of one node share.
+pub(crate) struct Shared {
+    pub(crate) config: NodeConfig,
+    pub(crate) env: Env,
+    pub(crate) id: NodeId,
+    pub(crate) epoch: BootEpoch,
+    pub(crate) uid: u32,
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) system: System,
+    pub(crate) credentials: Arc<NodeCredentials>,
+    pub(crate) issuer: Option<Arc<HubIssuer>>,
+    pub(crate) audit: AuditLog,
+    metrics: NodeMetrics,
+    gauges: ProcessGauges,
+    draining: AtomicBool,
+}
+
+/// A running node. Dropping it is a crash: nothing is handed over. [`Node::stop`] stops it in order.
+pub struct Node {
+    shared: Arc<Shared>,
+    servers: Vec<Server>,
+    keepers: Vec<Task>,
+    notifier: Arc<Notifier>,
+    _lock: DataDir,
+}
+
+/// How often the node looks after itself: metrics, watchdog, status line.
+const UPKEEP_EVERY: Duration = Duration::from_secs(1);
+/// How long leaving the cluster may take, after the tree has stopped.
+const LEAVE_WITHIN: Duration = Duration::from_secs(3);
+
+/// Every behaviour a tree file can name.
+pub fn registry() -> BehaviourRegistry {
+    let mut registry = BehaviourRegistry::new();
+    covenant_content::register(&mut registry);
+    covenant_ledger::register(&mut registry);
+    covenant_watch::register(&mut registry);
+    registry
+}
+
+/// Boots a node: identity, cluster, tree, control API, in this order; whatever fails, what was begun is undone.
+///
+/// # Errors
+/// See [`BootError`].
+pub async fn boot(
+    config: NodeConfig,
+    trees: Trees,
+    env: Env,
+    metrics: NodeMetrics,
+    notifier: Notifier,
+) -> Result<Node, BootError> {
+    // A wrong tree is refused before anything is touched.
+    let tree = load_tree(config.node.role.as_str(), &trees)?;
+    let lock = DataDir::open(&config.node.data)?;
+    let files = NodeFiles::new(lock.path());
+    let audit = AuditLog::open(&files.audit())?;
+    let (credentials, identity) = files.credentials()?;
+    let grant = check_identity(&config, &identity)?;
+    let credentials = Arc::new(credentials);
+    let issuer = open_issuer(&files, &config, &credentials, &env)?;
+    let renewer = Renewer {
+        credentials: credentials.clone(),
+        grant,
+        files: files.clone(),
+        issuer: issuer.clone(),
+        issuers: config.cluster.issuers.clone(),
+        env: env.clone(),
+    };
+    if renewer.is_due()
+        && let Err(why) = renewer.renew().await
+    {
+        // Half of its life is left at most; it still counts unless it has ended.
+        if !identity.is_valid_at(env.wall()) {
+            return Err(BootError::CertificateEnded(why));
+        }
+        tracing::warn!(why, "the certificate could not be renewed yet");
+    }
+    let epoch = lock.bump_epoch()?;
+    let cluster = start_cluster(&config, &env, &credentials, epoch, issuer.clone())?;
+    let resources = resources(&config, lock.path(), &cluster, &credentials);
+    let system = SystemConfig { env: env.clone(), tree, registry: registry(), resources };
+    let system = System::start(system).await?;
+    cluster.attach(system.clone());
+    let shared = Arc::new(Shared {
+        env: env.clone(),
+        id: credentials.id(),
+        epoch,
+        uid: crate::own_uid(),
+        cluster,
+        system,
+        credentials,
+        issuer,
+        audit,
+        gauges: ProcessGauges::new(&env.metrics),
+        metrics,
+        draining: AtomicBool::new(false),
+        config,
+    });
+    let servers = serve(&shared).await?;
+    let notifier = Arc::new(notifier);
+    let keepers = vec![env.system.spawn(renewer.run()), env.system.spawn(upkeep(shared.clone(), notifier.clone()))];
+    notifier.ready(&shared.summary());
+    tracing::info!(node = %shared.config.node.name, %epoch, "ready");
+    Ok(Node { shared, servers, keepers, notifier, _lock: lock })
+}
+
+impl Node {
+    /// Resolves when the root supervisor gave up.
+    pub async fn ended(&self) {
+        self.shared.system.ended().await;
+    }
+
+    /// The cluster as this node sees it.
+    pub fn cluster(&self) -> &Arc<Cluster> {
+        &self.shared.cluster
+    }
+
+    /// The node's tree.
+    pub fn system(&self) -> &System {
+        &self.shared.system
+    }
+
+    /// What `/metrics` would say.
+    pub fn render_metrics(&self) -> String {
+        self.shared.render_metrics()
+    }
+
+    /// Stops in order: says that it is draining, stops the tree in reverse, leaves the cluster, closes the control API.
+    pub async fn stop(self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
+        self.notifier.stopping("stopping in order");
+        let report = self.shared.system.stop(self.shared.config.node.drain_deadline).await;
+        tracing::info!(?report, "the tree has stopped");
+        drop(self.keepers);
+        if tokio::time::timeout(LEAVE_WITHIN, self.shared.cluster.leave()).await.is_err() {
+            tracing::warn!("the cluster was not told in time; it will find out");
+        }
+        drop(self.servers);
+    }
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("name", &self.shared.config.node.name).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Why the node is not ready; `None` when it is.
+    pub(crate) fn not_ready(&self) -> Option<String> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Some("the node is stopping".to_owned());
+        }
+        match self.system.unkillable() {
+            0 => None,
+            count => Some(format!("{count} actors were killed and did not end: their handlers never yield")),
+        }
+    }
+
+    pub(crate) fn render_metrics(&self) -> String {
+        self.gauges.update(self.env.now());
+        self.metrics.render()
+    }
+
+    /// The actor at `path` on this node.
+    pub(crate) fn lookup<M: Send + 'static>(&self, path: &str) -> Result<Ref<M>, ApiError> {
+        let path: ActorPath = path.parse().map_err(ApiError::failure)?;
+        self.system.lookup(&path).map_err(|error| {
+            let error = ApiError::from(error);
+            ApiError::new(error.kind, format!("{path}: {}; this node's role may not run it", error.message))
+        })
+    }
+
+    fn summary(&self) -> String {
+        let members = self.cluster.members();
+        let reachable =
+            members.iter().filter(|member| member.state == covenant_cluster::MemberState::Reachable).count();
+        format!("{} epoch {}: {reachable} of {} members reachable", self.config.node.name, self.epoch, members.len())
+    }
+}
+
+fn check_identity(config: &NodeConfig, identity: &PeerIdentity) -> Result<NodeGrant, BootError> {
+    let wanted = NodeGrant { name: config.node.name.clone(), role: config.node.role, region: config.node.region };
+    match &identity.subject {
+        Subject::Node { grant, .. } if *grant == wanted && identity.trust_domain == config.cluster.name => Ok(wanted),
+        subject => Err(BootError::WrongIdentity {
+            certificate: format!("{subject:?} of {}", identity.trust_domain),
+            configured: format!("{wanted:?} of {}", config.cluster.name),
+        }),
+    }
+}
+
+fn open_issuer(
+    files: &NodeFiles,
+    config: &NodeConfig,
+    credentials: &NodeCredentials,
+    env: &Env,
+) -> Result<Option<Arc<HubIssuer>>, BootError> {
+    let Some(authority) = files.issuing_authority()? else { return Ok(None) };
+    let me = issuer::Me {
+        id: credentials.id(),
+        name: config.node.name.clone(),
+        listen: config.node.listen,
+        book_home: config.cluster.book_home.clone(),
+    };
+    Ok(Some(Arc::new(HubIssuer::open(authority, files.clone(), me, env.clone())?)))
+}
+
+/// Petting the watchdog goes through the system runtime, the supervisors and the lane of a behaviour on `work`: a node in
+/// which one of them hangs is restarted by systemd.
+async fn upkeep(shared: Arc<Shared>, notifier: Arc<Notifier>) {
+    let watchdog = covenant_telemetry::watchdog_period();
+    let mut petted = shared.env.now();
+    loop {
+        tokio::time::sleep(UPKEEP_EVERY).await;
+        shared.gauges.update(shared.env.now());
+        shared.metrics.upkeep();
+        notifier.status(&shared.summary());
+        if let Some(period) = watchdog
+            && shared.env.now().since(petted) >= period.saturating_sub(UPKEEP_EVERY)
+            && control::round_trip(&shared).await
+        {
+            notifier.watchdog();
+            petted = shared.env.now();
+        }
+    }
+}
+
+async fn serve(shared: &Arc<Shared>) -> Result<Vec<Server>, BootError> {
+    let env = &shared.env;
+    let mut servers = vec![http::serve_unix(env, &shared.config.socket(), control::router(shared.clone()))?];
+    if let Some(address) = shared.config.control.listen {
+        let config = covenant_transport::tls::control_server_config(&shared.credentials, env.clock.clone());
+        let config = config.map_err(|error| BootError::Tls(error.to_string()))?;
+        servers.push(http::serve_tls(env, address, Arc::new(config), control::router(shared.clone())).await?);
+    }
+    if let Some(address) = shared.config.metrics.listen {
+        servers.push(http::serve_open(env, address, control::health_router(shared.clone())).await?);
+    }
+    Ok(servers)
+}
+
+fn start_cluster(
+    config: &NodeConfig,
+    env: &Env,
+    credentials: &Arc<NodeCredentials>,
+    epoch: BootEpoch,
+    issuer: Option<Arc<HubIssuer>>,
+) -> Result<Arc<Cluster>, BootError> {
+    let transport = TransportConfig {
+        listen: config.node.listen,
+        advertise: None,
+        identity: credentials.clone(),
+        cluster: config.cluster.name.clone(),
+        name: config.node.name.clone(),
+        epoch,
+        profile: match config.cluster.profile {
+            LinkProfile::Loopback => Profile::Loopback,
+            LinkProfile::Lan => Profile::Lan,
+        },
+    };
+    let issuer = issuer.map(|issuer| -> Arc<dyn Issuer> { Arc::new(IssuerHandle(issuer)) });
+    let cluster = ClusterConfig { transport, seeds: config.cluster.seeds.clone() };
+    Ok(Cluster::start(cluster, env.clone(), issuer)?)
+}
+
+/// What the node lends to its actors.
+fn resources(
+    config: &NodeConfig,
+    data: &Path,
+    cluster: &Arc<Cluster>,
+    credentials: &Arc<NodeCredentials>,
+) -> Resources {
+    let me = config.node.name.clone();
+    let ledger = LedgerConfig::new(config.cluster.book_home.clone(), me.clone(), data.join("ledger/book.redb"));
+    let trust = Trust { cluster: config.cluster.name.clone(), roots: credentials.roots().to_vec() };
+    let chain = credentials.clone();
+    let mut content =
+        ContentConfig::new(me, data.join("content"), credentials.key().clone(), trust, move || chain.chain());
+    content.subscribe.clone_from(&config.content.subscribe);
+    content.pinned.clone_from(&config.content.pinned);
+    let mut resources = Resources::new();
+    resources.insert(cluster.clone()).insert(Arc::new(ledger)).insert(Arc::new(content));
+    resources
+}
