@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use covenant_cluster::Cluster;
+use covenant_cluster::{Cluster, MemberState};
 use covenant_runtime::{Behaviour, Context, Exit, Ref, Reply, StartError};
 use covenant_types::{ActorPath, CallError, NodeName, TransferId};
 use futures_util::StreamExt;
@@ -164,13 +164,21 @@ impl Way {
     fn ask<T: FromBook>(&self, request: BookRequest, reply: Reply<Result<T, LedgerError>>) -> Call {
         let way = self.clone();
         Box::pin(async move {
-            if way.over.as_ref().is_some_and(|cluster| cluster.peer(&way.home).is_none()) {
+            if way.over.as_ref().is_some_and(|cluster| !can_be_reached(cluster, &way.home)) {
                 return reply.send(Err(unreachable(way.home)));
             }
             let answered = way.book.call(|reply| BookMessage { request, reply }, BOOK_WITHIN).await;
             reply.send(answered.map_err(|error| unanswered(&error, &way.home)).and_then(T::from_book));
         })
     }
+}
+
+/// Whether a request to `home` would leave this node at all: to a member that is Down nothing is sent, also where its
+/// connection has not timed out yet.
+fn can_be_reached(cluster: &Cluster, home: &NodeName) -> bool {
+    let member = cluster.members().into_iter().find(|member| member.name == *home);
+    let given_up = member.is_some_and(|member| matches!(member.state, MemberState::Down | MemberState::Left));
+    !given_up && cluster.peer(home).is_some()
 }
 
 fn unreachable(home: NodeName) -> LedgerError {
