@@ -171,8 +171,8 @@ impl System {
         let slot = self.shared.slots.get(path).ok_or_else(|| KillError::NoSuchPath(path.clone()))?;
         let not_running = || KillError::NotRunning(path.clone());
         let attempt = slot.running().ok_or_else(not_running)?.attempt;
-        if slot.state() != ActorState::Running {
-            return Err(not_running());
+        if slot.state() == ActorState::Unkillable {
+            return Ok(()); // it was killed before, and a second time changes nothing
         }
         let above = self.shared.slots.get(&parent).and_then(|above| above.running()).ok_or_else(not_running)?;
         let Handle::Supervisor(_, supervisor) = above.handle else { return Err(not_running()) };

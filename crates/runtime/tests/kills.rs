@@ -174,3 +174,17 @@ async fn an_actor_that_ends_while_its_supervisor_starts_others_is_not_lost() {
         assert_eq!([rig.who("/a").await, rig.who("/b").await], [3, 2]);
     }
 }
+
+#[tokio::test]
+async fn a_start_that_hangs_can_be_killed_and_counts_as_failed() {
+    let mut rig = Rig::start(&probes("intensity = 3", &[("a", "")]), &[]).await;
+    rig.journal.hang_next_start();
+    rig.end("/a", End::Error).await;
+    rig.until("/a", ActorState::Starting).await;
+    eventually(|| rig.journal.lines().last().is_some_and(|line| line == "hang a")).await;
+    rig.kill("/a").await;
+    let failed = rig.wait_for(|event| matches!(event, RuntimeEvent::StartFailed { .. })).await;
+    let (path, incarnation) = ("/a".parse().unwrap(), covenant_types::Incarnation(1));
+    assert_eq!(failed, RuntimeEvent::StartFailed { path, incarnation, reason: ExitReason::Killed });
+    assert_eq!(rig.who("/a").await, 2);
+}

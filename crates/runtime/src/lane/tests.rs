@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 
@@ -172,9 +173,12 @@ fn an_interrupted_batch_gives_the_rest_back_in_order() {
     assert_eq!(batch.next(), Some(0));
     lane.interrupt();
     assert_eq!(batch.next(), None);
-    lane.try_send(4).unwrap();
     drop(batch);
-    lane.attach(TestBell(Arc::new(Notify::new()))); // the next incarnation
+    lane.detach();
+    let next = TestBell(Arc::new(Notify::new()));
+    lane.attach(next.clone()); // the next incarnation
+    assert_eq!(next.0.notified().now_or_never(), Some(()), "it is woken for what was given back");
+    lane.try_send(4).unwrap();
     let mut batch = lane.take();
     assert_eq!(Vec::from_iter(std::iter::from_fn(|| batch.next())), [1, 2, 3]);
     assert!(batch.finish());

@@ -3,7 +3,7 @@
 //! It keeps what the effects need: the running children, timers, and the port through which the children are heard. When
 //! it is dropped, its children are killed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -70,77 +70,76 @@ impl Driver {
 
     pub(super) fn obey(&mut self, order: Order) {
         match order {
-            Order::Begin => self.feed(Event::StartRequested),
+            Order::Begin => self.feed(Event::StartRequested, None),
             Order::News(news) => self.hear(news),
             Order::Timer(timer) => {
                 drop(self.timers.remove(&timer));
-                self.feed(Event::TimerFired(timer));
+                self.feed(Event::TimerFired(timer), None);
             }
-            Order::Kill(child) => self.feed(Event::KillRequested(child)),
-            Order::Shutdown => self.feed(Event::ShutdownRequested),
+            Order::Kill(child) => self.kill(child),
+            Order::Shutdown => self.feed(Event::ShutdownRequested, None),
         }
     }
 
     fn hear(&mut self, News { child, attempt, what }: News) {
-        let event = match what {
+        let Some(slot) = self.slot(&child) else { return };
+        // Read now: once the effects are performed the next incarnation may be running.
+        let (path, incarnation) = (slot.path.clone(), slot.incarnation());
+        if !matches!(what, What::Started) && self.begun(&child, attempt).is_some() {
+            self.children.remove(&child);
+        }
+        let (event, happened) = match what {
             What::Started => {
-                self.note_started(&child);
-                Event::ChildStarted { child, attempt }
+                if incarnation.0 > 1 {
+                    slot.count_restart(self.system.env());
+                }
+                (Event::ChildStarted { child, attempt }, Some(RuntimeEvent::Started { path, incarnation }))
             }
             What::Ignored => {
-                self.note_ended(&child, attempt);
                 self.last_exit = Some((child.clone(), CallError::NoProc));
-                Event::ChildIgnored { child, attempt }
+                (Event::ChildIgnored { child, attempt }, None)
             }
             What::StartFailed(reason) => {
-                if let Some(slot) = self.note_ended(&child, attempt) {
-                    if slot.kind == ChildKind::Worker {
-                        self.system.note_start_failure(&slot.path, &reason);
-                    }
-                    let (path, incarnation) = (slot.path.clone(), slot.incarnation());
-                    self.system.publish(RuntimeEvent::StartFailed { path, incarnation, reason: reason.clone() });
+                if slot.kind == ChildKind::Worker {
+                    self.system.note_start_failure(&slot.path, &reason);
                 }
                 self.last_exit = Some((child.clone(), CallError::Gone(reason.clone())));
-                Event::ChildStartFailed { child, attempt, reason }
+                let happened = RuntimeEvent::StartFailed { path, incarnation, reason: reason.clone() };
+                (Event::ChildStartFailed { child, attempt, reason }, Some(happened))
             }
             What::Exited(reason) => {
-                if let Some(slot) = self.note_ended(&child, attempt) {
-                    if self.system.is_stopping() {
-                        slot.close_gone(reason.clone());
-                    }
-                    let (path, incarnation) = (slot.path.clone(), slot.incarnation());
-                    self.system.publish(RuntimeEvent::Exited { path, incarnation, reason: reason.clone() });
+                if self.system.is_stopping() {
+                    slot.close_gone(reason.clone());
                 }
                 self.last_exit = Some((child.clone(), CallError::Gone(reason.clone())));
-                Event::ChildExited { child, attempt, reason }
+                let happened = RuntimeEvent::Exited { path, incarnation, reason: reason.clone() };
+                (Event::ChildExited { child, attempt, reason }, Some(happened))
             }
         };
-        self.feed(event);
+        self.feed(event, happened);
     }
 
-    fn note_started(&self, child: &ChildId) {
-        let Some(slot) = self.slot(child) else { return };
-        let (path, incarnation) = (slot.path.clone(), slot.incarnation());
-        if incarnation.0 > 1 {
-            slot.count_restart(self.system.env());
+    /// The core kills what runs and watches whether it ends. What is still starting is the driver's to kill: its start
+    /// fails then, and the core deals with that.
+    fn kill(&mut self, child: ChildId) {
+        let starting = self.slot(&child).is_some_and(|slot| slot.state() == ActorState::Starting);
+        match self.children.get(&child) {
+            Some(begun) if starting => begun.running.kill(),
+            Some(_) | None => self.feed(Event::KillRequested(child), None),
         }
-        self.system.publish(RuntimeEvent::Started { path, incarnation });
     }
 
-    fn note_ended(&mut self, child: &ChildId, attempt: StartAttempt) -> Option<Arc<Slot>> {
-        let slot = self.slot(child)?;
-        if self.begun(child, attempt).is_some() {
-            self.children.remove(child);
-        }
-        Some(slot)
-    }
-
-    fn feed(&mut self, event: Event) {
+    /// Asks the core, shows and tells what `happened`, and performs what follows.
+    fn feed(&mut self, event: Event, happened: Option<RuntimeEvent>) {
         let now = self.system.env().now();
-        let mut touched = Vec::from_iter(child_of_event(&event).cloned());
+        let child = child_of_event(&event).cloned();
+        let effects = self.core.handle(now, event);
+        self.show(child.iter().chain(effects.iter().filter_map(child_of_effect)));
+        if let Some(happened) = happened {
+            self.system.publish(happened);
+        }
         let mut reports = Vec::new();
-        for effect in self.core.handle(now, event) {
-            touched.extend(child_of_effect(&effect).cloned());
+        for effect in effects {
             if let Effect::Report(report) = effect {
                 reports.push(report); // people can wait for the log; callers wait for the start behind it
             } else {
@@ -150,12 +149,12 @@ impl Driver {
         for report in &reports {
             self.report(report);
         }
-        self.show(&touched);
     }
 
     /// Makes what the core says of its children visible: of all in a small tree, of those an event touched in a large.
-    fn show(&self, touched: &[ChildId]) {
+    fn show<'a>(&self, touched: impl Iterator<Item = &'a ChildId>) {
         let all = self.plan.children.len() <= SHOW_ALL_MAX;
+        let touched: BTreeSet<&ChildId> = if all { BTreeSet::new() } else { touched.collect() };
         for view in self.core.children().filter(|view| all || touched.contains(view.id)) {
             if let Some(planned) = self.plan.children.get(view.id) {
                 planned.slot.set_state(view.state.into());

@@ -86,6 +86,7 @@ pub struct Journal {
     /// How many of the next starts of an id fail.
     pub failing_starts: Mutex<BTreeMap<String, u32>>,
     pub alive: AtomicU32,
+    hang: AtomicBool,
 }
 
 impl Journal {
@@ -97,6 +98,10 @@ impl Journal {
     }
     pub fn clear(&self) {
         self.lines.lock().unwrap().clear();
+    }
+    /// The next start of any probe never returns.
+    pub fn hang_next_start(&self) {
+        self.hang.store(true, Ordering::Release);
     }
     pub fn fail_starts(&self, id: &str, times: u32) {
         self.failing_starts.lock().unwrap().insert(id.to_owned(), times);
@@ -135,6 +140,10 @@ impl Behaviour for Probe {
         if fails {
             journal.write(format!("fail {id}"));
             return Err(StartError::failed("told to"));
+        }
+        if journal.hang.swap(false, Ordering::AcqRel) {
+            journal.write(format!("hang {id}"));
+            std::future::pending::<()>().await;
         }
         match config.start.as_str() {
             "ignore" => return Err(StartError::Ignore),
