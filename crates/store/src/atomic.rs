@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The disk refused; `path` is as it was.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let temporary = temporary_name(path)?;
-    let written = write_whole(&temporary, bytes, mode).and_then(|()| std::fs::rename(&temporary, path));
+    let (temporary, mut file) = create_temporary(path, mode)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&temporary, path));
     if written.is_err() {
-        // It may not even exist; the error that is returned says why.
+        // The error that is returned says why.
         let _best_effort = std::fs::remove_file(&temporary);
     }
     written?;
@@ -32,19 +32,25 @@ pub fn sync_dir(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-/// A name that no other writer of this process or another one uses.
-fn temporary_name(path: &Path) -> io::Result<PathBuf> {
+/// A new file beside `path`. In a container every boot may have the same process id, so a name may be taken by what a power
+/// cut left: then the next one is tried.
+fn create_temporary(path: &Path, mode: u32) -> io::Result<(PathBuf, File)> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    Ok(path.with_file_name(format!(".{name}.{}.{count}.tmp", std::process::id())))
+    let mut tries_left = LEFT_BEHIND_MAX;
+    loop {
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let temporary = path.with_file_name(format!(".{name}.{}.{count}.tmp", std::process::id()));
+        match OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary) {
+            Ok(file) => return Ok((temporary, file)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries_left > 0 => tries_left -= 1,
+            Err(error) => return Err(error),
+        }
+    }
 }
+
+/// How many names of temporary files may be taken before a write is given up.
+const LEFT_BEHIND_MAX: u32 = 1000;
 
 #[cfg(test)]
 mod tests {
@@ -72,5 +78,17 @@ mod tests {
         std::fs::write(path.join("inside"), "x").unwrap();
         assert!(write_atomic(&path, b"new", 0o600).is_err());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn temporary_files_that_a_power_cut_left_are_in_nobodys_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("boot_epoch");
+        for left in 0..100 {
+            std::fs::write(dir.path().join(format!(".boot_epoch.{}.{left}.tmp", std::process::id())), "half").unwrap();
+        }
+        write_atomic(&path, b"1", 0o600).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"1");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 101);
     }
 }

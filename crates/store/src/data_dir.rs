@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use covenant_types::BootEpoch;
@@ -21,10 +21,14 @@ impl DataDir {
     /// Makes the directory if it is missing, for its owner alone, and takes it for this process.
     ///
     /// # Errors
-    /// Another process has it, or the disk refused.
+    /// Another process has it, anybody may write to it, or the disk refused.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         let io = |source| DataDirError::Io { path: path.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
+        // What is secret inside is unreadable by itself. Who may write here could put other files in its place.
+        if std::fs::metadata(path).map_err(io)?.permissions().mode() & 0o002 != 0 {
+            return Err(DataDirError::OpenToAll(path.to_owned()));
+        }
         let lock = path.join("lock");
         let mut file = OpenOptions::new()
             .read(true)
@@ -62,8 +66,10 @@ impl DataDir {
     pub fn bump_epoch(&self) -> Result<BootEpoch, DataDirError> {
         let path = self.path.join("boot_epoch");
         let io = |source| DataDirError::Io { path: path.clone(), source };
-        let last = match std::fs::read_to_string(&path) {
-            Ok(text) => text.trim().parse::<u64>().ok(),
+        let mut text = String::new();
+        let read = File::open(&path).and_then(|file| file.take(EPOCH_BYTES_MAX).read_to_string(&mut text));
+        let last = match read {
+            Ok(_) => text.trim().parse::<u64>().ok(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Some(0),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
             Err(error) => return Err(io(error)),
@@ -73,6 +79,9 @@ impl DataDir {
         Ok(BootEpoch(next))
     }
 }
+
+/// The digits of a `u64`, and room for what an editor appends.
+const EPOCH_BYTES_MAX: u64 = 32;
 
 /// Why a data directory cannot be used. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +96,9 @@ pub enum DataDirError {
         /// The process, as far as it said.
         holder: Option<u32>,
     },
+    /// Everybody on this machine may write to it.
+    #[error("anybody may write to {}; make it private with chmod 700, or choose another directory", .0.display())]
+    OpenToAll(PathBuf),
     /// The counter of boots is not a number.
     #[error("{} is damaged: restore it, or write a number into it that is higher than any epoch the cluster has seen of this node", .0.display())]
     DamagedEpoch(PathBuf),
@@ -116,6 +128,36 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_is_made_private_and_one_that_is_open_to_all_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/node");
+        drop(DataDir::open(&path).unwrap());
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777)).unwrap();
+        let error = DataDir::open(&path).unwrap_err().to_string();
+        assert!(error.contains("chmod 700"), "{error}");
+    }
+
+    #[test]
+    fn another_process_is_refused_and_told_whom_to_stop() {
+        const HELD: &str = "COVENANT_TEST_HELD_DIR";
+        if let Some(held) = std::env::var_os(HELD) {
+            // The other process: this test again, told which directory to try.
+            let error = DataDir::open(Path::new(&held)).unwrap_err();
+            println!("said: {error}");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::open(dir.path()).unwrap();
+        let mut other = std::process::Command::new(std::env::current_exe().unwrap());
+        other.args(["--exact", "data_dir::tests::another_process_is_refused_and_told_whom_to_stop", "--nocapture"]);
+        let output = other.env(HELD, dir.path()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.contains(&format!("in use by process {}", std::process::id())), "{said}");
+        assert_eq!(data.bump_epoch().unwrap(), BootEpoch(1), "the holder did not notice");
+    }
+
+    #[test]
     fn every_boot_has_a_higher_epoch() {
         let dir = tempfile::tempdir().unwrap();
         for boot in 1..4 {
@@ -127,7 +169,7 @@ mod tests {
     fn a_damaged_epoch_is_never_guessed() {
         let dir = tempfile::tempdir().unwrap();
         let data = DataDir::open(dir.path()).unwrap();
-        for damaged in [&b"x"[..], b"", b"-1", b"\xff\xfe", b"18446744073709551615"] {
+        for damaged in [&b"x"[..], b"", b"-1", b"\xff\xfe", b"18446744073709551615", &[b'1'; 1000]] {
             std::fs::write(dir.path().join("boot_epoch"), damaged).unwrap();
             assert!(matches!(data.bump_epoch(), Err(DataDirError::DamagedEpoch(_))), "{damaged:?}");
             assert_eq!(std::fs::read(dir.path().join("boot_epoch")).unwrap(), damaged, "it is kept as it was");

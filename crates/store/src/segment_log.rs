@@ -3,7 +3,7 @@
 //! A frame is `length u32 | first 8 bytes of BLAKE3(payload) | payload`, big-endian. A segment is never changed after the
 //! next one began. On open every frame is read once; the last segment is cut off at its first bad frame, because that is
 //! where a crash was writing. A bad frame in an earlier segment is damage, not a crash: it is reported and skipped to the end
-//! of its segment, and nothing is cut.
+//! of its segment, and nothing is cut. So is a segment that is missing.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
@@ -32,12 +32,14 @@ pub struct Position {
 #[derive(Debug)]
 pub struct SegmentLog {
     folder: PathBuf,
-    segments: Vec<File>,
+    /// By their numbers; `None` where one is missing. The last one is there and is written to.
+    segments: Vec<Option<File>>,
     /// The length of the last segment.
     end: u64,
     /// Bytes at which the next segment begins.
     roll_at: u64,
-    /// A sync failed. The kernel may then have dropped what it could not write, and a second sync would not say so.
+    /// A sync failed: the kernel may have dropped what it could not write, and a second sync would not say so. Or half a
+    /// frame could not be taken back: what followed it would be cut off with it.
     failed: AtomicBool,
 }
 
@@ -48,7 +50,7 @@ pub struct Opened {
     pub records: u64,
     /// Bytes cut off the end: what a crash was writing.
     pub cut_bytes: u64,
-    /// Segments with damage before their end.
+    /// Segments that are missing, or have damage before their end.
     pub damaged: Vec<u32>,
 }
 
@@ -71,26 +73,35 @@ impl SegmentLog {
         let mut log =
             Self { folder: folder.to_owned(), segments: Vec::new(), end: 0, roll_at, failed: AtomicBool::new(false) };
         let mut opened = Opened::default();
-        let mut next = 0;
-        while log.path(next).exists() {
-            let file = OpenOptions::new().read(true).append(true).open(log.path(next)).map_err(io)?;
+        let last = last_segment(folder).map_err(io)?;
+        for number in 0..last.map_or(0, |last| last + 1) {
+            let file = match OpenOptions::new().read(true).append(true).open(log.path(number)) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    opened.damaged.push(number);
+                    log.segments.push(None);
+                    continue;
+                }
+                Err(error) => return Err(io(error)),
+            };
             let length = file.metadata().map_err(io)?.len();
-            let last = !log.path(next + 1).exists();
-            let good = scan(&file, next, &mut |position, payload| {
+            let good = scan(&file, number, &mut |position, payload| {
                 opened.records += 1;
                 see(position, payload);
             })
             .map_err(io)?;
-            if good < length && last {
-                file.set_len(good).map_err(io)?;
+            if Some(number) == last {
+                if good < length {
+                    file.set_len(good).map_err(io)?;
+                    opened.cut_bytes = length - good;
+                }
+                // What a killed process wrote and never synced was seen just now, and so has to stay.
                 file.sync_all().map_err(io)?;
-                opened.cut_bytes = length - good;
             } else if good < length {
-                opened.damaged.push(next);
+                opened.damaged.push(number);
             }
             log.end = good;
-            log.segments.push(file);
-            next += 1;
+            log.segments.push(Some(file));
         }
         if log.segments.is_empty() {
             log.begin_segment().map_err(io)?;
@@ -101,7 +112,7 @@ impl SegmentLog {
     /// Appends one record. It is safe only after [`sync`](Self::sync).
     ///
     /// # Errors
-    /// The record is too long, or the disk refused; the log is as it was.
+    /// The record is too long, or the disk refused; the log is as it was, or takes no more until it is opened again.
     pub fn append(&mut self, payload: &[u8]) -> Result<Position, SegmentLogError> {
         if payload.len() > RECORD_BYTES_MAX {
             return Err(SegmentLogError::TooLong(payload.len()));
@@ -119,10 +130,12 @@ impl SegmentLog {
         frame.extend_from_slice(payload);
         let segment = u32::try_from(self.segments.len() - 1).expect("segments are counted in a u32");
         let position = Position { segment, offset: self.end };
-        let last = self.segments.last_mut().expect("a log has at least one segment");
+        let mut last = self.last();
         if let Err(source) = last.write_all(&frame) {
             // Half a frame must not stand before the next one. Where even this fails, the next open cuts it off.
-            let _best_effort = last.set_len(self.end);
+            if last.set_len(self.end).is_err() {
+                self.failed.store(true, Ordering::Relaxed);
+            }
             return Err(io(&self.folder, source));
         }
         self.end += frame.len() as u64;
@@ -135,8 +148,7 @@ impl SegmentLog {
     /// The disk refused: what was appended since the last sync may be lost. The log takes no more until it is opened again.
     pub fn sync(&self) -> Result<(), SegmentLogError> {
         self.refuse_after_failure()?;
-        let last = self.segments.last().expect("a log has at least one segment");
-        last.sync_data().map_err(|source| {
+        self.last().sync_data().map_err(|source| {
             self.failed.store(true, Ordering::Relaxed);
             SegmentLogError::Io { folder: self.folder.clone(), source }
         })
@@ -146,7 +158,7 @@ impl SegmentLog {
         if !self.failed.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let source = io::Error::other("a sync failed before; open the log again to find out what is on disk");
+        let source = io::Error::other("a write or sync failed before; open the log again to find out what is on disk");
         Err(SegmentLogError::Io { folder: self.folder.clone(), source })
     }
 
@@ -156,7 +168,7 @@ impl SegmentLog {
     /// There is no record, or it is not what was written.
     pub fn read(&self, position: Position) -> Result<Vec<u8>, SegmentLogError> {
         let damaged = || SegmentLogError::Damaged(position);
-        let file = self.segments.get(position.segment as usize).ok_or_else(damaged)?;
+        let file = self.segments.get(position.segment as usize).and_then(Option::as_ref).ok_or_else(damaged)?;
         let mut header = [0u8; HEADER_BYTES];
         file.read_exact_at(&mut header, position.offset).map_err(|_| damaged())?;
         let (length, sum) = split_header(&header);
@@ -173,24 +185,43 @@ impl SegmentLog {
     /// # Errors
     /// The disk refused.
     pub fn bytes(&self) -> Result<u64, SegmentLogError> {
-        let lengths = self.segments.iter().map(|file| file.metadata().map(|metadata| metadata.len()));
+        let lengths = self.segments.iter().flatten().map(|file| file.metadata().map(|metadata| metadata.len()));
         let sum: io::Result<u64> = lengths.sum();
         sum.map_err(|source| SegmentLogError::Io { folder: self.folder.clone(), source })
     }
 
     fn begin_segment(&mut self) -> io::Result<()> {
         let number = u32::try_from(self.segments.len()).map_err(io::Error::other)?;
-        let options =
-            OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(self.path(number))?;
+        // It may be there from a try that failed: empty, for nothing was written to it.
+        let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(self.path(number))?;
+        if file.metadata()?.len() > 0 {
+            return Err(io::Error::other("the next segment is there and not empty: two processes write this log"));
+        }
         sync_dir(&self.folder)?;
-        self.segments.push(options);
+        self.segments.push(Some(file));
         self.end = 0;
         Ok(())
+    }
+
+    /// The segment that is written to.
+    fn last(&self) -> &File {
+        self.segments.last().and_then(Option::as_ref).expect("a log has a last segment, and it is there")
     }
 
     fn path(&self, segment: u32) -> PathBuf {
         self.folder.join(format!("{segment:08}.seg"))
     }
+}
+
+/// The highest number of a segment in `folder`. Other files are no business of the log.
+fn last_segment(folder: &Path) -> io::Result<Option<u32>> {
+    let mut last = None;
+    for entry in std::fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_suffix(".seg")).filter(|number| number.len() == 8);
+        last = last.max(number.and_then(|number| number.parse().ok()));
+    }
+    Ok(last)
 }
 
 /// Reads frames from the beginning and returns where the good ones end.
@@ -317,6 +348,37 @@ mod tests {
             std::fs::write(&path, flipped).unwrap();
             assert!(log.read(position).is_err(), "byte {at}");
         }
+    }
+
+    #[test]
+    fn a_log_with_a_flipped_byte_opens_with_a_part_of_what_was_written_and_never_with_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let payloads: [&[u8]; 4] = [b"one", b"", b"three", b"four"];
+        written(dir.path(), &payloads);
+        let path = dir.path().join("00000000.seg");
+        let whole = std::fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            for bit in 0..8 {
+                let mut flipped = whole.clone();
+                flipped[at] ^= 1 << bit;
+                std::fs::write(&path, flipped).unwrap();
+                let (seen, opened) = records(dir.path());
+                assert!(seen.len() < payloads.len() && seen == payloads[..seen.len()], "byte {at} bit {bit}: {seen:?}");
+                assert!(opened.cut_bytes > 0, "what was dropped is told");
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_segment_is_reported_and_those_after_it_are_still_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let positions = written(dir.path(), &[&[1; 60], &[2; 60], &[3; 60]]);
+        std::fs::remove_file(dir.path().join("00000001.seg")).unwrap();
+        let (mut log, opened) = SegmentLog::open_with(dir.path(), 64, |_, _| {}).unwrap();
+        assert_eq!((opened.records, opened.damaged), (2, vec![1]));
+        assert!(matches!(log.read(positions[1]), Err(SegmentLogError::Damaged(_))));
+        assert_eq!(log.read(positions[2]).unwrap(), [3; 60]);
+        assert_eq!(log.append(&[4; 60]).unwrap().segment, 3);
     }
 
     #[test]
