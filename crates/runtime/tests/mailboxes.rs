@@ -233,3 +233,55 @@ async fn every_call_ends_while_the_actor_crashes_all_the_time() {
     }
     assert_eq!(rig.who("/a").await, 81, "one restart per crash");
 }
+
+/// Four senders, an actor that is crashed and killed all the time: everything arrives once and in each sender's order.
+async fn nothing_is_lost(capacity: usize) {
+    const SENDERS: u64 = 4;
+    const EACH: u64 = 400;
+    let rig = Rig::start(&with_mailbox(capacity, "wait").replace("1000", "1000000"), &[]).await;
+    let work = &rig.system.env().work;
+    let send = |sender: u64| {
+        let probe = rig.probe("/a");
+        work.spawn(async move {
+            for number in 0..EACH {
+                probe.cast(Ask::Note(sender * EACH + number)).await.unwrap();
+                if number % 40 == sender {
+                    probe.cast(Ask::End(End::Error, None)).await.unwrap();
+                }
+            }
+        })
+    };
+    let senders: Vec<_> = (0..SENDERS).map(send).collect();
+    let system = rig.system.clone();
+    let killer = work.spawn(async move {
+        for turn in 0..60 {
+            let _ = system.kill(&"/a".parse().unwrap()).await; // between two incarnations there is nothing to kill
+            for _ in 0..turn % 20 {
+                tokio::task::yield_now().await; // at another moment each time
+            }
+        }
+    });
+    for sender in senders {
+        within(sender).await.unwrap();
+    }
+    within(killer).await.unwrap();
+    let noted = noted(&rig.probe("/a")).await;
+    for sender in 0..SENDERS {
+        let of_sender = Vec::from_iter(noted.iter().copied().filter(|number| number / EACH == sender));
+        assert_eq!(of_sender, Vec::from_iter(sender * EACH..(sender + 1) * EACH), "capacity {capacity}");
+    }
+}
+
+#[tokio::test]
+async fn no_message_is_lost_to_crashes_and_kills_on_one_thread() {
+    for capacity in [1, 2, 7, 64, 1024] {
+        nothing_is_lost(capacity).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_message_is_lost_to_crashes_and_kills_on_many_threads() {
+    for capacity in [1, 2, 7, 64, 1024] {
+        nothing_is_lost(capacity).await;
+    }
+}
