@@ -72,7 +72,7 @@ pub(crate) enum Verb {
     Content(ContentVerb),
     /// What the watchers noticed
     Incidents,
-    /// Chaos scenarios
+    /// Chaos scenarios. `run` exits 0 pass, 1 fail, 2 invalid, 3 inconclusive, 6 refused
     #[command(subcommand)]
     Chaos(ChaosVerb),
     /// Begin a cluster: make its root, its issuing certificate and its first node
@@ -252,6 +252,11 @@ pub(crate) enum ContentVerb {
 pub(crate) enum ChaosVerb {
     /// Check a scenario file
     Check {
+        /// The file
+        file: PathBuf,
+    },
+    /// Run a scenario on the cluster of `covenant up`, and judge it
+    Run {
         /// The file
         file: PathBuf,
     },

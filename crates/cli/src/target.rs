@@ -57,7 +57,8 @@ impl Global {
         node_dir(&self.folder, name).join("control.sock")
     }
 
-    fn layout(&self) -> Result<Layout, ApiError> {
+    /// The cluster of the folder.
+    pub(crate) fn layout(&self) -> Result<Layout, ApiError> {
         let missing = || {
             let folder = self.folder.display();
             let message = format!(

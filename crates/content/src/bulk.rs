@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::chunker::CHUNK_BYTES_MAX;
 use crate::{ChunkId, ContentStore, StoreError};
 
-/// Chunks one stream carries.
-pub(crate) const REQUEST_CHUNKS_MAX: usize = 256;
+/// The most chunks one fetch asks for.
+pub const REQUEST_CHUNKS_MAX: usize = 256;
 /// The longest request, in bytes.
 const REQUEST_BYTES_MAX: usize = 16 * 1024;
 /// Chunks that are read from the disk, or written to it, at a time: at most 4 MiB in memory.
@@ -97,18 +97,21 @@ async fn serve(
 
 /// What a fetch brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Fetched {
+pub struct Fetched {
     /// Chunks that were new and right.
-    pub(crate) stored: usize,
+    pub stored: usize,
     /// Chunks whose bytes were not what they are called.
-    pub(crate) wrong: usize,
+    pub wrong: usize,
 }
 
-/// Fetches chunks from a node and stores those whose bytes are right.
+/// Fetches the first [`REQUEST_CHUNKS_MAX`] of `chunks` from a node and stores those whose bytes are right.
+///
+/// # Errors
+/// The stream or the disk failed. What was stored before stays.
 ///
 /// # Cancel safety
 /// What was stored stays; the rest is asked for again.
-pub(crate) async fn fetch(
+pub async fn fetch(
     peer: &Peer,
     store: &Arc<ContentStore>,
     env: &Env,
@@ -140,15 +143,21 @@ pub(crate) async fn fetch(
 
 /// Why a fetch ended early. What was stored before stays.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum FetchError {
+#[non_exhaustive]
+pub enum FetchError {
+    /// The request is malformed.
     #[error("the request is malformed")]
     Malformed,
+    /// The answer ended early.
     #[error("the answer ended early")]
     CutShort,
+    /// No stream could be opened.
     #[error(transparent)]
     Open(#[from] SendError),
+    /// The stream broke.
     #[error(transparent)]
     Stream(#[from] StreamError),
+    /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

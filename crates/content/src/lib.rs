@@ -28,6 +28,7 @@ mod store_actor;
 mod sync;
 mod views;
 
+pub use bulk::{FetchError, Fetched, REQUEST_CHUNKS_MAX, fetch};
 pub use chunker::{CHUNK_BYTES_MAX, ChunkId};
 pub use class::Class;
 pub use config::ContentConfig;

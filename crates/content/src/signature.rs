@@ -26,14 +26,23 @@ pub(crate) fn sign(key: &NodeKey, bytes: &[u8], comment: &str) -> String {
 
 /// Whether `text` is a signature of `bytes` by the key `public`.
 pub(crate) fn is_signed(public: &[u8; 32], bytes: &[u8], text: &str) -> bool {
-    parse(text).is_some_and(|(id, signature, comment, global)| {
-        id == key_id(public)
-            && verify(public, bytes, &signature)
-            && verify(public, &[&signature[..], comment.as_bytes()].concat(), &global)
+    parse(text).is_some_and(|parsed| {
+        parsed.key_id == key_id(public)
+            && verify(public, bytes, &parsed.signature)
+            && verify(public, &[&parsed.signature[..], parsed.comment.as_bytes()].concat(), &parsed.global)
     })
 }
 
-fn parse(text: &str) -> Option<([u8; 8], [u8; 64], &str, [u8; 64])> {
+struct Parsed<'a> {
+    key_id: [u8; 8],
+    /// Over the bytes.
+    signature: [u8; 64],
+    comment: &'a str,
+    /// Over the signature and the comment.
+    global: [u8; 64],
+}
+
+fn parse(text: &str) -> Option<Parsed<'_>> {
     if text.len() > SIGNATURE_BYTES_MAX {
         return None;
     }
@@ -47,7 +56,7 @@ fn parse(text: &str) -> Option<([u8; 8], [u8; 64], &str, [u8; 64])> {
     if lines.next().is_some() {
         return None;
     }
-    Some((id.try_into().ok()?, signature.try_into().ok()?, comment, global))
+    Some(Parsed { key_id: id.try_into().ok()?, signature: signature.try_into().ok()?, comment, global })
 }
 
 fn key_id(public: &[u8; 32]) -> [u8; 8] {

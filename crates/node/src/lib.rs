@@ -17,6 +17,7 @@ mod files;
 pub mod http;
 mod init;
 mod issuer;
+mod known_peers;
 mod node;
 mod random;
 mod renewal;

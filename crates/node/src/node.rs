@@ -25,6 +25,7 @@ use crate::control;
 use crate::files::NodeFiles;
 use crate::http::{self, Server};
 use crate::issuer::{self, HubIssuer, IssuerHandle};
+use crate::known_peers::KnownPeers;
 use crate::renewal::Renewer;
 use crate::{LinkProfile, NodeConfig, Trees};
 
@@ -85,7 +86,7 @@ pub async fn boot(
     let files = NodeFiles::new(lock.path());
     let audit = AuditLog::open(&files.audit())?;
     let (credentials, identity) = files.credentials()?;
-    let grant = check_identity(&config, &identity)?;
+    let grant = check_identity(&config, &identity, credentials.id())?;
     let credentials = Arc::new(credentials);
     let issuer = open_issuer(&files, &config, &credentials, &env)?;
     let renewer = Renewer {
@@ -106,7 +107,8 @@ pub async fn boot(
         tracing::warn!(why, "the certificate could not be renewed yet");
     }
     let epoch = lock.bump_epoch()?;
-    let cluster = start_cluster(&config, &env, &credentials, epoch, issuer.clone())?;
+    let peers = KnownPeers::open(lock.path());
+    let cluster = start_cluster(&config, &env, &credentials, epoch, issuer.clone(), &peers)?;
     let resources = resources(&config, lock.path(), &cluster, &credentials);
     let system = SystemConfig { env: env.clone(), tree, registry: registry(), resources };
     let system = System::start(system).await?;
@@ -128,7 +130,8 @@ pub async fn boot(
     });
     let servers = serve(&shared).await?;
     let notifier = Arc::new(notifier);
-    let keepers = vec![env.system.spawn(renewer.run()), env.system.spawn(upkeep(shared.clone(), notifier.clone()))];
+    let keepers =
+        vec![env.system.spawn(renewer.run()), env.system.spawn(upkeep(shared.clone(), notifier.clone(), peers))];
     notifier.ready(&shared.summary());
     tracing::info!(node = %shared.config.node.name, %epoch, "ready");
     Ok(Node { shared, servers, keepers, notifier, _lock: lock })
@@ -209,15 +212,16 @@ impl Shared {
     }
 }
 
-fn check_identity(config: &NodeConfig, identity: &PeerIdentity) -> Result<NodeGrant, BootError> {
+fn check_identity(config: &NodeConfig, identity: &PeerIdentity, id: NodeId) -> Result<NodeGrant, BootError> {
     let wanted = NodeGrant { name: config.node.name.clone(), role: config.node.role, region: config.node.region };
-    match &identity.subject {
-        Subject::Node { grant, .. } if *grant == wanted && identity.trust_domain == config.cluster.name => Ok(wanted),
-        subject => Err(BootError::WrongIdentity {
-            certificate: format!("{subject:?} of {}", identity.trust_domain),
-            configured: format!("{wanted:?} of {}", config.cluster.name),
-        }),
+    if identity.subject == (Subject::Node { id, grant: wanted.clone() }) && identity.trust_domain == config.cluster.name
+    {
+        return Ok(wanted);
     }
+    Err(BootError::WrongIdentity {
+        certificate: identity.uri(),
+        configured: format!("{} {} in {} of {}", wanted.role, wanted.name, wanted.region, config.cluster.name),
+    })
 }
 
 fn open_issuer(
@@ -238,7 +242,7 @@ fn open_issuer(
 
 /// Petting the watchdog goes through the system runtime, the supervisors and the lane of a behaviour on `work`: a node in
 /// which one of them hangs is restarted by systemd.
-async fn upkeep(shared: Arc<Shared>, notifier: Arc<Notifier>) {
+async fn upkeep(shared: Arc<Shared>, notifier: Arc<Notifier>, mut peers: KnownPeers) {
     let watchdog = covenant_telemetry::watchdog_period();
     let mut petted = shared.env.now();
     loop {
@@ -246,6 +250,7 @@ async fn upkeep(shared: Arc<Shared>, notifier: Arc<Notifier>) {
         shared.gauges.update(shared.env.now());
         shared.metrics.upkeep();
         notifier.status(&shared.summary());
+        peers.remember(&shared.cluster.members(), shared.config.node.listen, &shared.env).await;
         if let Some(period) = watchdog
             && shared.env.now().since(petted) >= period.saturating_sub(UPKEEP_EVERY)
             && control::round_trip(&shared).await
@@ -276,6 +281,7 @@ fn start_cluster(
     credentials: &Arc<NodeCredentials>,
     epoch: BootEpoch,
     issuer: Option<Arc<HubIssuer>>,
+    peers: &KnownPeers,
 ) -> Result<Arc<Cluster>, BootError> {
     let transport = TransportConfig {
         listen: config.node.listen,
@@ -290,7 +296,9 @@ fn start_cluster(
         },
     };
     let issuer = issuer.map(|issuer| -> Arc<dyn Issuer> { Arc::new(IssuerHandle(issuer)) });
-    let cluster = ClusterConfig { transport, seeds: config.cluster.seeds.clone() };
+    let mut seeds = config.cluster.seeds.clone();
+    seeds.extend(peers.addresses().filter(|address| !config.cluster.seeds.contains(address)));
+    let cluster = ClusterConfig { transport, seeds };
     Ok(Cluster::start(cluster, env.clone(), issuer)?)
 }
 

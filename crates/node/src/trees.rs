@@ -73,9 +73,10 @@ impl TreeSource for Trees {
 }
 
 fn no(error: &std::io::Error) -> TreeSourceError {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => TreeSourceError::NotFound,
-        _ => TreeSourceError::Unreadable(error.to_string()),
+    if error.kind() == std::io::ErrorKind::NotFound {
+        TreeSourceError::NotFound
+    } else {
+        TreeSourceError::Unreadable(error.to_string())
     }
 }
 

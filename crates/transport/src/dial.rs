@@ -58,13 +58,15 @@ impl Dials {
         Some(turn)
     }
 
-    /// Whether this node is dialling the node `id`, or one of these addresses.
+    /// Whether this node is dialling the node `id` at one of these addresses.
+    ///
+    /// A dial of the same node at an address it has left does not count: it leads nowhere, and whoever calls from the new
+    /// address must not be turned away for it.
     pub(crate) fn is_dialling(&self, id: NodeId, addresses: [SocketAddr; 2]) -> bool {
         let under_way = lock(&self.under_way);
-        under_way.iter().any(|(address, entry)| match entry.expect {
-            Some(expected) => expected == id,
-            None => addresses.contains(address),
-        })
+        under_way
+            .iter()
+            .any(|(address, entry)| addresses.contains(address) && entry.expect.is_none_or(|expected| expected == id))
     }
 }
 

@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use covenant_chaos::{Scenario, Verdict};
 use covenant_cluster::{MemberState, MemberView};
 use covenant_content::ContentView;
 use covenant_ledger::{AssessmentDone, Balances, CheckDone, DistributionDone, TransferDone};
-use covenant_node::api::{ActorKilled, ApiError, Assess, Distribute, ErrorKind, KillActor, Publish, Status, Transfer};
+use covenant_node::api::{ApiError, Assess, Distribute, ErrorKind, Publish, Status, Transfer};
 use covenant_runtime::TreeView;
 use covenant_types::{ActorPath, BootEpoch, Incarnation, TransferId};
 
 use super::UpCluster;
 use super::layout::NodePlan;
 use super::report::{Report, millis};
+use super::scenario;
 use crate::client::Client;
 use crate::output::{Output, Tone};
 
@@ -143,36 +145,28 @@ async fn content(cluster: &UpCluster) -> Result<((), String), ApiError> {
 }
 
 async fn actor_kill(cluster: &UpCluster) -> Result<((), String), ApiError> {
-    let scenario = covenant_chaos::Scenario::parse("chaos/first-crash.toml", FIRST_CRASH).map_err(ApiError::usage)?;
+    let scenario = Scenario::parse("chaos/first-crash.toml", FIRST_CRASH).map_err(ApiError::usage)?;
     let kill = scenario.actor_kill().ok_or_else(|| ApiError::usage("chaos/first-crash.toml kills no actor"))?;
     let node = cluster.layout.node.iter().find(|node| node.name == kill.on);
     let node = node.ok_or_else(|| ApiError::usage(format!("the scenario names {}, which is not here", kill.on)))?;
     let client = cluster.client(node);
     let before = incarnations(&client).await?;
-    let order = KillActor { path: kill.path.clone() };
-    let killed: ActorKilled = client.post("/v1/actor/kill", &order).await?;
-    let after = wait_for(&format!("{}:{} to run again", node.name, kill.path), SEEN_WITHIN, async || {
-        let now = incarnations(&client).await?;
-        Ok(now.get(&kill.path).is_some_and(|incarnation| *incarnation > killed.incarnation).then_some(now))
-    })
-    .await?;
-    // The content view is answered by the scheduler: the next incarnation does its work.
-    let _answered: ContentView = client.get("/v1/content").await?;
-    expect("incarnation", &killed.incarnation.next(), &after.get(&kill.path).copied().unwrap_or_default())?;
+    let outcome = scenario::run(&scenario, &cluster.folder, &cluster.layout).await?;
+    if outcome.verdict != Verdict::Pass {
+        return Err(ApiError::failure(format!(
+            "{} is {:?}: {}",
+            outcome.id,
+            outcome.verdict,
+            outcome.story.join("; ")
+        )));
+    }
+    // The scenario names one sibling; here every other actor of the node is held against what it was.
+    let after = incarnations(&client).await?;
     for (path, incarnation) in before.iter().filter(|(path, _)| **path != kill.path) {
         expect(&format!("incarnation of {path}"), incarnation, &after.get(path).copied().unwrap_or_default())?;
     }
-    let siblings = before.len().saturating_sub(1);
-    Ok((
-        (),
-        format!(
-            "{}: {} went from incarnation {} to {}, {siblings} others kept theirs",
-            node.name,
-            kill.path,
-            killed.incarnation,
-            killed.incarnation.next()
-        ),
-    ))
+    let kept = before.len().saturating_sub(1);
+    Ok(((), format!("{}; {kept} others kept their incarnation", outcome.story.join("; "))))
 }
 
 async fn hub_kill(cluster: &UpCluster) -> Result<((), String), ApiError> {
@@ -184,14 +178,15 @@ async fn hub_kill(cluster: &UpCluster) -> Result<((), String), ApiError> {
     cluster.processes.kill(&home.name, true).await?;
     let killed = tokio::time::Instant::now();
     let what = format!("two others to show {} Down", home.name);
-    wait_for(&what, DOWN_WITHIN, async || {
-        let mut down = 0;
+    let witnesses = wait_for(&what, DOWN_WITHIN, async || {
+        let mut down = Vec::new();
         for node in &others {
             let members: Vec<MemberView> = cluster.client(node).get("/v1/members").await?;
-            down +=
-                usize::from(members.iter().any(|member| member.name == home.name && member.state == MemberState::Down));
+            if members.iter().any(|member| member.name == home.name && member.state == MemberState::Down) {
+                down.push(cluster.client(node));
+            }
         }
-        Ok((down >= 2).then_some(()))
+        Ok((down.len() >= 2).then_some(down))
     })
     .await?;
     let down_after = killed.elapsed();
@@ -201,7 +196,8 @@ async fn hub_kill(cluster: &UpCluster) -> Result<((), String), ApiError> {
         to: "communities".to_owned(),
         amount: "1.00".to_owned(),
     };
-    let refused = match asked.post::<TransferDone>("/v1/ledger/transfer", &order).await {
+    let witness = witnesses.first().ok_or_else(|| ApiError::failure("nobody saw it go down"))?;
+    let refused = match witness.post::<TransferDone>("/v1/ledger/transfer", &order).await {
         Err(error) if error.kind == ErrorKind::Unreachable => error.message,
         Err(error) => return Err(ApiError::failure(format!("the book's absence has the wrong name: {error}"))),
         Ok(_) => return Err(ApiError::failure("a transfer was booked while the book was away")),

@@ -4,6 +4,7 @@ mod check;
 pub(crate) mod layout;
 pub(crate) mod processes;
 mod report;
+pub(crate) mod scenario;
 mod server;
 mod snapshot;
 mod story;

@@ -292,7 +292,7 @@ impl Processes {
             Effect::Kill { child, attempt } => self.signal(&child, attempt, Signal::Kill),
             Effect::SetTimer { timer, after } => {
                 let sender = self.events.0.clone();
-                let due = timer.clone();
+                let due = timer;
                 let task = self.env.system.spawn(async move {
                     tokio::time::sleep(after).await;
                     // Fails only when nobody runs the processes any more.

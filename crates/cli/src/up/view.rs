@@ -96,6 +96,7 @@ fn ask(
 }
 
 /// Does what a key says, and says what it did.
+#[expect(clippy::wildcard_enum_match_arm, reason = "most keys mean nothing here")]
 async fn press(key: KeyCode, node: &mut usize, processes: &ProcessesRef, layout: &Layout, folder: &Path) -> String {
     let count = layout.node.len().max(1);
     match key {

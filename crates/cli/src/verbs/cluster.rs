@@ -8,7 +8,7 @@ use covenant_runtime::{ActorState, TreeView};
 use covenant_types::{NodeName, RemotePath};
 use covenant_watch::Incident;
 
-use crate::args::Global;
+use crate::args::{Global, NodeVerb};
 use crate::output::{Output, Tone, bytes};
 use crate::up::processes::ProcessView;
 use crate::up::{KillNode, StartNode};
@@ -100,7 +100,7 @@ fn branch(view: &TreeView, lead: &str, below: &str, rows: &mut Vec<Vec<(Tone, St
     let state = match view.state {
         ActorState::Running => Tone::Good,
         ActorState::Undefined => Tone::Dim,
-        _ => Tone::Warn,
+        ActorState::Starting | ActorState::Restarting | ActorState::Stopping | ActorState::Unkillable => Tone::Warn,
     };
     rows.push(vec![
         (Tone::Plain, format!("{lead}{name}")),
@@ -165,7 +165,7 @@ pub(crate) async fn incidents(global: &Global, output: &Output) -> Result<(), Ap
 }
 
 /// The processes that `up` runs.
-pub(crate) async fn processes(global: &Global, output: &Output) -> Result<(), ApiError> {
+async fn processes(global: &Global, output: &Output) -> Result<(), ApiError> {
     let views: Vec<ProcessView> = global.up_client().get("/v1/processes").await?;
     output.view(&views, |output| {
         let rows: Vec<_> = views.iter().map(process_row).collect();
@@ -185,8 +185,18 @@ fn process_row(view: &ProcessView) -> Vec<(Tone, String)> {
     ]
 }
 
+/// Does one verb about the processes of `up`.
+pub(crate) async fn node(global: &Global, verb: NodeVerb, output: &Output) -> Result<(), ApiError> {
+    match verb {
+        NodeVerb::Run(_) => Err(ApiError::usage("a node is run without a cluster around it")),
+        NodeVerb::Ls => processes(global, output).await,
+        NodeVerb::Kill { node, hold } => node_kill(global, node, hold, output).await,
+        NodeVerb::Start { node } => node_start(global, node, output).await,
+    }
+}
+
 /// SIGKILLs a node of `up`.
-pub(crate) async fn node_kill(global: &Global, node: NodeName, hold: bool, output: &Output) -> Result<(), ApiError> {
+async fn node_kill(global: &Global, node: NodeName, hold: bool, output: &Output) -> Result<(), ApiError> {
     let view: ProcessView = global.up_client().post("/v1/node/kill", &KillNode { node, hold }).await?;
     output.view(&view, |_| match hold {
         true => format!("{} is killed and held down; start it with: covenant node start {}", view.node, view.node),
@@ -196,7 +206,7 @@ pub(crate) async fn node_kill(global: &Global, node: NodeName, hold: bool, outpu
 }
 
 /// Starts a node that is held down.
-pub(crate) async fn node_start(global: &Global, node: NodeName, output: &Output) -> Result<(), ApiError> {
+async fn node_start(global: &Global, node: NodeName, output: &Output) -> Result<(), ApiError> {
     let view: ProcessView = global.up_client().post("/v1/node/start", &StartNode { node }).await?;
     output.view(&view, |_| format!("{} is started", view.node));
     Ok(())

@@ -122,7 +122,7 @@ fn row(node: &str, dataset: &DatasetView) -> Vec<(Tone, String)> {
 /// `██████░░░░ 60/100`
 pub(crate) fn bar(have: u64, total: u64) -> String {
     const CELLS: u64 = 10;
-    let full = if total == 0 { CELLS } else { (have.min(total) * CELLS) / total };
+    let full = (have.min(total) * CELLS).checked_div(total).unwrap_or(CELLS);
     let cells: String = (0..CELLS).map(|cell| if cell < full { '█' } else { '░' }).collect();
     format!("{cells} {have}/{total}")
 }

@@ -8,7 +8,8 @@ mod ledger;
 use std::path::Path;
 
 use clap::CommandFactory;
-use covenant_node::api::ApiError;
+use covenant_chaos::{Scenario, Verdict};
+use covenant_node::api::{ApiError, ErrorKind};
 use covenant_supervision::load_tree;
 
 use crate::args::{ActorVerb, AuditVerb, ChaosVerb, Cli, Global, NodeVerb, TreeVerb, Verb};
@@ -18,43 +19,36 @@ use crate::{node_run, up};
 /// Does what was typed.
 pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), ApiError> {
     let Cli { global, verb } = cli;
-    match verb {
-        Verb::Node(NodeVerb::Run(args)) => node_run::run(&global, &args),
-        Verb::Tree(TreeVerb::Check { file }) => tree_check(&file, output),
-        Verb::Chaos(ChaosVerb::Check { file }) => chaos_check(&file, output),
-        Verb::Audit(AuditVerb::Verify { file }) => audit_verify(&file, output),
-        Verb::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "covenant", &mut std::io::stdout());
-            Ok(())
-        }
-        verb => runtime()?.block_on(ask(global, verb, output)),
+    // A node builds its own two runtimes.
+    if let Verb::Node(NodeVerb::Run(args)) = &verb {
+        return node_run::run(&global, args);
     }
+    runtime()?.block_on(perform(global, verb, output))
 }
 
-/// Verbs that talk to nodes.
-async fn ask(global: Global, verb: Verb, output: &Output) -> Result<(), ApiError> {
+/// Every other verb.
+async fn perform(global: Global, verb: Verb, output: &Output) -> Result<(), ApiError> {
     match verb {
         Verb::Up(args) => up::run(&global, &args, output).await,
-        Verb::Node(NodeVerb::Ls) => cluster::processes(&global, output).await,
-        Verb::Node(NodeVerb::Kill { node, hold }) => cluster::node_kill(&global, node, hold, output).await,
-        Verb::Node(NodeVerb::Start { node }) => cluster::node_start(&global, node, output).await,
+        Verb::Node(verb) => cluster::node(&global, verb, output).await,
         Verb::Members => cluster::members(&global, output).await,
         Verb::Status => cluster::status(&global, output).await,
         Verb::Tree(TreeVerb::Show { watch }) => cluster::tree(&global, watch, output).await,
+        Verb::Tree(TreeVerb::Check { file }) => tree_check(&file, output),
         Verb::Actor(ActorVerb::Kill { path }) => cluster::actor_kill(&global, path, output).await,
         Verb::Incidents => cluster::incidents(&global, output).await,
         Verb::Ledger(verb) => ledger::run(&global, verb, output).await,
         Verb::Content(verb) => content::run(&global, verb, output).await,
+        Verb::Chaos(ChaosVerb::Check { file }) => chaos_check(&file, output),
+        Verb::Chaos(ChaosVerb::Run { file }) => chaos_run(&global, &file, output).await,
         Verb::Init(args) => identity::init(&args, output),
         Verb::Token(verb) => identity::token(&global, verb, output).await,
         Verb::Join(args) => identity::join(&args, output).await,
         Verb::Operator(verb) => identity::operator(&global, verb, output).await,
-        Verb::Node(NodeVerb::Run(_))
-        | Verb::Tree(TreeVerb::Check { .. })
-        | Verb::Chaos(_)
-        | Verb::Audit(_)
-        | Verb::Completions { .. } => {
-            unreachable!("`run` does these without a runtime")
+        Verb::Audit(AuditVerb::Verify { file }) => audit_verify(&file, output),
+        Verb::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "covenant", &mut std::io::stdout());
+            Ok(())
         }
     }
 }
@@ -80,14 +74,35 @@ fn tree_check(file: &Path, output: &Output) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn chaos_check(file: &Path, output: &Output) -> Result<(), ApiError> {
+fn scenario(file: &Path) -> Result<Scenario, ApiError> {
     let text =
         std::fs::read_to_string(file).map_err(|error| ApiError::usage(format!("{}: {error}", file.display())))?;
-    let scenario = covenant_chaos::Scenario::parse(&file.display().to_string(), &text).map_err(ApiError::usage)?;
+    Scenario::parse(&file.display().to_string(), &text).map_err(ApiError::usage)
+}
+
+fn chaos_check(file: &Path, output: &Output) -> Result<(), ApiError> {
+    let scenario = scenario(file)?;
     output.view(&serde_json::json!({ "ok": true, "id": scenario.id, "title": scenario.title }), |_| {
         format!("{}: a valid scenario: {}", file.display(), scenario.title)
     });
     Ok(())
+}
+
+async fn chaos_run(global: &Global, file: &Path, output: &Output) -> Result<(), ApiError> {
+    let scenario = scenario(file)?;
+    let outcome = up::scenario::run(&scenario, &global.folder, &global.layout()?).await?;
+    output.view(&outcome, |_| format!("{:?}: {}\n{}", outcome.verdict, scenario.title, outcome.story.join("\n")));
+    let no = |kind| Err(ApiError::new(kind, format!("{} did not pass", outcome.id)));
+    match outcome.verdict {
+        Verdict::Pass => Ok(()),
+        // The exit codes of verdicts and of other verbs agree in these numbers.
+        Verdict::Fail => no(ErrorKind::Failure),
+        Verdict::Invalid => no(ErrorKind::Usage),
+        Verdict::Inconclusive => no(ErrorKind::NotFound),
+        Verdict::Aborted => no(ErrorKind::Denied),
+        Verdict::Unhealed => no(ErrorKind::Conflict),
+        Verdict::Refused => no(ErrorKind::Refused),
+    }
 }
 
 fn audit_verify(file: &Path, output: &Output) -> Result<(), ApiError> {

@@ -42,13 +42,10 @@ pub(crate) async fn publish(
         }
         let class: Class = request.class.parse().map_err(ApiError::usage)?;
         let request = StoreRequest::Publish { dir: absolute(&request.dir)?, name: request.name, class };
-        match ask(&control, request).await? {
-            StoreResponse::Published(answer) => {
-                let after = format!("version {} as {}", answer.version, answer.id);
-                Ok(Done { answer, before: String::new(), after })
-            }
-            other => Err(unexpected(other)),
-        }
+        let response = ask(&control, request).await?;
+        let StoreResponse::Published(answer) = response else { return Err(unexpected(response)) };
+        let after = format!("version {} as {}", answer.version, answer.id);
+        Ok(Done { answer, before: String::new(), after })
     })
     .await
 }
@@ -61,13 +58,10 @@ pub(crate) async fn get(
     let request: GetDataset = body(&bytes)?;
     let target = format!("{} to {}", request.name, request.to);
     act(&control, &caller, Verb::ContentPublish, target, async {
-        match ask(&control, StoreRequest::Get { name: request.name, to: absolute(&request.to)? }).await? {
-            StoreResponse::Written(id) => {
-                let answer = Written { id: id.to_string(), to: request.to };
-                Ok(Done { answer, before: String::new(), after: id.to_string() })
-            }
-            other => Err(unexpected(other)),
-        }
+        let response = ask(&control, StoreRequest::Get { name: request.name, to: absolute(&request.to)? }).await?;
+        let StoreResponse::Written(id) = response else { return Err(unexpected(response)) };
+        let answer = Written { id: id.to_string(), to: request.to };
+        Ok(Done { answer, before: String::new(), after: id.to_string() })
     })
     .await
 }
