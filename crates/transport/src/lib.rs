@@ -16,6 +16,7 @@
 #![deny(clippy::disallowed_methods)]
 
 mod accept;
+mod bare;
 mod close;
 mod config;
 mod counters;
@@ -34,6 +35,7 @@ mod stream;
 pub mod tls;
 mod transport;
 
+pub use bare::bare_endpoint;
 pub use bytes::Bytes;
 pub use close::CloseCode;
 pub use config::{Profile, TransportConfig};

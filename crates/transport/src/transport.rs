@@ -18,7 +18,7 @@ use crate::greeting::{FAREWELL, Greeter, turn_away};
 use crate::hello::Refusal;
 use crate::join::{Issuer, JoinService};
 use crate::roster::Roster;
-use crate::{Inbound, Peer, TransportConfig, accept, tls};
+use crate::{Inbound, Peer, TransportConfig, accept, bare_endpoint, tls};
 
 /// This node on the network. Cheap to clone; the endpoint ends with the last clone, or with [`close`](Self::close).
 #[derive(Clone)]
@@ -47,7 +47,6 @@ impl Transport {
         issuer: Option<Arc<dyn Issuer>>,
     ) -> Result<Self, BindError> {
         let credentials = &config.identity;
-        let tls = |error: tls::TlsError| BindError::Tls(error.to_string());
         if credentials.cluster() != config.cluster || credentials.grant().name != config.name {
             return Err(BindError::Tls(format!(
                 "the certificate is of {} in {:?}, the configuration of {} in {:?}",
@@ -57,28 +56,9 @@ impl Transport {
                 config.cluster
             )));
         }
-        let quic_transport = Arc::new(config.profile.quic());
-        let server_tls = tls::server(credentials, Arc::clone(&env.clock)).map_err(tls)?;
-        let mut server = quinn::ServerConfig::with_crypto(Arc::new(server_tls));
-        server.transport_config(Arc::clone(&quic_transport)).max_incoming(INCOMING_MAX);
-        let client_tls = tls::client(credentials, Arc::clone(&env.clock)).map_err(tls)?;
-        let mut client = quinn::ClientConfig::new(Arc::new(client_tls));
-        client.transport_config(quic_transport);
-
         let listen = config.listen;
-        let failed = |source: io::Error| {
-            if source.kind() == io::ErrorKind::AddrInUse {
-                BindError::AddressTaken(listen)
-            } else {
-                BindError::Socket { address: listen, source }
-            }
-        };
-        let socket = env.network.bind(listen).map_err(failed)?;
-        let _inside = env.system.handle().enter();
-        let quic =
-            Endpoint::new_with_abstract_socket(config.profile.endpoint(), Some(server), socket, env.network.runtime())
-                .map_err(failed)?;
-        let local = quic.local_addr().map_err(failed)?;
+        let (quic, client) = bare_endpoint(&config, &env)?;
+        let local = quic.local_addr().map_err(|source| BindError::Socket { address: listen, source })?;
 
         let counters = Arc::new(Counters::new(env.metrics.clone()));
         let (lane, served) = mpsc::channel(LANE_LENGTH);
@@ -253,7 +233,7 @@ fn lost(address: SocketAddr, error: &ConnectionError) -> DialError {
 /// Connections waiting to be served.
 const LANE_LENGTH: usize = 64;
 /// Handshakes quinn may hold before the accept loop has seen them.
-const INCOMING_MAX: usize = 256;
+pub(crate) const INCOMING_MAX: usize = 256;
 /// How long a stopping node waits for its peers to hear of it.
 const FAREWELL_TO_ALL: Duration = Duration::from_secs(2);
 

@@ -1,0 +1,41 @@
+//! The QUIC below: TLS, windows and packet sizes as a node has them, and nothing of ours on it.
+
+use std::io;
+use std::sync::Arc;
+
+use covenant_env::Env;
+use quinn::{ClientConfig, Endpoint, ServerConfig};
+
+use crate::transport::{BindError, INCOMING_MAX};
+use crate::{TransportConfig, tls};
+
+/// Opens the endpoint that a [`crate::Transport`] of this configuration would stand on, with the way to dial from it.
+///
+/// A benchmark compares with it. It checks certificates and no more: no Hello, no roles, no bounds.
+///
+/// # Errors
+/// The address cannot be listened at, or the credentials cannot be used for TLS.
+pub fn bare_endpoint(config: &TransportConfig, env: &Env) -> Result<(Endpoint, ClientConfig), BindError> {
+    let tls = |error: tls::TlsError| BindError::Tls(error.to_string());
+    let quic_transport = Arc::new(config.profile.quic());
+    let server_tls = tls::server(&config.identity, Arc::clone(&env.clock)).map_err(tls)?;
+    let mut server = ServerConfig::with_crypto(Arc::new(server_tls));
+    server.transport_config(Arc::clone(&quic_transport)).max_incoming(INCOMING_MAX);
+    let client_tls = tls::client(&config.identity, Arc::clone(&env.clock)).map_err(tls)?;
+    let mut client = ClientConfig::new(Arc::new(client_tls));
+    client.transport_config(quic_transport);
+
+    let listen = config.listen;
+    let failed = |source: io::Error| {
+        if source.kind() == io::ErrorKind::AddrInUse {
+            BindError::AddressTaken(listen)
+        } else {
+            BindError::Socket { address: listen, source }
+        }
+    };
+    let socket = env.network.bind(listen).map_err(failed)?;
+    let _inside = env.system.handle().enter();
+    let (endpoint, runtime) = (config.profile.endpoint(), env.network.runtime());
+    let quic = Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, runtime).map_err(failed)?;
+    Ok((quic, client))
+}
