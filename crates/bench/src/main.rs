@@ -1,2 +1,79 @@
-//! Benchmarks.
-fn main() {}
+//! Measures the promises that have a number, each beside the bare thing it is built on, in the same run.
+//!
+//! `covenant-bench [NAME…] [--json]`. Names are those of [`BENCHES`]; without one all run. What the numbers mean is in
+//! `docs/performance.md`.
+
+mod actor;
+mod bare;
+mod content;
+mod control;
+mod disk;
+mod ledger;
+mod local;
+mod machine;
+mod nodes;
+mod processes;
+mod remote;
+mod report;
+mod restart;
+mod stats;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use report::{Outcome, Report};
+
+/// What ships runs on this allocator, so what is measured does.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Anything that stops a benchmark: told to whoever runs it, and the others go on.
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+type Bench = fn() -> Result<Outcome, Failure>;
+
+/// Every benchmark by name, in the order of the table.
+const BENCHES: [(&str, Bench); 6] = [
+    ("restart", restart::run),
+    ("local", local::run),
+    ("remote", remote::run),
+    ("content", content::run),
+    ("ledger", ledger::run),
+    ("processes", processes::run),
+];
+
+fn main() -> ExitCode {
+    let mut json = false;
+    let mut names = Vec::new();
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "--json" => json = true,
+            name if BENCHES.iter().any(|(known, _)| *known == name) => names.push(argument),
+            other => {
+                let known: Vec<&str> = BENCHES.iter().map(|(name, _)| *name).collect();
+                let _unheard =
+                    writeln!(std::io::stderr(), "no benchmark is called {other:?}: use {} or --json", known.join(", "));
+                return ExitCode::from(2);
+            }
+        }
+    }
+    // The benchmark of restarts panics on purpose, some twenty thousand times.
+    std::panic::set_hook(Box::new(|info| {
+        if info.payload_as_str() != Some(actor::CRASH) {
+            let _unheard = writeln!(std::io::stderr(), "{info}");
+        }
+    }));
+    let mut report = Report::new();
+    for (name, bench) in BENCHES {
+        if names.is_empty() || names.iter().any(|wanted| wanted == name) {
+            let _unheard = writeln!(std::io::stderr(), "measuring {name} …");
+            match bench() {
+                Ok(outcome) => report.add(name, outcome),
+                Err(failure) => report.failed(name, failure.to_string()),
+            }
+        }
+    }
+    let mut out = std::io::stdout().lock();
+    let written = if json { report.write_json(&mut out) } else { report.write_table(&mut out) };
+    if written.is_ok() && !report.has_failed() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

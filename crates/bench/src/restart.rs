@@ -1,0 +1,67 @@
+//! How long callers of an actor that crashed wait for its next incarnation.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use covenant_runtime::{Ref, Resources};
+
+use crate::Failure;
+use crate::actor::{Message, Stamp};
+use crate::nodes::{AMPLE, Host, start_subject};
+use crate::report::{Outcome, Row, Unit};
+use crate::stats::p50_p99;
+
+const ROUNDS: usize = 9;
+const CRASHES: usize = 2000;
+/// The mark for the p50.
+const MARK: f64 = 20e-6;
+
+/// What makes the actor crash.
+type Crash = fn(Stamp) -> Message;
+
+pub(crate) fn run() -> Result<Outcome, Failure> {
+    let host = Host::new(1)?;
+    let (system, subject) = start_subject(&host, Resources::new())?;
+    let mut rows = Vec::new();
+    for (kind, crash) in [("panic", Message::Panic as Crash), ("error", Message::Fail)] {
+        let (mut p50s, mut p99s) = (Vec::new(), Vec::new());
+        for round in 0..=ROUNDS {
+            let (p50, p99) = p50_p99(host.on_work(crashes(subject.clone(), crash))?);
+            // The first warms up.
+            if round > 0 {
+                p50s.push(p50);
+                p99s.push(p99);
+            }
+        }
+        let what = format!("{kind} in a handler → next incarnation has answered");
+        rows.push(Row::new(format!("{what}, p50"), Unit::Seconds, p50s).at_most(MARK));
+        rows.push(Row::new(format!("{what}, p99"), Unit::Seconds, p99s));
+    }
+    host.on_work(async move { Ok(system.stop(AMPLE).await) })?;
+    host.close();
+    let notes = vec![
+        format!(
+            "{ROUNDS} rounds of {CRASHES} crashes; from the last line before the crash to the answer in the hands of a caller that kept its Ref"
+        ),
+        "nothing prints panics or logs here; a node's standard panic hook writes a line to stderr".to_owned(),
+    ];
+    Ok(Outcome { rows, notes })
+}
+
+async fn crashes(subject: Ref<Message>, crash: Crash) -> Result<Vec<Duration>, Failure> {
+    let mut samples = Vec::with_capacity(CRASHES);
+    let mut before = subject.call(Message::Incarnation, AMPLE).await?;
+    for _ in 0..CRASHES {
+        let stamp = Stamp::default();
+        subject.cast(crash(Arc::clone(&stamp))).await?;
+        let now = subject.call(Message::Incarnation, AMPLE).await?;
+        let answered = Instant::now();
+        if now != before + 1 {
+            return Err(format!("incarnation {now} answered after {before}: it did not crash once").into());
+        }
+        before = now;
+        let crashed = stamp.get().ok_or("the actor did not note when it crashed")?;
+        samples.push(answered.duration_since(*crashed));
+    }
+    Ok(samples)
+}
