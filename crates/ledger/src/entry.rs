@@ -109,6 +109,20 @@ impl Entry {
         shared
     }
 
+    /// The entry in words, for a message that sets two of them side by side.
+    pub(crate) fn said(&self) -> String {
+        let volume = self.volume();
+        match (&self.kind, self.legs.as_slice()) {
+            (EntryKind::Assessment { year, table, .. }, [(nation, _), ..]) => {
+                format!("what {nation} owes for {year} by the table {table}, ${volume}")
+            }
+            (EntryKind::Assessment { year, table, .. }, []) => format!("an assessment for {year} by the table {table}"),
+            (EntryKind::Distribution { .. }, _) => format!("a distribution of ${volume}"),
+            (EntryKind::Transfer, [(from, _), (to, _)]) => format!("a transfer of ${volume} from {from} to {to}"),
+            (EntryKind::Transfer, legs) => format!("a transfer of ${volume} in {} legs", legs.len()),
+        }
+    }
+
     /// Whether the legs sum to zero; false also where their sum does not fit.
     pub fn is_balanced(&self) -> bool {
         let sum = self.legs.iter().try_fold(Amount::ZERO, |sum, (_, amount)| sum.checked_add(*amount));

@@ -50,6 +50,16 @@ impl LedgerError {
         Self::new(LedgerErrorKind::Refused, format!("{what}; nothing was booked"))
     }
 
+    /// Something broke before anything was committed.
+    pub(crate) fn not_booked(what: impl fmt::Display) -> Self {
+        Self::failed(format_args!("{what}; nothing was booked; try again with the same id"))
+    }
+
+    /// Something broke when the answer was near: it may be on disk.
+    pub(crate) fn unsure(what: impl fmt::Display) -> Self {
+        Self::failed(format_args!("{what}; it may have been booked; try again with the same id, which books it once"))
+    }
+
     /// Something broke.
     pub(crate) fn failed(what: impl fmt::Display) -> Self {
         Self::new(LedgerErrorKind::Failed, format!("the book cannot be used: {what}"))

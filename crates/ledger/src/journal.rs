@@ -66,7 +66,7 @@ mod tests {
         let shared = Entry::distribution(TransferId(7), Amount::cents(100_000_001), Nations::embedded(), now);
         let paid =
             Entry::transfer(TransferId(8), Account::Treasury, "nation:KEN".parse().unwrap(), Amount::cents(100), now);
-        for result in book.post(&[assessments, vec![shared], vec![paid]]).unwrap() {
+        for result in book.post(&[assessments, vec![shared], vec![paid]], Nations::embedded()).unwrap() {
             result.unwrap();
         }
         (dir, book)

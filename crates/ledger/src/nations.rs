@@ -4,6 +4,9 @@
 //! from it, so that anybody can see which figures were used.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 use std::sync::OnceLock;
 
 use covenant_types::Region;
@@ -39,6 +42,7 @@ pub struct Gdp {
 pub struct Nations {
     /// By ISO alpha-3, which is the order that ties are broken in.
     by_iso3: BTreeMap<Alpha3, Nation>,
+    text: String,
     hash: String,
     total: i128,
 }
@@ -49,7 +53,7 @@ const HEADER: &str = "iso2,iso3,name,region,income,population,gdp_usd,gdp_year";
 const INCOMES: [&str; 4] = ["low", "lower-middle", "upper-middle", "high"];
 /// The longest table, in bytes and in lines.
 const BYTES_MAX: usize = 1024 * 1024;
-const NATIONS_MAX: usize = 1000;
+const NATIONS_MAX: usize = 500;
 /// The largest economy that is believed, in dollars.
 const GDP_MAX: i128 = 1_000_000_000_000_000;
 
@@ -61,6 +65,28 @@ impl Nations {
     pub fn embedded() -> &'static Self {
         static TABLE: OnceLock<Nations> = OnceLock::new();
         TABLE.get_or_init(|| Self::parse(EMBEDDED).expect("the embedded table is tested"))
+    }
+
+    /// Reads a table from a file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the first line that is wrong and what to do about it.
+    pub fn read(path: &Path) -> Result<Self, NationsError> {
+        let file = path.display().to_string();
+        let mut bytes = Vec::new();
+        // One byte more than allowed is enough to see that there are too many.
+        let read = File::open(path).and_then(|opened| opened.take(BYTES_MAX as u64 + 1).read_to_end(&mut bytes));
+        read.map_err(|error| NationsError {
+            file: file.clone(),
+            line: 1,
+            what: format!("it cannot be read: {error}"),
+        })?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+            NationsError { file: file.clone(), line, what: "it is not UTF-8; save it as UTF-8".to_owned() }
+        })?;
+        Self::parse(&text).map_err(|error| NationsError { file, ..error })
     }
 
     /// Reads a table.
@@ -98,7 +124,7 @@ impl Nations {
         if total == 0 {
             return Err(NationsError::at(1, "no nation has a GDP: there is nothing to share by".to_owned()));
         }
-        Ok(Self { by_iso3, hash: blake3::hash(text.as_bytes()).to_hex().to_string(), total })
+        Ok(Self { by_iso3, text: text.to_owned(), hash: blake3::hash(text.as_bytes()).to_hex().to_string(), total })
     }
 
     /// All nations in the order of their three letters.
@@ -109,6 +135,11 @@ impl Nations {
     /// One nation.
     pub fn by_iso3(&self, code: Alpha3) -> Option<&Nation> {
         self.by_iso3.get(&code)
+    }
+
+    /// The table as it was read.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// BLAKE3 of the table's bytes, in hexadecimal.
@@ -128,7 +159,7 @@ fn nation(line: &str) -> Result<Nation, String> {
     }
     let fields: Vec<&str> = line.split(',').collect();
     let [iso2, iso3, name, region, income, population, gdp, gdp_year] = fields[..] else {
-        return Err(format!("it has {} fields, {HEADER} has 8", fields.len()));
+        return Err(format!("it has {} fields and not the 8 of {HEADER}; names have no commas", fields.len()));
     };
     if iso2.len() != 2 || !iso2.bytes().all(|letter| letter.is_ascii_uppercase()) {
         return Err(format!("iso2 {iso2:?} is not two capital letters"));
@@ -149,7 +180,8 @@ fn nation(line: &str) -> Result<Nation, String> {
             if dollars == 0 || dollars > GDP_MAX {
                 return Err(format!("gdp_usd must be 1 to {GDP_MAX}; leave it empty where nobody knows it"));
             }
-            let year = year.parse().ok().filter(|year| (1900..=2200).contains(year));
+            let year = number("gdp_year", year)?;
+            let year = u16::try_from(year).ok().filter(|year| (1900..=2200).contains(year));
             Some(Gdp { dollars, year: year.ok_or("gdp_year must be 1900 to 2200")? })
         }
     };
@@ -165,15 +197,16 @@ fn number(field: &str, text: &str) -> Result<i128, String> {
 
 /// What is wrong with a table. Nothing was booked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("nations.csv:{line}: {what}")]
+#[error("{file}:{line}: {what}")]
 pub struct NationsError {
+    file: String,
     line: usize,
     what: String,
 }
 
 impl NationsError {
     fn at(line: usize, what: String) -> Self {
-        Self { line, what }
+        Self { file: "nations.csv".to_owned(), line, what }
     }
 }
 
@@ -217,7 +250,46 @@ mod tests {
         assert!(replace("104001000000", "0").contains("leave it empty"));
         assert!(replace("104001000000", "").contains("together"));
         assert!(replace("2022", "22").contains("1900 to 2200"));
+        assert!(replace("2022", "+2022").contains("digits alone"));
+        assert!(replace("56203030", "").contains("population"));
+        assert!(replace("Kenya", "Kenya, Republic").contains("names have no commas"));
+        assert!(replace("Kenya", "\"Kenya\"").contains("quotes"));
+        assert!(error(|lines| lines.insert(1, String::new())).starts_with("nations.csv:2: it has 1 fields"));
         assert!(replace("KEN", "Ken").contains("three capital letters"));
         assert!(Nations::parse("").is_err());
+    }
+
+    #[test]
+    fn a_table_that_is_too_long_is_refused() {
+        let code = |number: usize, letters: u32| {
+            let digit = |place: u32| char::from(b'A' + u8::try_from(number / 26usize.pow(place) % 26).unwrap());
+            (0..letters).map(digit).collect::<String>()
+        };
+        let rows = |count| {
+            let row = |n| format!("\n{},{},N,africa,low,1,1,2022", code(n, 2), code(n, 3));
+            HEADER.to_owned() + &(0..count).map(row).collect::<String>()
+        };
+        assert_eq!(Nations::parse(&rows(NATIONS_MAX)).unwrap().iter().count(), NATIONS_MAX);
+        let error = Nations::parse(&rows(NATIONS_MAX + 1)).unwrap_err().to_string();
+        assert_eq!(error, "nations.csv:502: there are more than 500 nations");
+        let long = HEADER.to_owned() + &" ".repeat(BYTES_MAX);
+        assert!(Nations::parse(&long).unwrap_err().to_string().contains("longer than"));
+    }
+
+    #[test]
+    fn a_file_is_named_in_what_is_said_about_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mine.csv");
+        let read = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            Nations::read(&path)
+        };
+        assert_eq!(read(EMBEDDED.as_bytes()).unwrap().hash(), Nations::embedded().hash());
+        let error = read(format!("{HEADER}\nKE,\n").as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("mine.csv:2: it has 2 fields"), "{error}");
+        let error = read(b"iso2\n\xff").unwrap_err().to_string();
+        assert!(error.contains("mine.csv:2: it is not UTF-8"), "{error}");
+        assert!(read(&vec![b' '; BYTES_MAX + 1]).unwrap_err().to_string().contains("longer than"));
+        assert!(Nations::read(&dir.path().join("absent")).unwrap_err().to_string().contains("cannot be read"));
     }
 }

@@ -1,28 +1,52 @@
 //! Opening a `redb` database with errors that name the file.
 
 use std::fs::OpenOptions;
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use redb::backends::FileBackend;
 
+use crate::sync_dir;
+
 /// Opens or makes the database at `path`, for its owner alone. After a crash redb repairs it from its last commit.
+///
+/// A database is made beside `path` and moved there when it is whole: redb cannot open one whose making was cut short.
 ///
 /// # Errors
 /// The file is not a database, is open already, or the disk refused.
 pub fn open_database(path: &Path) -> Result<redb::Database, DatabaseError> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let file = options.open(path).map_err(redb::DatabaseError::from);
-    let opened = file.and_then(FileBackend::new).and_then(|file| redb::Builder::new().create_with_backend(file));
-    opened.map_err(|source| {
+    let refused = |source| {
         let path = path.to_owned();
         if matches!(source, redb::DatabaseError::DatabaseAlreadyOpen) {
             DatabaseError::Open(path)
         } else {
             DatabaseError::Refused { path, source }
         }
-    })
+    };
+    match std::fs::metadata(path) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make(path).map_err(refused)?,
+        Err(error) => return Err(refused(error.into())),
+    }
+    open(OpenOptions::new().read(true).write(true), path).map_err(refused)
+}
+
+fn make(path: &Path) -> Result<(), redb::DatabaseError> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput).map_err(io::Error::from)?;
+    let making = path.with_file_name(format!(".{}.making", name.to_string_lossy()));
+    let mut options = OpenOptions::new();
+    // What a crash left of an earlier try is begun anew.
+    options.read(true).write(true).create(true).truncate(true).mode(0o600);
+    drop(open(&options, &making)?);
+    std::fs::rename(&making, path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(sync_dir(folder)?)
+}
+
+fn open(options: &OpenOptions, path: &Path) -> Result<redb::Database, redb::DatabaseError> {
+    let file = FileBackend::new(options.open(path)?)?;
+    redb::Builder::new().create_with_backend(file)
 }
 
 /// A database that cannot be opened. It was not changed.
@@ -65,5 +89,15 @@ mod tests {
         assert!(matches!(open_database(&path), Err(DatabaseError::Open(_))));
         drop(first);
         open_database(&path).unwrap();
+    }
+
+    #[test]
+    fn a_database_whose_making_was_cut_short_is_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("book.redb");
+        std::fs::write(dir.path().join(".book.redb.making"), [0; 4096]).unwrap();
+        drop(open_database(&path).unwrap());
+        open_database(&path).unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
     }
 }

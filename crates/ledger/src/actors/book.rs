@@ -2,13 +2,15 @@
 //!
 //! Requests go to a committer, a task of the actor, which takes all that wait and commits them in one transaction: one
 //! fsync answers many. An answer is sent after the fsync and never before. Questions have a task of their own, which reads
-//! what is committed: adding up a long book delays no booking.
+//! what is committed, a few side by side: adding up a long book delays no booking and no other question.
 
 use std::sync::Arc;
 
 use covenant_env::Env;
 use covenant_runtime::{Behaviour, Context, Exit, Remotable, Reply, StartError};
 use covenant_types::{CallError, TransferId};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -108,6 +110,8 @@ impl Remotable for BookMessage {
 const BATCH_MAX: usize = 256;
 /// Questions that wait at most. More are turned away.
 const QUESTIONS_MAX: usize = 64;
+/// Questions that are answered side by side.
+const QUESTIONS_AT_ONCE: usize = 4;
 
 /// The book, on the node that keeps it.
 #[derive(Debug)]
@@ -117,7 +121,8 @@ pub struct Book {
 }
 
 impl BookRequest {
-    fn is_question(&self) -> bool {
+    /// Whether it books nothing, whatever becomes of it.
+    pub(super) fn is_question(&self) -> bool {
         match self {
             Self::Balances | Self::Check | Self::Export { .. } | Self::Status => true,
             Self::Assess { .. } | Self::Distribute { .. } | Self::Transfer { .. } => false,
@@ -152,6 +157,11 @@ impl Behaviour for Book {
     }
 
     async fn handle(&mut self, message: BookMessage, _: &Context<Self>) -> Result<(), Exit> {
+        if self.bookings.is_closed() {
+            let why = "the disk failed and the book is opened again";
+            message.reply.send(BookResponse::No(LedgerError::not_booked(why)));
+            return Err(Exit::error(why));
+        }
         if message.request.is_question() {
             return match self.questions.try_send(message) {
                 Ok(()) => Ok(()),
@@ -182,8 +192,8 @@ async fn commit_for_ever(
         let (wanted, replies): (Vec<_>, Vec<_>) = batch.drain(..).map(|asked| (asked.request, asked.reply)).unzip();
         requests.increment(wanted.len() as u64);
         let (at, began) = (env.wall(), env.now());
-        let (store, home) = (Arc::clone(&store), config.home.clone());
-        let served = env.blocking(move || serve(&store, wanted, &home, at)).await;
+        let (book, rules) = (Arc::clone(&store), Arc::clone(&config));
+        let served = env.blocking(move || serve(&book, wanted, &rules, at)).await;
         commits.increment(1);
         seconds.record(env.now().since(began).as_secs_f64());
         let broken = match served {
@@ -192,30 +202,47 @@ async fn commit_for_ever(
                 continue;
             }
             Ok(Err(broken)) => broken,
-            Err(panicked) => LedgerError::failed(panicked),
+            Err(panicked) => LedgerError::unsure(panicked),
         };
         tracing::error!(error = %broken, "the book could not be committed: it is opened again");
         config.close();
+        // Those that wait were not begun, and are told so.
+        inbox.close();
+        while let Ok(waiting) = inbox.try_recv() {
+            waiting.reply.send(BookResponse::No(LedgerError::not_booked("the disk failed before its turn")));
+        }
         replies.into_iter().for_each(|reply| reply.send(BookResponse::No(broken.clone())));
         return;
     }
 }
 
-/// Answers questions one after another, from what is committed.
+/// Answers questions from what is committed, a few at a time: a long check must not keep a short question waiting.
 async fn answer_for_ever(
     store: Arc<BookStore>,
     mut inbox: mpsc::Receiver<BookMessage>,
     config: Arc<LedgerConfig>,
     env: Env,
 ) {
-    while let Some(BookMessage { request, reply }) = inbox.recv().await {
-        let (at, store, home) = (env.wall(), Arc::clone(&store), config.home.clone());
-        let served = env.blocking(move || serve(&store, vec![request], &home, at)).await;
-        let served = served.map_err(LedgerError::failed).and_then(|served| served).map(|mut answers| answers.pop());
-        reply.send(match served {
-            Ok(Some(answer)) => answer,
-            Ok(None) => BookResponse::No(LedgerError::failed("an answer is missing")),
-            Err(error) => BookResponse::No(error),
-        });
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            Some(()) = under_way.next() => {}
+            asked = inbox.recv(), if under_way.len() < QUESTIONS_AT_ONCE => match asked {
+                Some(asked) => under_way.push(answer(asked, Arc::clone(&store), Arc::clone(&config), env.clone())),
+                None => return,
+            },
+        }
     }
+}
+
+async fn answer(asked: BookMessage, store: Arc<BookStore>, config: Arc<LedgerConfig>, env: Env) {
+    let BookMessage { request, reply } = asked;
+    let at = env.wall();
+    let served = env.blocking(move || serve(&store, vec![request], &config, at)).await;
+    let served = served.map_err(LedgerError::failed).and_then(|served| served).map(|mut answers| answers.pop());
+    reply.send(match served {
+        Ok(Some(answer)) => answer,
+        Ok(None) => BookResponse::No(LedgerError::failed("an answer is missing")),
+        Err(error) => BookResponse::No(error),
+    });
 }

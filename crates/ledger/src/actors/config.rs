@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use covenant_types::NodeName;
 
-use crate::{BookStore, LedgerError};
+use crate::{BookStore, LedgerError, Nations};
 
 /// Where the book is. A resource of the node.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub struct LedgerConfig {
     pub me: NodeName,
     /// The file of the book, if it is here.
     pub path: PathBuf,
+    /// The table of nations that assessments and distributions follow from.
+    nations: Arc<Nations>,
     /// The open book. A commit may outlive the incarnation that began it, and a file cannot be opened twice.
     store: Mutex<Option<Arc<BookStore>>>,
 }
@@ -23,7 +25,18 @@ pub struct LedgerConfig {
 impl LedgerConfig {
     /// The book is kept by `home`, in the file `path` there; this node is `me`.
     pub fn new(home: NodeName, me: NodeName, path: PathBuf) -> Self {
-        Self { home, me, path, store: Mutex::new(None) }
+        Self { home, me, path, nations: Arc::new(Nations::embedded().clone()), store: Mutex::new(None) }
+    }
+
+    /// With another table of nations than the one built in. Years that were assessed by another table stay as they are.
+    #[must_use]
+    pub fn with_nations(self, nations: Nations) -> Self {
+        Self { nations: Arc::new(nations), ..self }
+    }
+
+    /// The table of nations that assessments and distributions follow from.
+    pub fn nations(&self) -> &Nations {
+        &self.nations
     }
 
     /// Whether the book is here.

@@ -167,8 +167,9 @@ impl Way {
             if way.over.as_ref().is_some_and(|cluster| !can_be_reached(cluster, &way.home)) {
                 return reply.send(Err(unreachable(way.home)));
             }
+            let question = request.is_question();
             let answered = way.book.call(|reply| BookMessage { request, reply }, BOOK_WITHIN).await;
-            reply.send(answered.map_err(|error| unanswered(&error, &way.home)).and_then(T::from_book));
+            reply.send(answered.map_err(|error| unanswered(&error, &way.home, question)).and_then(T::from_book));
         })
     }
 }
@@ -188,8 +189,12 @@ fn unreachable(home: NodeName) -> LedgerError {
     LedgerError::new(LedgerErrorKind::Unreachable { home }, message)
 }
 
-fn unanswered(error: &CallError, home: &NodeName) -> LedgerError {
+fn unanswered(error: &CallError, home: &NodeName, question: bool) -> LedgerError {
     match error {
+        CallError::Timeout | CallError::NoConnection | CallError::Gone(_) if question => LedgerError::new(
+            LedgerErrorKind::Timeout,
+            format!("the book on {home} did not answer ({error}): nothing was changed by asking; ask again"),
+        ),
         CallError::Timeout | CallError::NoConnection | CallError::Gone(_) => LedgerError::new(
             LedgerErrorKind::Timeout,
             format!(
@@ -250,17 +255,27 @@ mod tests {
     }
 
     async fn ended(error: CallError) -> LedgerError {
+        let text = str::to_owned;
+        let (from, to, amount) = (text("treasury"), text("communities"), text("1.00"));
+        sent(error, |reply| DeskMessage::Transfer { id: TransferId(1), from, to, amount, reply }).await
+    }
+
+    async fn sent<T: Send + 'static>(
+        error: CallError,
+        make: impl FnOnce(Reply<Result<T, LedgerError>>) -> DeskMessage,
+    ) -> LedgerError {
         let home = NodeName::new("hub-africa").unwrap();
         let book = Ref::remote(home.clone(), BOOK_PATH.parse().unwrap(), Arc::new(Ends(error)));
         let way = Way { home, book, over: None };
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        let reply = Reply::new(move |answer: Result<Result<TransferDone, LedgerError>, CallError>| {
-            sender.send(answer).unwrap();
+        let reply = Reply::new(move |answer: Result<Result<T, LedgerError>, CallError>| {
+            drop(sender.send(answer));
         });
-        let text = str::to_owned;
-        let (from, to, amount) = (text("treasury"), text("communities"), text("1.00"));
-        way.call(DeskMessage::Transfer { id: TransferId(1), from, to, amount, reply }).await;
-        receiver.await.unwrap().unwrap().unwrap_err()
+        way.call(make(reply)).await;
+        match receiver.await.unwrap().unwrap() {
+            Ok(_) => panic!("there is nobody who could have answered"),
+            Err(told) => told,
+        }
     }
 
     #[tokio::test]
@@ -274,6 +289,15 @@ mod tests {
             let told = ended(error.clone()).await;
             assert_eq!(told.kind, LedgerErrorKind::Failed, "{error}");
             assert!(told.message.contains("nothing was booked"), "{told}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_question_without_an_answer_is_not_said_to_have_booked() {
+        for error in [CallError::Timeout, CallError::NoConnection, CallError::Gone(ExitReason::Killed)] {
+            let told = sent(error, |reply| DeskMessage::Check { reply }).await;
+            assert_eq!(told.kind, LedgerErrorKind::Timeout);
+            assert!(told.message.contains("nothing was changed") && !told.message.contains("booked"), "{told}");
         }
     }
 

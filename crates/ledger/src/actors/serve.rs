@@ -1,7 +1,8 @@
 //! A batch of requests, served on a blocking thread.
 
-use covenant_types::{NodeName, TransferId, WallTime};
+use covenant_types::{TransferId, WallTime};
 
+use super::LedgerConfig;
 use super::book::{BookRequest, BookResponse};
 use crate::entry::Entry;
 use crate::error::LedgerError;
@@ -15,16 +16,16 @@ use crate::{Account, Amount, AssessmentDone, DistributionDone, LedgerStatus, Nat
 pub(super) fn serve(
     store: &BookStore,
     batch: Vec<BookRequest>,
-    home: &NodeName,
+    config: &LedgerConfig,
     at: WallTime,
 ) -> Result<Vec<BookResponse>, LedgerError> {
-    let nations = Nations::embedded();
+    let nations = config.nations();
     let planned: Vec<Plan> = batch.into_iter().map(|request| plan(request, nations, at)).collect();
     let groups: Vec<&[Entry]> = planned.iter().filter_map(Plan::entries).collect();
-    let mut posted = if groups.is_empty() { Vec::new() } else { store.post(&groups)? }.into_iter();
+    let mut posted = if groups.is_empty() { Vec::new() } else { store.post(&groups, nations)? }.into_iter();
     let answer = |plan: Plan| match plan {
         Plan::No(error) => BookResponse::No(error),
-        Plan::Ask(question) => answer(store, question, nations, home).unwrap_or_else(BookResponse::No),
+        Plan::Ask(question) => answer(store, question, config).unwrap_or_else(BookResponse::No),
         Plan::Book(booking) => match posted.next() {
             Some(Ok(postings)) => booking.booked(&postings, nations),
             Some(Err(error)) => BookResponse::No(error),
@@ -162,19 +163,14 @@ impl Booking {
     }
 }
 
-fn answer(
-    store: &BookStore,
-    question: Question,
-    nations: &Nations,
-    home: &NodeName,
-) -> Result<BookResponse, LedgerError> {
+fn answer(store: &BookStore, question: Question, config: &LedgerConfig) -> Result<BookResponse, LedgerError> {
     match question {
         Question::Balances => store.balances().map(BookResponse::Balances),
-        Question::Check => store.check(nations).map(BookResponse::Checked),
+        Question::Check => store.check(config.nations()).map(BookResponse::Checked),
         Question::Export(from) => journal::page(store, from).map(BookResponse::Exported),
         Question::Status => {
             let (entries, sum) = store.totals()?;
-            Ok(BookResponse::Status(LedgerStatus { home: home.clone(), entries, sum: sum.to_string() }))
+            Ok(BookResponse::Status(LedgerStatus { home: config.home.clone(), entries, sum: sum.to_string() }))
         }
     }
 }
