@@ -110,13 +110,17 @@ impl<B: Behaviour> Actor for Host<B> {
     ) -> Result<(), ActorProcessingErr> {
         let Hosted { behaviour: Some(behaviour), context } = hosted else { return Ok(()) };
         let (caught, orphans) = {
-            // A kill drops the batch with the message in hand. Locals are dropped last to first: these two put what a
-            // kill answers around the drop of the batch.
-            let _restore = scope::restoring();
+            // A kill drops the batch with the message in hand. Locals are dropped last to first: these put what a kill
+            // answers around the drop of the batch.
+            let abandoned = scope::Abandoned::default();
+            let _after = abandoned.after();
             let mut batch = pin!(AssertUnwindSafe(run_batch(behaviour, context)).catch_unwind());
-            let _killed = scope::entering_on_drop(CallError::Gone(ExitReason::Killed));
+            let _before = abandoned.before();
             poll_fn(|cx| match scope::collect(|| batch.as_mut().poll(cx)) {
-                (Poll::Ready(caught), orphans) => Poll::Ready((caught, orphans)),
+                (Poll::Ready(caught), orphans) => {
+                    abandoned.done();
+                    Poll::Ready((caught, orphans))
+                }
                 (Poll::Pending, orphans) => {
                     drop(orphans); // the handler goes on without them
                     context.handler_suspended();

@@ -4,8 +4,9 @@
 //! So the host polls its actor inside [`collect`], which keeps such orphans until the reason is known, and drops what it
 //! discards inside [`answering`]. Elsewhere an orphan says that its request was dropped.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use covenant_types::{CallError, ExitReason};
 
@@ -17,57 +18,63 @@ pub(crate) type Orphan = Box<dyn FnOnce(CallError) + Send>;
 #[derive(Default)]
 pub(crate) struct Orphans(Vec<Orphan>);
 
-enum Scope {
+/// What happens to an orphan of this thread. A doorbell passes here twice, so entering changes one byte and no more.
+struct Scope {
+    mode: Cell<Mode>,
+    orphans: RefCell<Vec<Orphan>>,
+    error: RefCell<Option<CallError>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
     Outside,
-    Collecting(Vec<Orphan>),
-    Answering(CallError),
+    Collecting,
+    Answering,
 }
 
 thread_local! {
-    static SCOPE: RefCell<Scope> = const { RefCell::new(Scope::Outside) };
+    static SCOPE: Scope = const {
+        Scope { mode: Cell::new(Mode::Outside), orphans: RefCell::new(Vec::new()), error: RefCell::new(None) }
+    };
 }
 
 /// Runs `poll` and returns, besides its result, the replies that were dropped in it. `poll` must not unwind.
 pub(crate) fn collect<T>(poll: impl FnOnce() -> T) -> (T, Orphans) {
-    let restore = enter(Scope::Collecting(Vec::new()));
-    let result = poll();
-    let collected = match restore.leave() {
-        Scope::Collecting(orphans) => orphans,
-        Scope::Outside | Scope::Answering(_) => Vec::new(),
+    let enter = |scope: &Scope| {
+        let before = scope.mode.replace(Mode::Collecting);
+        let outer = if before == Mode::Collecting { scope.orphans.take() } else { Vec::new() };
+        (before, outer)
     };
-    (result, Orphans(collected))
+    // A thread that is ending has no scope any more; what is dropped then says so itself.
+    let Ok((before, outer)) = SCOPE.try_with(enter) else { return (poll(), Orphans::default()) };
+    let result = poll();
+    let leave = |scope: &Scope| {
+        scope.mode.set(before);
+        mem::replace(&mut *scope.orphans.borrow_mut(), outer)
+    };
+    (result, Orphans(SCOPE.try_with(leave).unwrap_or_default()))
 }
 
 /// Runs `act`; replies dropped in it answer `error`.
 pub(crate) fn answering<T>(error: CallError, act: impl FnOnce() -> T) -> T {
-    let _restore = enter(Scope::Answering(error));
+    let _restore = enter_answering(error);
     act()
-}
-
-/// On drop, ends what [`entering_on_drop`] began.
-pub(crate) fn restoring() -> impl Drop + Send {
-    OnDrop::Restore
-}
-
-/// On drop, makes replies dropped on this thread answer `error`, until a [`restoring`] is dropped.
-pub(crate) fn entering_on_drop(error: CallError) -> impl Drop + Send {
-    OnDrop::Answer(error)
 }
 
 /// Decides what becomes of a reply that is dropped now.
 pub(crate) fn orphaned(orphan: impl FnOnce(CallError) + Send + 'static) {
     let mut orphan = Some(orphan);
-    let error = SCOPE.try_with(|scope| match &mut *scope.borrow_mut() {
-        Scope::Outside => Some(dropped()),
-        Scope::Answering(error) => Some(error.clone()),
-        Scope::Collecting(orphans) => {
-            orphans.extend(orphan.take().map(|orphan| Box::new(orphan) as Orphan));
+    let error = SCOPE.try_with(|scope| match scope.mode.get() {
+        Mode::Outside => None,
+        Mode::Answering => scope.error.borrow().clone(),
+        Mode::Collecting => {
+            scope.orphans.borrow_mut().extend(orphan.take().map(|orphan| Box::new(orphan) as Orphan));
             None
         }
     });
-    // The answer runs outside the borrow: it wakes a caller and may run a callback of remoting.
-    if let (Some(orphan), Some(error)) = (orphan, error.unwrap_or_else(|_| Some(dropped()))) {
-        orphan(error);
+    // The answer runs outside the borrows: it wakes a caller and may run a callback of remoting.
+    if let Some(orphan) = orphan {
+        orphan(error.ok().flatten().unwrap_or_else(dropped));
     }
 }
 
@@ -92,41 +99,66 @@ impl Drop for Orphans {
     }
 }
 
-/// Brackets the drop of a future that is given up half done. A future may be dropped on another thread than it was made
-/// on, and never inside the scope of another actor: what is put back is the outside.
-enum OnDrop {
-    Restore,
-    Answer(CallError),
-}
-
-impl Drop for OnDrop {
-    fn drop(&mut self) {
-        let scope = match self {
-            Self::Restore => Scope::Outside,
-            Self::Answer(error) => Scope::Answering(error.clone()),
-        };
-        let _ = SCOPE.try_with(|current| current.replace(scope));
-    }
-}
-
 /// Puts the scope back that was in force before.
-struct Restore(Option<Scope>);
+struct Restore(Mode, Option<CallError>);
 
-fn enter(scope: Scope) -> Restore {
-    Restore(SCOPE.try_with(|current| current.replace(scope)).ok())
-}
-
-impl Restore {
-    fn leave(mut self) -> Scope {
-        let before = self.0.take().unwrap_or(Scope::Outside);
-        SCOPE.try_with(|current| current.replace(before)).unwrap_or(Scope::Outside)
-    }
+fn enter_answering(error: CallError) -> Option<Restore> {
+    let enter = |scope: &Scope| Restore(scope.mode.replace(Mode::Answering), scope.error.replace(Some(error)));
+    SCOPE.try_with(enter).ok()
 }
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        if let Some(before) = self.0.take() {
-            let _ = SCOPE.try_with(|current| current.replace(before));
+        let _ = SCOPE.try_with(|scope| {
+            scope.mode.set(self.0);
+            scope.error.replace(self.1.take())
+        });
+    }
+}
+
+/// Brackets a future, so that replies dropped because it is given up half done answer `Gone(Killed)`: hold an
+/// [`AfterDrop`](Abandoned::after) made before the future and a [`BeforeDrop`](Abandoned::before) made after it.
+///
+/// Such a future may be dropped on another thread than it was polled on, and never inside the scope of another actor.
+#[derive(Default)]
+pub(crate) struct Abandoned {
+    done: AtomicBool,
+}
+
+impl Abandoned {
+    /// The future has ended by itself; nothing happens any more.
+    pub(crate) fn done(&self) {
+        self.done.store(true, Ordering::Relaxed);
+    }
+
+    /// To be dropped before the future.
+    pub(crate) fn before(&self) -> BeforeDrop<'_> {
+        BeforeDrop(self)
+    }
+
+    /// To be dropped after the future.
+    pub(crate) fn after(&self) -> AfterDrop<'_> {
+        AfterDrop(self)
+    }
+}
+
+pub(crate) struct BeforeDrop<'a>(&'a Abandoned);
+
+impl Drop for BeforeDrop<'_> {
+    fn drop(&mut self) {
+        if !self.0.done.load(Ordering::Relaxed) {
+            // `AfterDrop` undoes it.
+            mem::forget(enter_answering(CallError::Gone(ExitReason::Killed)));
+        }
+    }
+}
+
+pub(crate) struct AfterDrop<'a>(&'a Abandoned);
+
+impl Drop for AfterDrop<'_> {
+    fn drop(&mut self) {
+        if !self.0.done.load(Ordering::Relaxed) {
+            drop(Restore(Mode::Outside, None));
         }
     }
 }
