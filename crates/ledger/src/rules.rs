@@ -37,7 +37,8 @@ impl Distribution {
     }
 }
 
-/// Shares `amount`, at most [`Amount::MAX`], by largest remainder: 50 % to communities, 30 % to nations in proportion to their GDP, 20 % to the reserve.
+/// Shares `amount`, at most [`Amount::MAX`], by largest remainder: 50 % to communities, 30 % to nations in proportion to their
+/// GDP, 20 % to the reserve. Twice: first the three parts to the cent, then the nations' part among the nations to the cent.
 /// Ties go to communities before nations before the reserve, and among nations to the first by ISO alpha-3.
 pub fn distribute(amount: Amount, nations: &Nations) -> Distribution {
     let parts = largest_remainder(amount.as_cents(), &TENTHS);
@@ -102,6 +103,78 @@ mod tests {
         // 5 cents: quotas 2.5, 1.5, 1.0: the half cents tie and the first wins.
         assert_eq!(three(5), [3, 1, 1]);
         assert_eq!(largest_remainder(1, &[1, 1, 1]), [1, 0, 0]);
+    }
+
+    /// An exact fraction, compared by multiplying crosswise. It shares no arithmetic with what it judges.
+    #[derive(Clone, Copy)]
+    struct Fraction {
+        above: i128,
+        below: i128,
+    }
+
+    impl Fraction {
+        fn exceeds(self, other: Self) -> bool {
+            self.above * other.below > other.above * self.below
+        }
+    }
+
+    /// Largest remainder as one would do it by hand: everybody takes whole cents while the quota lasts, then the cents that
+    /// are left go one by one to whoever is furthest below the quota, the first of those who tie.
+    fn by_hand(total: i128, weights: &[i128]) -> Vec<i128> {
+        let sum: i128 = weights.iter().sum();
+        let quota = |weight: i128| Fraction { above: total * weight, below: sum };
+        let missing = |weight: i128, has: i128| Fraction { above: total * weight - has * sum, below: sum };
+        let mut shares = vec![0; weights.len()];
+        for (share, weight) in shares.iter_mut().zip(weights) {
+            while !(Fraction { above: *share + 1, below: 1 }).exceeds(quota(*weight)) {
+                *share += 1;
+            }
+        }
+        while shares.iter().sum::<i128>() < total {
+            let mut furthest = 0;
+            for at in 1..weights.len() {
+                if missing(weights[at], shares[at]).exceeds(missing(weights[furthest], shares[furthest])) {
+                    furthest = at;
+                }
+            }
+            shares[furthest] += 1;
+        }
+        shares
+    }
+
+    /// A whole distribution by hand: three parts, and the nations' part by GDP in the order of their codes.
+    fn distributed_by_hand(cents: i128) -> Distribution {
+        let parts = by_hand(cents, &[50, 30, 20]);
+        let known = Nations::embedded().iter().filter_map(|nation| Some((nation.iso3, nation.gdp?.dollars)));
+        let (codes, weights): (Vec<Alpha3>, Vec<i128>) = known.unzip();
+        let shares = by_hand(parts[1], &weights).into_iter().map(Amount::cents);
+        Distribution {
+            communities: Amount::cents(parts[0]),
+            nations: codes.into_iter().zip(shares).filter(|(_, share)| *share != Amount::ZERO).collect(),
+            reserve: Amount::cents(parts[2]),
+        }
+    }
+
+    #[test]
+    fn small_distributions_are_what_one_gets_by_hand() {
+        for cents in 1..=400 {
+            let shared = distribute(Amount::cents(cents), Nations::embedded());
+            assert_eq!(shared, distributed_by_hand(cents), "{cents} cents");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_distribution_is_what_one_gets_by_hand(cents in 1..300_000i128) {
+            prop_assert_eq!(distribute(Amount::cents(cents), Nations::embedded()), distributed_by_hand(cents));
+        }
+
+        #[test]
+        fn shares_are_what_one_gets_by_hand_also_where_many_tie(total in 0..500i128, weights in proptest::collection::vec(1..4i128, 1..30)) {
+            prop_assert_eq!(largest_remainder(total, &weights), by_hand(total, &weights));
+        }
     }
 
     proptest! {

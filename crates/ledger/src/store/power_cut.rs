@@ -145,7 +145,7 @@ fn book_until_cut(disk: &Disk) -> u128 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 3, ..ProptestConfig::default() })]
 
     #[test]
     fn a_power_cut_at_any_write_loses_nothing_that_was_answered(luck in proptest::collection::vec(any::<u8>(), 7..50)) {
