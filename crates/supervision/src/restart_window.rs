@@ -37,7 +37,9 @@ impl RestartWindow {
     ///
     /// A restart exactly `period` ago still counts, as it does in OTP.
     pub(crate) fn record(&mut self, now: Uptime) -> Verdict {
-        self.restarts.retain(|&at| now.since(at) <= self.period);
+        while self.restarts.front().is_some_and(|&at| now.since(at) > self.period) {
+            self.restarts.pop_front();
+        }
         if self.restarts.len() >= usize::try_from(self.intensity).unwrap_or(usize::MAX) {
             return Verdict::Escalate;
         }
