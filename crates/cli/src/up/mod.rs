@@ -47,7 +47,8 @@ pub(crate) async fn run(global: &Global, args: &Up, output: &Output) -> Result<(
     let began = tokio::time::Instant::now();
     let cluster = UpCluster::start(&global.folder, |line| output.talk(line)).await?;
     cluster.wait_until_ready().await?;
-    output.talk(&format!("five nodes are ready after {:.1} s", began.elapsed().as_secs_f64()));
+    let count = cluster.layout.node.len();
+    output.talk(&format!("{count} nodes are ready after {:.1} s", began.elapsed().as_secs_f64()));
     let signals = async {
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         tokio::select! {
