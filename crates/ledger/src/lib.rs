@@ -21,7 +21,7 @@
 //! - Every entry sums to zero, and so does the book.
 //! - An id books at most once; used for something else it is refused.
 //! - A request is answered after its entries are on disk. All entries of one request are booked, or none.
-//! - A year is assessed by one table of nations.
+//! - A year is assessed by one table of nations, which is kept in the book.
 //! - Amounts are whole cents in `i128`; nothing is a float, and what would not fit is refused.
 //!
 //! # Not here

@@ -173,6 +173,6 @@ impl Snapshot {
 }
 
 #[cfg(test)]
-mod power_cut;
+pub(crate) mod power_cut;
 #[cfg(test)]
 mod tests;

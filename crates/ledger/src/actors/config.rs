@@ -39,6 +39,12 @@ impl LedgerConfig {
         &self.nations
     }
 
+    /// With a book that is open already.
+    #[cfg(test)]
+    pub(crate) fn holding(self, store: BookStore) -> Self {
+        Self { store: Mutex::new(Some(Arc::new(store))), ..self }
+    }
+
     /// Whether the book is here.
     pub fn is_home(&self) -> bool {
         self.home == self.me

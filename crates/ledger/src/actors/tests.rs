@@ -7,7 +7,10 @@ use covenant_supervision::{TreeSource, TreeSourceError, load_tree};
 use covenant_types::{CallError, NodeName, TransferId};
 
 use super::*;
-use crate::{AssessmentDone, CheckDone, DistributionDone, LedgerError, LedgerErrorKind, LedgerStatus, TransferDone};
+use crate::store::power_cut::Disk;
+use crate::{
+    AssessmentDone, CheckDone, DistributionDone, LedgerError, LedgerErrorKind, LedgerStatus, Nations, TransferDone,
+};
 
 struct Files;
 
@@ -23,9 +26,17 @@ impl TreeSource for Files {
 }
 
 async fn system(dir: &std::path::Path) -> System {
+    system_with(config(dir)).await
+}
+
+fn config(dir: &std::path::Path) -> LedgerConfig {
     let hub = NodeName::new("hub").unwrap();
+    LedgerConfig::new(hub.clone(), hub, dir.join("ledger/book.redb"))
+}
+
+async fn system_with(config: LedgerConfig) -> System {
     let mut resources = Resources::new();
-    resources.insert(Arc::new(LedgerConfig::new(hub.clone(), hub, dir.join("ledger/book.redb"))));
+    resources.insert(Arc::new(config));
     let mut registry = BehaviourRegistry::new();
     register(&mut registry);
     let tree = load_tree("root", &Files).unwrap();
@@ -156,6 +167,58 @@ async fn many_clients_share_commits_and_every_id_books_once() {
     let fresh: u32 = futures_util::future::join_all(clients).await.into_iter().sum();
     assert_eq!(fresh, 128);
     system.stop(LONG).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_disk_fails_nobody_is_told_that_it_booked_and_the_book_is_opened_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::default();
+    let system = system_with(config(dir.path()).holding(disk.book().unwrap())).await;
+    assert!(transfer(&system, 1, "treasury", "communities", "1.00").await.unwrap().booked);
+    disk.cut_after(0);
+    let clients = (2..20u128).map(|id| transfer(&system, id, "treasury", "communities", "1.00"));
+    let mut booked = Vec::new();
+    for (id, told) in (2..20u128).zip(futures_util::future::join_all(clients).await) {
+        let Err(error) = told else {
+            booked.push(id);
+            continue;
+        };
+        assert!(matches!(error.kind, LedgerErrorKind::Failed | LedgerErrorKind::Timeout), "{error}");
+        assert!(error.message.contains("with the same id"), "{error}");
+    }
+    assert!(booked.len() < 18, "the power was gone for somebody, else this shows nothing");
+    // The file on the disk that works is a new book: nothing of the lost disk is in it, and it takes what is sent.
+    let again = loop {
+        match transfer(&system, 99, "treasury", "communities", "1.00").await {
+            Ok(done) => break done,
+            Err(error) => assert!(error.message.contains("with the same id"), "{error}"),
+        }
+    };
+    assert!(again.booked);
+    for id in booked {
+        // Who came late enough was served by the book that was opened again.
+        assert_eq!(transfer(&system, id, "treasury", "communities", "1.00").await, Ok(TransferDone { booked: false }));
+    }
+    let check: CheckDone = ask(&system, |reply| DeskMessage::Check { reply }).await.unwrap();
+    assert!(check.ok);
+    system.stop(LONG).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_table_of_nations_can_be_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let mine =
+        "iso2,iso3,name,region,income,population,gdp_usd,gdp_year\nKE,KEN,Kenya,africa,low,1,104001000000,2022\n";
+    let system = system_with(config(dir.path()).with_nations(Nations::parse(mine).unwrap())).await;
+    let done = assess(&system, 2024).await.unwrap();
+    assert_eq!((done.payers, done.pool.as_str()), (1, "10400100.00"));
+    system.stop(LONG).await;
+    drop(system);
+    let later = self::system(dir.path()).await;
+    assert_eq!(assess(&later, 2024).await.unwrap_err().kind, LedgerErrorKind::Refused, "a year is owed once");
+    let check: CheckDone = ask(&later, |reply| DeskMessage::Check { reply }).await.unwrap();
+    assert!(check.ok, "the table of that time is in the book: {:?}", check.problems);
+    later.stop(LONG).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use crate::Account;
 
 /// A disk with a cache: what was written is certain only after a sync, and the power goes after some operations.
 #[derive(Clone, Debug, Default)]
-struct Disk(Arc<Mutex<State>>);
+pub(crate) struct Disk(Arc<Mutex<State>>);
 
 #[derive(Clone, Debug, Default)]
 struct State {
@@ -47,7 +47,13 @@ impl Disk {
         Self(Arc::new(Mutex::new(state)))
     }
 
-    fn book(&self) -> Result<BookStore, LedgerError> {
+    /// Takes `operations` more, then the power is gone.
+    pub(crate) fn cut_after(&self, operations: u32) {
+        let mut state = self.0.lock().unwrap();
+        state.cut_after = Some(state.operations + operations);
+    }
+
+    pub(crate) fn book(&self) -> Result<BookStore, LedgerError> {
         BookStore::over(Builder::new().create_with_backend(self.clone()).map_err(LedgerError::failed)?)
     }
 
