@@ -9,6 +9,9 @@ pub enum BootError {
     /// A tree file is wrong, or names a behaviour that does not exist.
     #[error("the tree cannot be used: {0}")]
     Tree(#[from] covenant_supervision::TreeError),
+    /// The configured table of nations is wrong.
+    #[error(transparent)]
+    Nations(#[from] covenant_ledger::NationsError),
     /// The data directory is missing, locked or damaged.
     #[error(transparent)]
     Data(#[from] covenant_store::DataDirError),
@@ -50,7 +53,7 @@ impl BootError {
     /// The error as a verb ends with it.
     pub fn into_api(self) -> ApiError {
         let kind = match &self {
-            Self::Tree(_) => ErrorKind::Usage,
+            Self::Tree(_) | Self::Nations(_) => ErrorKind::Usage,
             Self::Data(_) | Self::WrongIdentity { .. } | Self::Listen(_) => ErrorKind::Conflict,
             Self::Files(_)
             | Self::CertificateEnded(_)

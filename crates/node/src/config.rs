@@ -27,6 +27,9 @@ pub struct NodeConfig {
     /// What it keeps readable.
     #[serde(default)]
     pub content: ContentSection,
+    /// What the book on it follows.
+    #[serde(default)]
+    pub ledger: LedgerSection,
     /// What it says while it runs.
     #[serde(default)]
     pub log: LogSection,
@@ -120,6 +123,14 @@ pub struct ContentSection {
     /// Names of datasets that are fetched whatever their class, and never evicted.
     #[serde(default)]
     pub pinned: Vec<String>,
+}
+
+/// What the book of a node follows.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerSection {
+    /// Another table of nations than the one built in, in the same form.
+    pub nations: Option<PathBuf>,
 }
 
 /// What a node says while it runs.

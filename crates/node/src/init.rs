@@ -10,8 +10,8 @@ use covenant_identity::{JoinToken, NodeGrant, NodeKey, RootAuthority, TokenTextE
 use covenant_types::{NodeId, NodeName, Region, Role};
 
 use crate::config::{
-    ClusterSection, ContentSection, ControlSection, IssuerSection, LinkProfile, LogSection, MetricsSection, NodeConfig,
-    NodeSection,
+    ClusterSection, ContentSection, ControlSection, IssuerSection, LedgerSection, LinkProfile, LogSection,
+    MetricsSection, NodeConfig, NodeSection,
 };
 use crate::files::{FilesError, NodeFiles};
 
@@ -115,6 +115,7 @@ pub fn init(spec: &InitSpec, env: &Env) -> Result<NodeMade, MakeError> {
         control: ControlSection { socket: None, listen: spec.control },
         metrics: MetricsSection { listen: spec.metrics },
         content: ContentSection { subscribe, pinned: Vec::new() },
+        ledger: LedgerSection::default(),
         log: LogSection::default(),
     };
     files.make_folders(true)?;
@@ -160,6 +161,7 @@ pub async fn join(spec: &JoinSpec, token: &str, env: &Env) -> Result<NodeMade, M
         control: ControlSection { socket: None, listen: spec.control },
         metrics: MetricsSection { listen: spec.metrics },
         content: ContentSection { subscribe, pinned: Vec::new() },
+        ledger: LedgerSection::default(),
         log: LogSection::default(),
     };
     write_node(&files, &key, &answer.chain, &config)?;

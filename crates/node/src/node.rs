@@ -9,7 +9,7 @@ use covenant_cluster::{Cluster, ClusterConfig};
 use covenant_content::{ContentConfig, Trust};
 use covenant_env::{Env, Task};
 use covenant_identity::{NodeGrant, PeerIdentity, Subject};
-use covenant_ledger::LedgerConfig;
+use covenant_ledger::{LedgerConfig, Nations};
 use covenant_runtime::{BehaviourRegistry, Ref, Resources, System, SystemConfig};
 use covenant_store::DataDir;
 use covenant_supervision::load_tree;
@@ -80,8 +80,9 @@ pub async fn boot(
     metrics: NodeMetrics,
     notifier: Notifier,
 ) -> Result<Node, BootError> {
-    // A wrong tree is refused before anything is touched.
+    // A wrong tree or table is refused before anything is touched.
     let tree = load_tree(config.node.role.as_str(), &trees)?;
+    let nations = config.ledger.nations.as_ref().map(|path| Nations::read(&config.node.data.join(path))).transpose()?;
     let lock = DataDir::open(&config.node.data)?;
     let files = NodeFiles::new(lock.path());
     let audit = AuditLog::open(&files.audit())?;
@@ -109,7 +110,7 @@ pub async fn boot(
     let epoch = lock.bump_epoch()?;
     let peers = KnownPeers::open(lock.path());
     let cluster = start_cluster(&config, &env, &credentials, epoch, issuer.clone(), &peers)?;
-    let resources = resources(&config, lock.path(), &cluster, &credentials);
+    let resources = resources(&config, lock.path(), &cluster, &credentials, nations);
     let system = SystemConfig { env: env.clone(), tree, registry: registry(), resources };
     let system = System::start(system).await?;
     cluster.attach(system.clone());
@@ -308,9 +309,14 @@ fn resources(
     data: &Path,
     cluster: &Arc<Cluster>,
     credentials: &Arc<NodeCredentials>,
+    nations: Option<Nations>,
 ) -> Resources {
     let me = config.node.name.clone();
     let ledger = LedgerConfig::new(config.cluster.book_home.clone(), me.clone(), data.join("ledger/book.redb"));
+    let ledger = match nations {
+        Some(nations) => ledger.with_nations(nations),
+        None => ledger,
+    };
     let trust = Trust { cluster: config.cluster.name.clone(), roots: credentials.roots().to_vec() };
     let chain = credentials.clone();
     let mut content =
