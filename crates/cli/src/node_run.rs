@@ -22,9 +22,6 @@ const RUNTIME_ENDS_WITHIN: Duration = Duration::from_secs(2);
 /// Runs one node until it is told to stop.
 pub(crate) fn run(global: &Global, args: &NodeRun) -> Result<(), ApiError> {
     let config = NodeConfig::load(&args.config).map_err(ApiError::usage)?;
-    // With transparent huge pages the allocator's regions count 2 MiB for every page touched: an idle node held 37 MiB
-    // instead of 16. A kernel that does not know the call leaves it at that.
-    let _larger_but_right = nix::sys::prctl::set_thp_disable(true);
     log::init(config.log.filter.as_deref(), log::Form::of_stderr(global.no_color)).map_err(ApiError::usage)?;
     let trees = match &args.trees {
         Some(folder) => Trees::folder(folder),
