@@ -123,3 +123,14 @@ async fn dropping_the_last_system_outside_ends_its_actors() {
     assert_eq!(within(ended).await, ExitReason::Killed);
     assert_eq!(journal.alive.load(Ordering::Acquire), 0);
 }
+
+#[test]
+fn a_runtime_that_shuts_down_under_a_forgiving_supervisor_does_not_restart_for_ever() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let rig = runtime.block_on(Rig::start(&probes("intensity = 4000000000", &[("a", ""), ("b", "")]), &[]));
+    let starts = || rig.journal.lines().iter().filter(|line| line.starts_with("start")).count();
+    assert_eq!(starts(), 2);
+    drop(runtime); // with the system still held
+    assert_eq!(starts(), 2);
+    assert_eq!(rig.journal.alive.load(Ordering::Acquire), 0);
+}

@@ -218,12 +218,12 @@ impl Driver {
 
     fn set_timer(&mut self, timer: Timer, after: Duration) {
         let desk = Arc::clone(&self.port.desk);
-        if after.is_zero() {
-            desk.post(Order::Timer(timer));
-            return;
-        }
+        // Also without a pause this is a task: where a runtime that is shutting down refuses every start, it refuses this
+        // too, and the retries end instead of going round in this thread.
         let task = self.system.env().system.spawn(async move {
-            tokio::time::sleep(after).await;
+            if !after.is_zero() {
+                tokio::time::sleep(after).await;
+            }
             desk.post(Order::Timer(timer));
         });
         self.timers.insert(timer, task);
