@@ -62,6 +62,10 @@ bench *args:
 scenario file:
     cargo run --release -- chaos check {{file}}
 
+# SIGKILL every process in turn while money moves, so many rounds: just kill-rounds 10
+kill-rounds rounds="10":
+    COVENANT_KILL_ROUNDS={{rounds}} cargo test --release -p covenant-cli --test cluster -- --nocapture killing_every_process
+
 # Everything CI does, in its order and within its budgets.
 ci:
     bash .ci/run

@@ -3,27 +3,27 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 /// How long anything may take that a test waits for, on a slow and busy machine.
-pub const WITHIN: Duration = Duration::from_secs(60);
+pub(crate) const WITHIN: Duration = Duration::from_secs(60);
 
 /// The program under test.
-pub fn binary() -> &'static str {
+pub(crate) fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_covenant")
 }
 
 /// Runs one verb and waits for its end.
-pub fn covenant(folder: &Path, args: &[&str]) -> Output {
+pub(crate) fn covenant(folder: &Path, args: &[&str]) -> Output {
     let output = Command::new(binary()).args(args).arg("--folder").arg(folder).stdin(Stdio::null()).output();
     output.expect("the binary runs")
 }
 
 /// Runs one verb with `--json` and returns what it printed; panics with its complaint where it fails.
-pub fn ask(folder: &Path, args: &[&str]) -> Value {
+pub(crate) fn ask(folder: &Path, args: &[&str]) -> Value {
     let output = covenant(folder, &[args, &["--json"]].concat());
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "covenant {args:?}: {complaint}");
@@ -31,27 +31,36 @@ pub fn ask(folder: &Path, args: &[&str]) -> Value {
 }
 
 /// Asks again until `wanted` says yes, at most [`WITHIN`].
-pub fn wait_for<T>(what: &str, mut wanted: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut wanted: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = wanted() {
             return found;
         }
         assert!(began.elapsed() < WITHIN, "waited {} s for {what}", WITHIN.as_secs());
-        std::thread::yield_now();
+        // A pause between two questions; what is waited for is the answer.
+        std::thread::park_timeout(Duration::from_millis(25));
     }
 }
 
+/// One small cluster at a time: five processes are enough for two cores.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Waits for one's turn. A test that failed in its turn gives it on.
+pub(crate) fn turn() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A running `covenant up`. Dropping it kills it, and with it its nodes.
-pub struct Up {
-    pub folder: PathBuf,
+pub(crate) struct Up {
+    folder: PathBuf,
     child: Child,
     lines: mpsc::Receiver<String>,
 }
 
 impl Up {
     /// Starts the cluster of `folder` and waits until it says that all nodes are ready.
-    pub fn start(folder: &Path) -> Self {
+    pub(crate) fn start(folder: &Path) -> Self {
         let mut child = Command::new(binary())
             .args(["up", "--plain", "--folder"])
             .arg(folder)
@@ -72,7 +81,7 @@ impl Up {
     }
 
     /// Waits until `up` says something with `text` in it.
-    pub fn wait_for_line(&self, text: &str) -> String {
+    pub(crate) fn wait_for_line(&self, text: &str) -> String {
         let mut heard = Vec::new();
         loop {
             match self.lines.recv_timeout(WITHIN) {
@@ -84,25 +93,25 @@ impl Up {
     }
 
     /// One verb with `--json`.
-    pub fn ask(&self, args: &[&str]) -> Value {
+    pub(crate) fn ask(&self, args: &[&str]) -> Value {
         ask(&self.folder, args)
     }
 
     /// The processes that `up` runs: node and pid.
-    pub fn pids(&self) -> Vec<(String, u64)> {
+    pub(crate) fn pids(&self) -> Vec<(String, u64)> {
         let list = self.ask(&["node", "ls"]);
         let rows = list.as_array().expect("a list").iter();
         rows.filter_map(|row| Some((row["node"].as_str()?.to_owned(), row["pid"].as_u64()?))).collect()
     }
 
     /// Sends a signal to `up` itself.
-    pub fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
         assert!(status.expect("kill runs").success());
     }
 
     /// Waits for the end of `up` and returns its exit code.
-    pub fn wait(mut self) -> Option<i32> {
+    pub(crate) fn wait(mut self) -> Option<i32> {
         let status = wait_for("`up` to end", || self.child.try_wait().expect("`up` can be waited for"));
         status.code()
     }
@@ -117,7 +126,7 @@ impl Drop for Up {
 }
 
 /// Whether a process of ours still runs.
-pub fn runs(pid: u64) -> bool {
+pub(crate) fn runs(pid: u64) -> bool {
     let mut state = String::new();
     let read = std::fs::File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read_to_string(&mut state));
     // A zombie has ended; its new parent has not looked yet.

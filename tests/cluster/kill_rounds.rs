@@ -2,11 +2,9 @@
 //!
 //! `COVENANT_KILL_ROUNDS` says how often; one round where it is unset, ten in `just kill-rounds`.
 
-mod harness;
-
 use std::collections::BTreeSet;
 
-use harness::{Up, covenant, wait_for};
+use crate::harness::{self, Up, covenant, wait_for};
 
 /// Account names of the book that a test may move money between.
 const FROM: &str = "treasury";
@@ -14,6 +12,7 @@ const TO: &str = "communities";
 
 #[test]
 fn killing_every_process_in_turn_loses_no_transfer_and_no_dataset() {
+    let _turn = harness::turn();
     let rounds: u32 = std::env::var("COVENANT_KILL_ROUNDS").map_or(1, |text| text.parse().expect("a number of rounds"));
     let dir = tempfile::tempdir().unwrap();
     let source = dir.path().join("source");

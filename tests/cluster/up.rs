@@ -1,11 +1,10 @@
 //! Promises of `covenant up`, shown on real processes.
 
-mod harness;
-
-use harness::{Up, covenant, runs, wait_for};
+use crate::harness::{self, Up, covenant, runs, wait_for};
 
 #[test]
 fn the_whole_story_holds() {
+    let _turn = harness::turn();
     let output = std::process::Command::new(harness::binary()).args(["up", "--check", "--json"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
@@ -16,6 +15,7 @@ fn the_whole_story_holds() {
 
 #[test]
 fn the_same_folder_brings_the_same_cluster_back() {
+    let _turn = harness::turn();
     let dir = tempfile::tempdir().unwrap();
     let up = Up::start(dir.path());
     up.ask(&["ledger", "assess", "--year", "2024"]);
@@ -38,6 +38,7 @@ fn the_same_folder_brings_the_same_cluster_back() {
 
 #[test]
 fn killing_up_leaves_no_process_behind() {
+    let _turn = harness::turn();
     let dir = tempfile::tempdir().unwrap();
     let up = Up::start(dir.path());
     let pids = up.pids();
@@ -50,6 +51,7 @@ fn killing_up_leaves_no_process_behind() {
 
 #[test]
 fn a_second_up_on_the_same_folder_is_refused() {
+    let _turn = harness::turn();
     let dir = tempfile::tempdir().unwrap();
     let _up = Up::start(dir.path());
     let second = covenant(dir.path(), &["up", "--plain"]);
@@ -59,6 +61,7 @@ fn a_second_up_on_the_same_folder_is_refused() {
 
 #[test]
 fn a_killed_node_comes_back_by_policy_and_acts_are_audited() {
+    let _turn = harness::turn();
     let dir = tempfile::tempdir().unwrap();
     let up = Up::start(dir.path());
     let pid = |name: &str| up.pids().into_iter().find(|(node, _)| node == name).map(|(_, pid)| pid);
