@@ -50,6 +50,21 @@ pub enum BootError {
 }
 
 impl BootError {
+    /// The error and what it comes from, in one line.
+    pub fn told(&self) -> String {
+        let mut told = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Some errors tell their cause themselves.
+            if !told.contains(&text) {
+                told = format!("{told}: {text}");
+            }
+            cause = error.source();
+        }
+        told
+    }
+
     /// The error as a verb ends with it.
     pub fn into_api(self) -> ApiError {
         let kind = match &self {
@@ -62,6 +77,6 @@ impl BootError {
             | Self::System(_)
             | Self::Tls(_) => ErrorKind::Failure,
         };
-        ApiError::new(kind, self.to_string())
+        ApiError::new(kind, self.told())
     }
 }

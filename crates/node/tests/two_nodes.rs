@@ -1,0 +1,173 @@
+//! Nodes booted inside one process: the seam that simulation stands on, and everything a node refuses.
+
+mod support;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use covenant_cluster::MemberState;
+use covenant_identity::{NodeKey, PeerIdentity, make_csr};
+use covenant_node::api::{CreateOperator, CreateToken, ErrorKind, OperatorCreated, Status, TokenCreated};
+use covenant_node::{BootError, NodeConfig, Trees, audit};
+use covenant_types::{NodeName, Region, Role};
+use serde_json::json;
+use support::{World, get, operator, post, wait_for};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_in_one_process_find_each_other_work_and_count_apart() {
+    let world = World::new();
+    let first = world.first().await;
+    let second = world.joined(&first, "tower-two").await;
+    wait_for(|| [&first, &second].iter().all(|node| reachable(node) == 2)).await;
+
+    // The book is on the first node: asked at the second, the request crosses the cluster.
+    let done = post(&second.socket(), "/v1/ledger/assess", &json!({ "year": 2024 })).await.unwrap();
+    assert_eq!((&done["payers"], &done["pool"]), (&json!(194), &json!("10953934201.60")));
+    let (here, there) = (first.node().render_metrics(), second.node().render_metrics());
+    assert!(here.contains("covenant_ledger_commits_total") && !there.contains("covenant_ledger_commits_total"));
+
+    second.stop().await;
+    wait_for(|| {
+        let members = first.node().cluster().members();
+        members.iter().any(|member| member.name.as_str() == "tower-two" && member.state == MemberState::Left)
+    })
+    .await;
+    let second = world.boot("tower-two").await.unwrap();
+    let status: Status = serde_json::from_value(get(&second.socket(), "/v1/status").await.unwrap()).unwrap();
+    assert_eq!(status.epoch.0, 2);
+    wait_for(|| reachable(&first) == 2).await;
+    second.stop().await;
+    first.stop().await;
+}
+
+fn reachable(node: &support::Running) -> usize {
+    node.node().cluster().members().iter().filter(|member| member.state == MemberState::Reachable).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_taken_or_wrong_is_refused_and_nothing_changes() {
+    let world = World::new();
+    let first = world.first().await;
+
+    let in_use = world.boot("hub-one").await.unwrap_err();
+    assert!(in_use.to_string().contains("in use by process"), "{in_use}");
+
+    world.make("hub-two", first.listen());
+    let taken = world.boot("hub-two").await.unwrap_err();
+    assert!(taken.told().contains(&first.listen().to_string()), "{}", taken.told());
+
+    let epoch = || std::fs::read_to_string(world.dir("hub-one").join("boot_epoch")).unwrap();
+    let before = epoch();
+    first.stop().await;
+    let trees = world.dir("trees");
+    std::fs::create_dir_all(&trees).unwrap();
+    std::fs::write(trees.join("hub.toml"), "strategy = \"one_for_one\"\nintensty = 3\n").unwrap();
+    let wrong = world.boot_with("hub-one", Trees::folder(&trees)).await.unwrap_err();
+    assert_eq!(
+        wrong.to_string(),
+        "the tree cannot be used: hub.toml:2:1: unknown key \"intensty\": did you mean \"intensity\"?"
+    );
+    assert_eq!(epoch(), before, "a boot that is refused is not counted");
+
+    let config = world.dir("hub-one").join("node.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("name = \"hub-one\"", "name = \"hub-other\"")).unwrap();
+    let other = world.boot("hub-one").await.unwrap_err();
+    assert!(matches!(other, BootError::WrongIdentity { .. }), "{other}");
+    std::fs::write(&config, &text).unwrap();
+    assert!(NodeConfig::parse(&config, &format!("{text}\nextra = 1\n")).is_err());
+
+    let nations = world.dir("hub-one").join("nations.csv");
+    std::fs::write(&nations, "iso2,iso3\n").unwrap();
+    std::fs::write(&config, format!("{text}\n").replace("[ledger]\n", "[ledger]\nnations = \"nations.csv\"\n"))
+        .unwrap();
+    let table = world.boot("hub-one").await.unwrap_err();
+    assert!(table.to_string().contains("nations.csv:1:"), "{table}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_admits_one_node_once() {
+    let world = World::new();
+    let first = world.first().await;
+    let request = CreateToken { role: Role::Tower, region: Region::Asia, name: name("tower-a"), ttl_s: 60 };
+    let token: TokenCreated =
+        serde_json::from_value(post(&first.socket(), "/v1/token", &json!(request)).await.unwrap()).unwrap();
+    world.join("tower-a", &token.token).await.unwrap();
+    let again = world.join("tower-b", &token.token).await.unwrap_err();
+    assert!(again.contains("used already"), "{again}");
+    for garbage in ["", "covenant-join-1.", "covenant-join-1.AAAA", &"x".repeat(10_000)] {
+        assert!(world.join("tower-c", garbage).await.is_err());
+    }
+    let mut altered = token.token.clone();
+    altered.pop();
+    assert!(world.join("tower-d", &altered).await.is_err());
+    let forever = CreateToken { ttl_s: u64::MAX, name: name("tower-e"), ..request };
+    assert_eq!(post(&first.socket(), "/v1/token", &json!(forever)).await.unwrap_err().kind, ErrorKind::Usage);
+    first.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_do_what_their_role_allows_and_every_act_is_a_line() {
+    let world = World::new();
+    let first = world.first().await;
+    let address = first.control();
+    let kill = json!({ "path": "/sync/warmer" });
+    for (role, may_kill) in [("viewer", false), ("operator", false), ("chaos", true), ("admin", true)] {
+        let person = certified(&first, role, role).await;
+        assert!(operator(&person, address, "hub-one", "GET", "/v1/members", None).await.is_ok(), "{role}");
+        let killed = operator(&person, address, "hub-one", "POST", "/v1/actor/kill", Some(&kill)).await;
+        assert_eq!(killed.is_ok(), may_kill, "{role}: {killed:?}");
+        if let Err(error) = killed {
+            assert_eq!(error.kind, ErrorKind::Denied);
+        }
+    }
+    // The same person is nobody at a node that is called by another name.
+    let admin = certified(&first, "admin-two", "admin").await;
+    assert!(operator(&admin, address, "hub-two", "GET", "/v1/members", None).await.is_err());
+    // A node's own certificate names no operator.
+    let node = world.node_identity("hub-one");
+    let refused = operator(&node, address, "hub-one", "GET", "/v1/members", None).await.unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::Denied);
+    assert!(refused.message.contains("the node hub-one may not"), "{refused}");
+
+    let path = world.dir("hub-one").join("audit.jsonl");
+    let log = std::fs::read_to_string(&path).unwrap();
+    for who in ["operator viewer (viewer)", "operator chaos (chaos)", "the node hub-one"] {
+        assert!(log.contains(who), "{who} is not in\n{log}");
+    }
+    assert!(!log.contains("PRIVATE KEY"));
+    audit::verify(&path).unwrap();
+    first.stop().await;
+}
+
+async fn certified(node: &support::Running, who: &str, role: &str) -> support::Person {
+    let key = NodeKey::generate();
+    let request = CreateOperator { name: who.to_owned(), role: role.to_owned(), csr: make_csr(&key) };
+    let made = post(&node.socket(), "/v1/operator", &json!(request)).await.unwrap();
+    let made: OperatorCreated = serde_json::from_value(made).unwrap();
+    let chain = covenant_identity::certificates_from_pem(&made.chain_pem).unwrap();
+    let identity = PeerIdentity::from_certificate(&chain[0]).unwrap();
+    assert_eq!(identity.not_after, made.expires);
+    let roots = covenant_identity::certificates_from_pem(&made.root_pem).unwrap();
+    support::Person { key, chain, roots, cluster: identity.trust_domain }
+}
+
+fn name(text: &str) -> NodeName {
+    NodeName::new(text).unwrap()
+}
+
+/// A plain connection to the TLS port gets nothing at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_certificate_the_control_port_serves_nothing() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let world = World::new();
+    let first = world.first().await;
+    let address: SocketAddr = first.control();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /v1/members HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    // Closed with or without a TLS alert; never HTTP.
+    let _closed = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut answer)).await.unwrap();
+    assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+    first.stop().await;
+}
