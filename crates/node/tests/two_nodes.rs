@@ -1,5 +1,7 @@
 //! Nodes booted inside one process: the seam that simulation stands on, and everything a node refuses.
 
+#![expect(clippy::unwrap_used, reason = "a test that unwraps in vain has failed")]
+
 mod support;
 
 use std::net::SocketAddr;

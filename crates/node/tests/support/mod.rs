@@ -1,5 +1,4 @@
 //! Nodes in temporary folders, and the smallest HTTP client that can ask them.
-#![expect(clippy::unwrap_used, reason = "a test that unwraps in vain has failed")]
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
