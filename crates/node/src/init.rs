@@ -15,17 +15,11 @@ use crate::config::{
 };
 use crate::files::{FilesError, NodeFiles};
 
-/// What the first node of a cluster is to be.
+/// Where a new node is to live, and how it is to be reached.
 #[derive(Clone, Debug)]
-pub struct InitSpec {
+pub struct NodePlace {
     /// Its folder, which holds no node yet.
     pub dir: PathBuf,
-    /// The cluster's name.
-    pub cluster: String,
-    /// The node's name.
-    pub name: NodeName,
-    /// Its region.
-    pub region: Region,
     /// Where peers reach it.
     pub listen: SocketAddr,
     /// Where operators with certificates reach it.
@@ -38,21 +32,17 @@ pub struct InitSpec {
     pub profile: LinkProfile,
 }
 
-/// Where a node that joins is to live. What it is to be, its token says.
+/// What the first node of a cluster is to be. What others are to be, their tokens say.
 #[derive(Clone, Debug)]
-pub struct JoinSpec {
-    /// Its folder, which holds no node yet.
-    pub dir: PathBuf,
-    /// Where peers reach it.
-    pub listen: SocketAddr,
-    /// Where operators with certificates reach it.
-    pub control: Option<SocketAddr>,
-    /// Where monitors reach it.
-    pub metrics: Option<SocketAddr>,
-    /// Classes of content it fetches.
-    pub subscribe: Vec<String>,
-    /// How patient it is with its links.
-    pub profile: LinkProfile,
+pub struct InitSpec {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The node's name.
+    pub name: NodeName,
+    /// Its region.
+    pub region: Region,
+    /// Where it lives.
+    pub place: NodePlace,
 }
 
 /// A node that was made.
@@ -93,31 +83,24 @@ pub fn is_initialised(dir: &Path) -> bool {
 /// # Errors
 /// See [`MakeError`].
 pub fn init(spec: &InitSpec, env: &Env) -> Result<NodeMade, MakeError> {
-    let files = NodeFiles::new(&spec.dir);
-    refuse_existing(&files, &spec.dir)?;
+    let files = NodeFiles::new(&spec.place.dir);
+    refuse_existing(&files, &spec.place.dir)?;
     let now = env.wall();
     let bad = |error: &dyn std::fmt::Display| MakeError::Bad(error.to_string());
-    let subscribe = classes(&spec.subscribe)?;
+    let subscribe = classes(&spec.place.subscribe)?;
     let root = RootAuthority::create(&spec.cluster, now).map_err(|error| bad(&error))?;
     let issuing = root.issue_issuing(now).map_err(|error| bad(&error))?;
     let key = NodeKey::generate();
     let grant = NodeGrant { name: spec.name.clone(), role: Role::Hub, region: spec.region };
     let certificate = issuing.sign_node(&make_csr(&key), &grant, now).map_err(|error| bad(&error))?;
-    let config = NodeConfig {
-        node: section(&grant, spec.listen),
-        cluster: ClusterSection {
-            name: spec.cluster.clone(),
-            seeds: Vec::new(),
-            book_home: spec.name.clone(),
-            profile: spec.profile,
-            issuers: Vec::new(),
-        },
-        control: ControlSection { socket: None, listen: spec.control },
-        metrics: MetricsSection { listen: spec.metrics },
-        content: ContentSection { subscribe, pinned: Vec::new() },
-        ledger: LedgerSection::default(),
-        log: LogSection::default(),
+    let cluster = ClusterSection {
+        name: spec.cluster.clone(),
+        seeds: Vec::new(),
+        book_home: spec.name.clone(),
+        profile: spec.place.profile,
+        issuers: Vec::new(),
     };
+    let config = config(&grant, &spec.place, cluster, subscribe);
     files.make_folders(true)?;
     files.write_root(&root.to_pem())?;
     files.write_issuing(&issuing)?;
@@ -132,11 +115,11 @@ const JOIN_WITHIN: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// See [`MakeError`].
-pub async fn join(spec: &JoinSpec, token: &str, env: &Env) -> Result<NodeMade, MakeError> {
-    let files = NodeFiles::new(&spec.dir);
-    refuse_existing(&files, &spec.dir)?;
+pub async fn join(place: &NodePlace, token: &str, env: &Env) -> Result<NodeMade, MakeError> {
+    let files = NodeFiles::new(&place.dir);
+    refuse_existing(&files, &place.dir)?;
     let token: JoinToken = token.parse().map_err(|error: TokenTextError| MakeError::Bad(error.to_string()))?;
-    let subscribe = classes(&spec.subscribe)?;
+    let subscribe = classes(&place.subscribe)?;
     let key = NodeKey::generate();
     // A folder that cannot be written must be found before the token is used up.
     files.make_folders(false)?;
@@ -145,25 +128,15 @@ pub async fn join(spec: &JoinSpec, token: &str, env: &Env) -> Result<NodeMade, M
     let answer = redeemed
         .map_err(|_| MakeError::Join(format!("no answer within {} s; create another token", JOIN_WITHIN.as_secs())))?
         .map_err(|error| MakeError::Join(error.to_string()))?;
-    let config = NodeConfig {
-        node: section(&token.grant, spec.listen),
-        cluster: ClusterSection {
-            name: answer.cluster.clone(),
-            seeds: answer.seeds.iter().map(|(_, _, address)| *address).take(SEEDS_MAX).collect(),
-            book_home: answer.book_home.clone(),
-            profile: spec.profile,
-            issuers: token
-                .addresses
-                .iter()
-                .map(|address| IssuerSection { id: token.issuer, address: *address })
-                .collect(),
-        },
-        control: ControlSection { socket: None, listen: spec.control },
-        metrics: MetricsSection { listen: spec.metrics },
-        content: ContentSection { subscribe, pinned: Vec::new() },
-        ledger: LedgerSection::default(),
-        log: LogSection::default(),
+    let issuer = |address: &SocketAddr| IssuerSection { id: token.issuer, address: *address };
+    let cluster = ClusterSection {
+        name: answer.cluster.clone(),
+        seeds: answer.seeds.iter().map(|(_, _, address)| *address).take(SEEDS_MAX).collect(),
+        book_home: answer.book_home.clone(),
+        profile: place.profile,
+        issuers: token.addresses.iter().map(issuer).collect(),
     };
+    let config = config(&token.grant, place, cluster, subscribe);
     write_node(&files, &key, &answer.chain, &config)?;
     Ok(NodeMade { id: key.node_id(), config: files.config(), root_key: PathBuf::new() })
 }
@@ -176,14 +149,22 @@ fn refuse_existing(files: &NodeFiles, dir: &Path) -> Result<(), MakeError> {
     if files.config().exists() { Err(MakeError::Exists(dir.to_owned())) } else { Ok(()) }
 }
 
-fn section(grant: &NodeGrant, listen: SocketAddr) -> NodeSection {
-    NodeSection {
-        name: grant.name.clone(),
-        role: grant.role,
-        region: grant.region,
-        data: PathBuf::from("."),
-        listen,
-        drain_deadline: Duration::from_secs(20),
+fn config(grant: &NodeGrant, place: &NodePlace, cluster: ClusterSection, subscribe: Vec<Class>) -> NodeConfig {
+    NodeConfig {
+        node: NodeSection {
+            name: grant.name.clone(),
+            role: grant.role,
+            region: grant.region,
+            data: PathBuf::from("."),
+            listen: place.listen,
+            drain_deadline: Duration::from_secs(20),
+        },
+        cluster,
+        control: ControlSection { socket: None, listen: place.control },
+        metrics: MetricsSection { listen: place.metrics },
+        content: ContentSection { subscribe, pinned: Vec::new() },
+        ledger: LedgerSection::default(),
+        log: LogSection::default(),
     }
 }
 

@@ -29,7 +29,7 @@ pub use control::body as read_body;
 pub use covenant_identity::{NodeKey, certificates_from_pem, make_csr};
 pub use covenant_transport::tls;
 pub use files::{FilesError, own_uid, read_secret};
-pub use init::{InitSpec, JoinSpec, MakeError, NodeMade, init, is_initialised, join};
+pub use init::{InitSpec, MakeError, NodeMade, NodePlace, init, is_initialised, join};
 pub use node::{Node, boot, registry};
 pub use random::entropy;
 pub use trees::{Trees, behaviours_of};

@@ -19,7 +19,7 @@ use covenant_env::{Env, Metrics, Task};
 use covenant_node::api::{ApiError, CreateToken, ErrorKind, Status, TokenCreated};
 use covenant_node::audit::AuditLog;
 use covenant_node::http::Server;
-use covenant_node::{InitSpec, JoinSpec, LinkProfile};
+use covenant_node::{InitSpec, LinkProfile, NodePlace};
 use covenant_store::DataDir;
 use covenant_types::ExitReason;
 
@@ -116,7 +116,12 @@ impl UpCluster {
         let first = layout.first();
         if !covenant_node::is_initialised(&first.dir(&folder)) {
             say(&format!("making the cluster {} in {}", layout.cluster, folder.display()));
-            let spec = init_spec(&layout, first, &folder);
+            let spec = InitSpec {
+                cluster: layout.cluster.clone(),
+                name: first.name.clone(),
+                region: first.region,
+                place: place(first, &folder),
+            };
             covenant_node::init(&spec, &env).map_err(ApiError::failure)?;
         }
         let audit = AuditLog::open(&folder.join("audit.jsonl")).map_err(ApiError::failure)?;
@@ -139,15 +144,7 @@ impl UpCluster {
                 let request =
                     CreateToken { role: node.role, region: node.region, name: node.name.clone(), ttl_s: TOKEN_TTL_S };
                 let made: TokenCreated = self.client(first).post("/v1/token", &request).await?;
-                let spec = JoinSpec {
-                    dir,
-                    listen: node.listen,
-                    control: Some(node.control),
-                    metrics: Some(node.metrics),
-                    subscribe: node.subscribe.clone(),
-                    profile: LinkProfile::Loopback,
-                };
-                covenant_node::join(&spec, &made.token, env).await.map_err(ApiError::failure)?;
+                covenant_node::join(&place(node, &self.folder), &made.token, env).await.map_err(ApiError::failure)?;
             }
             say(&format!("starting {}", node.name));
             self.processes.add(self.program(node)).await?;
@@ -207,12 +204,9 @@ impl UpCluster {
     }
 }
 
-fn init_spec(layout: &Layout, node: &NodePlan, folder: &Path) -> InitSpec {
-    InitSpec {
+fn place(node: &NodePlan, folder: &Path) -> NodePlace {
+    NodePlace {
         dir: node.dir(folder),
-        cluster: layout.cluster.clone(),
-        name: node.name.clone(),
-        region: node.region,
         listen: node.listen,
         control: Some(node.control),
         metrics: Some(node.metrics),

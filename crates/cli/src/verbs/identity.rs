@@ -1,12 +1,13 @@
 //! `init`, `token`, `join`, `operator`: how nodes and people become part of a cluster.
 
 use std::io::{IsTerminal, Read};
+use std::path::Path;
 
 use covenant_env::{Env, Metrics};
 use covenant_node::api::{ApiError, CreateOperator, CreateToken, OperatorCreated, TokenCreated};
-use covenant_node::{InitSpec, JoinSpec, LinkProfile, NodeKey, Zeroizing};
+use covenant_node::{InitSpec, LinkProfile, NodeKey, NodePlace, Zeroizing};
 
-use crate::args::{Global, Init, Join, OperatorVerb, TokenVerb};
+use crate::args::{Addresses, Global, Init, Join, OperatorVerb, TokenVerb};
 use crate::operator_file::OperatorFile;
 use crate::output::Output;
 
@@ -16,15 +17,10 @@ const TOKEN_BYTES_MAX: u64 = 4096;
 /// Makes a cluster's root and first node.
 pub(crate) fn init(args: &Init, output: &Output) -> Result<(), ApiError> {
     let spec = InitSpec {
-        dir: args.dir.clone(),
         cluster: args.cluster.clone(),
         name: args.name.clone(),
         region: args.region,
-        listen: args.addresses.listen,
-        control: args.addresses.control,
-        metrics: args.addresses.metrics,
-        subscribe: Vec::new(),
-        profile: LinkProfile::Lan,
+        place: place(&args.dir, &args.addresses),
     };
     let made = covenant_node::init(&spec, &env()).map_err(ApiError::failure)?;
     let answer = serde_json::json!({ "id": made.id.to_string(), "config": made.config, "root_key": made.root_key });
@@ -66,15 +62,8 @@ pub(crate) async fn join(args: &Join, output: &Output) -> Result<(), ApiError> {
             text
         }
     };
-    let spec = JoinSpec {
-        dir: args.dir.clone(),
-        listen: args.addresses.listen,
-        control: args.addresses.control,
-        metrics: args.addresses.metrics,
-        subscribe: Vec::new(),
-        profile: LinkProfile::Lan,
-    };
-    let made = covenant_node::join(&spec, token.trim(), &env()).await.map_err(ApiError::failure)?;
+    let place = place(&args.dir, &args.addresses);
+    let made = covenant_node::join(&place, token.trim(), &env()).await.map_err(ApiError::failure)?;
     let answer = serde_json::json!({ "id": made.id.to_string(), "config": made.config });
     output.view(&answer, |_| {
         format!("joined as {}; start the node with: covenant node run --config {}", made.id, made.config.display())
@@ -97,6 +86,17 @@ pub(crate) async fn operator(global: &Global, verb: OperatorVerb, output: &Outpu
         format!("{name} may act as {role}: covenant members --address HOST:PORT --node NAME --as {}", out.display())
     });
     Ok(())
+}
+
+fn place(dir: &Path, addresses: &Addresses) -> NodePlace {
+    NodePlace {
+        dir: dir.to_owned(),
+        listen: addresses.listen,
+        control: addresses.control,
+        metrics: addresses.metrics,
+        subscribe: Vec::new(),
+        profile: LinkProfile::Lan,
+    }
 }
 
 fn env() -> Env {

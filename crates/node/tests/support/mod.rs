@@ -8,7 +8,7 @@ use std::time::Duration;
 use covenant_env::{Env, RealClock};
 use covenant_identity::NodeKey;
 use covenant_node::api::{ApiError, CreateToken, TokenCreated};
-use covenant_node::{BootError, InitSpec, JoinSpec, LinkProfile, Node, NodeConfig, Trees, tls};
+use covenant_node::{BootError, InitSpec, LinkProfile, Node, NodeConfig, NodePlace, Trees, tls};
 use covenant_telemetry::{NodeMetrics, Notifier};
 use covenant_types::{NodeName, Region, Role};
 use rustls_pki_types::ServerName;
@@ -39,18 +39,18 @@ impl World {
         self.0.path().join(name)
     }
 
+    fn place(&self, name: &str, listen: SocketAddr, control: Option<SocketAddr>) -> NodePlace {
+        let (dir, profile) = (self.dir(name), LinkProfile::Loopback);
+        NodePlace { dir, listen, control, metrics: None, subscribe: vec![], profile }
+    }
+
     /// Makes the first node of a cluster.
     pub(crate) fn make(&self, name: &str, listen: SocketAddr) {
         let spec = InitSpec {
-            dir: self.dir(name),
             cluster: "demo".into(),
             name: NodeName::new(name).unwrap(),
             region: Region::Africa,
-            listen,
-            control: Some(free_tcp()),
-            metrics: None,
-            subscribe: vec![],
-            profile: LinkProfile::Loopback,
+            place: self.place(name, listen, Some(free_tcp())),
         };
         covenant_node::init(&spec, &Env::for_test(1)).unwrap();
     }
@@ -62,15 +62,8 @@ impl World {
     }
 
     pub(crate) async fn join(&self, name: &str, token: &str) -> Result<(), String> {
-        let spec = JoinSpec {
-            dir: self.dir(name),
-            listen: free_udp(),
-            control: None,
-            metrics: None,
-            subscribe: vec![],
-            profile: LinkProfile::Loopback,
-        };
-        covenant_node::join(&spec, token, &Env::for_test(2)).await.map(drop).map_err(|error| error.to_string())
+        let place = self.place(name, free_udp(), None);
+        covenant_node::join(&place, token, &Env::for_test(2)).await.map(drop).map_err(|error| error.to_string())
     }
 
     /// A tower that joined by a token of `hub`, booted.
