@@ -88,6 +88,40 @@ async fn what_is_taken_or_wrong_is_refused_and_nothing_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pinned_dataset_is_fetched_without_being_asked_and_survives_its_publisher() {
+    let world = World::new();
+    let first = world.first().await;
+    let source = world.dir("source");
+    std::fs::create_dir_all(&source).unwrap();
+    std::fs::write(source.join("page.txt"), "readable when the world is dark\n".repeat(10_000)).unwrap();
+    let tower = world.joined(&first, "tower-two").await;
+    tower.stop().await;
+    let config = world.dir("tower-two").join("node.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    assert!(text.contains("pinned = []"), "{text}");
+    std::fs::write(&config, text.replace("pinned = []", "pinned = [\"page\"]")).unwrap();
+    let tower = world.boot("tower-two").await.unwrap();
+    let publish = |name: &str| json!({ "dir": source, "name": name, "class": "general" });
+    post(&first.socket(), "/v1/content/publish", &publish("page")).await.unwrap();
+    post(&first.socket(), "/v1/content/publish", &publish("other")).await.unwrap();
+
+    let view = loop {
+        let view = get(&tower.socket(), "/v1/content").await.unwrap();
+        if view["datasets"][0]["complete"] == true {
+            break view;
+        }
+    };
+    assert_eq!(view["datasets"].as_array().unwrap().len(), 1, "what is not wanted is left where it is: {view}");
+    first.stop().await;
+    let target = world.dir("read");
+    post(&tower.socket(), "/v1/content/get", &json!({ "name": "page", "to": target })).await.unwrap();
+    assert_eq!(std::fs::read(target.join("page.txt")).unwrap(), std::fs::read(source.join("page.txt")).unwrap());
+    let refused = post(&tower.socket(), "/v1/content/publish", &publish("mine")).await.unwrap_err();
+    assert!(refused.message.contains("only hubs publish"), "{refused}");
+    tower.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_admits_one_node_once() {
     let world = World::new();
     let first = world.first().await;

@@ -25,7 +25,9 @@ impl Backoff {
     pub(crate) fn pause(&self, n: u32, lot: f64) -> Duration {
         let doubled = 2u32.checked_pow(n).and_then(|factor| self.min.checked_mul(factor));
         let full = doubled.unwrap_or(self.max).min(self.max);
-        full.mul_f64((1.0 - self.jitter * lot.clamp(0.0, 1.0)).clamp(0.0, 1.0))
+        let share = (1.0 - self.jitter * lot.clamp(0.0, 1.0)).clamp(0.0, 1.0);
+        // Fails for pauses that are longer than a float can tell from the longest there is.
+        Duration::try_from_secs_f64(full.as_secs_f64() * share).map_or(full, |pause| pause.min(full))
     }
 }
 
@@ -69,11 +71,29 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_pause_there_is_does_not_overflow() {
+        let endless = Backoff { max: Duration::MAX, jitter: 0.0, ..BACKOFF };
+        assert_eq!(endless.pause(u32::MAX, 0.5), Duration::MAX);
+    }
+
+    #[test]
+    fn backoffs_that_contradict_themselves_are_not_valid() {
+        assert!(BACKOFF.is_valid());
+        let zero = Duration::ZERO;
+        assert!(!Backoff { min: zero, ..BACKOFF }.is_valid());
+        assert!(!Backoff { max: BACKOFF.min / 2, ..BACKOFF }.is_valid());
+        for jitter in [-0.1, 1.1, f64::NAN] {
+            assert!(!Backoff { jitter, ..BACKOFF }.is_valid());
+        }
+    }
+
+    #[test]
     fn jitter_stays_inside_the_cap() {
         let mut lots = Lots::new(1);
         for n in 0..1000 {
             let (full, pause) = (BACKOFF.pause(n % 8, 0.0), BACKOFF.pause(n % 8, lots.draw()));
             assert!(pause <= full && pause >= full / 2, "{pause:?} of {full:?}");
         }
+        assert_ne!(BACKOFF.pause(3, lots.draw()), BACKOFF.pause(3, lots.draw()), "and there is some");
     }
 }

@@ -4,7 +4,7 @@
 //! its parent can decide with a wider view.
 //!
 //! Invariants:
-//! - `restarts` is in time order and never longer than `intensity`.
+//! - `restarts` is in time order and never longer than `intensity` and [`REMEMBERED_MAX`].
 //! - Time is an argument. Nothing here reads a clock.
 
 use std::collections::VecDeque;
@@ -14,10 +14,14 @@ use covenant_types::Uptime;
 
 #[derive(Clone, Debug)]
 pub(crate) struct RestartWindow {
-    intensity: u32,
+    intensity: usize,
     period: Duration,
     restarts: VecDeque<Uptime>,
 }
+
+/// Restarts a window remembers. An intensity above it forgives no more than this: a supervisor that restarts a million times
+/// within its period does not help its children.
+const REMEMBERED_MAX: usize = 1_000_000;
 
 /// What one more restart means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +34,7 @@ pub(crate) enum Verdict {
 
 impl RestartWindow {
     pub(crate) fn new(intensity: u32, period: Duration) -> Self {
+        let intensity = usize::try_from(intensity).unwrap_or(usize::MAX).min(REMEMBERED_MAX);
         Self { intensity, period, restarts: VecDeque::new() }
     }
 
@@ -40,7 +45,7 @@ impl RestartWindow {
         while self.restarts.front().is_some_and(|&at| now.since(at) > self.period) {
             self.restarts.pop_front();
         }
-        if self.restarts.len() >= usize::try_from(self.intensity).unwrap_or(usize::MAX) {
+        if self.restarts.len() >= self.intensity {
             return Verdict::Escalate;
         }
         self.restarts.push_back(now);
@@ -61,6 +66,13 @@ mod tests {
     fn a_restart_exactly_one_period_ago_still_counts() {
         assert_eq!(verdicts(1, &[0, 1000]), [Verdict::Restart, Verdict::Escalate]);
         assert_eq!(verdicts(1, &[0, 1001]), [Verdict::Restart, Verdict::Restart]);
+    }
+
+    #[test]
+    fn no_window_remembers_without_end() {
+        let mut window = RestartWindow::new(u32::MAX, Duration::from_secs(1));
+        let forgiven = (0..).take_while(|_| window.record(Uptime::ZERO) == Verdict::Restart).count();
+        assert_eq!(forgiven, REMEMBERED_MAX);
     }
 
     #[test]

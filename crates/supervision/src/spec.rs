@@ -91,7 +91,7 @@ pub struct ChildSpec {
     pub restart: Restart,
     /// How it is stopped.
     pub shutdown: Shutdown,
-    /// How long to wait before it is started again; at once where there is none.
+    /// The pause before it is started again; none where this is none.
     pub backoff: Option<Backoff>,
     /// How long a killed child may take to end before it counts as unkillable.
     pub kill_grace: Duration,
@@ -110,11 +110,23 @@ impl ChildSpec {
     /// Checks what the types do not.
     ///
     /// # Errors
-    /// The backoff makes no sense.
+    /// The back-off makes no sense, or a killed child would have no time to end.
     pub fn validate(&self) -> Result<(), SpecError> {
+        if self.kill_grace.is_zero() {
+            return Err(SpecError::ZeroKillGrace(self.id.clone()));
+        }
         match &self.backoff {
             Some(backoff) if !backoff.is_valid() => Err(SpecError::BadBackoff(self.id.clone())),
             Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The longest its stop can take, the kill of one that does not obey included. `None` without a limit.
+    pub(crate) fn stop_bound(&self) -> Option<Duration> {
+        match self.shutdown {
+            Shutdown::BrutalKill => Some(self.kill_grace),
+            Shutdown::Timeout(timeout) => timeout.checked_add(self.kill_grace),
+            Shutdown::Infinity => None,
         }
     }
 }
@@ -124,7 +136,7 @@ impl ChildSpec {
 pub struct SupervisorSpec {
     /// Which siblings share a fate.
     pub strategy: Strategy,
-    /// How many restarts are forgiven within `period`.
+    /// How many restarts are forgiven within `period`; no more than a million are, whatever it says.
     pub intensity: u32,
     /// The window.
     pub period: Duration,
@@ -171,7 +183,10 @@ pub enum SpecError {
     /// The window has no length.
     #[error("period must be longer than zero")]
     ZeroPeriod,
-    /// A backoff whose bounds contradict each other.
+    /// A killed child would have no time to end, and always count as unkillable.
+    #[error("the kill_grace of {0} must be longer than zero")]
+    ZeroKillGrace(ChildId),
+    /// A back-off whose bounds contradict each other.
     #[error("the backoff of {0} needs 0 < min <= max and 0 <= jitter <= 1")]
     BadBackoff(ChildId),
     /// More children than a supervisor may have.

@@ -209,18 +209,18 @@ impl Processes {
                     })
                 })
             }
-            Order::Kill { node, hold, answer } => {
-                let Some((id, running)) = self.find(&node) else {
-                    let _caller_left = answer.send(Err(self.not_running(&node)));
-                    return None;
+            Order::Kill { node, hold: true, answer } => {
+                // Also while it waits to be started again: then there is nobody to kill, and it stays down.
+                self.to_kill.extend(self.find(&node).map(|(id, _)| id));
+                self.admin(&node, answer, AdminRequest::Terminate)
+            }
+            Order::Kill { node, hold: false, answer } => {
+                let result = match self.find(&node) {
+                    Some((_, running)) => running.orders.try_send(Signal::Kill).map_err(|_| {
+                        ApiError::new(ErrorKind::Conflict, format!("{node} is being killed already"))
+                    }),
+                    None => Err(self.not_running(&node)),
                 };
-                if hold {
-                    self.to_kill.push(id);
-                    return self.admin(&node, answer, AdminRequest::Terminate);
-                }
-                let sent = running.orders.try_send(Signal::Kill);
-                let result =
-                    sent.map_err(|_| ApiError::new(ErrorKind::Conflict, format!("{node} is being killed already")));
                 let _caller_left = answer.send(result);
                 None
             }
@@ -259,8 +259,12 @@ impl Processes {
     fn handle(&mut self, event: Event) -> Option<ExitReason> {
         self.follow.push_back(event);
         while let Some(event) = self.follow.pop_front() {
-            if let Event::ChildExited { child, reason, .. } = &event {
+            if let Event::ChildExited { child, attempt, reason } = &event {
                 self.ended.insert(child.clone(), (reason.clone(), self.env.now()));
+                self.to_kill.retain(|id| id != child);
+                if self.running.get(child).is_some_and(|running| running.attempt == *attempt) {
+                    self.running.remove(child);
+                }
             }
             for effect in self.core.handle(self.env.now(), event) {
                 if let Some(reason) = self.perform(effect) {

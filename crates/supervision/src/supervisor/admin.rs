@@ -2,24 +2,16 @@
 
 use std::collections::VecDeque;
 
+use super::Supervisor;
 use super::child::{Child, Phase};
 use super::procedure::{AdminAct, Goal, Procedure};
-use super::{ADMIN_WAITING_MAX, Supervisor};
 use crate::effect::{AdminDone, AdminError, AdminResult, Effect};
-use crate::event::{AdminRequest, Event};
-use crate::spec::{ChildId, ChildSpec};
+use crate::event::AdminRequest;
+use crate::spec::{ChildId, ChildSpec, SpecError, SupervisorSpec};
 
 impl Supervisor {
+    /// Does what an operator wants. Nothing else is under way.
     pub(super) fn admin(&mut self, call: u64, request: AdminRequest, effects: &mut Vec<Effect>) {
-        if self.procedure.is_some() {
-            let waiting = self.deferred.iter().filter(|event| matches!(event, Event::Admin { .. })).count();
-            if waiting < ADMIN_WAITING_MAX {
-                self.deferred.push_back(Event::Admin { call, request });
-            } else {
-                effects.push(Effect::Answer { call, result: Err(AdminError::Busy) });
-            }
-            return;
-        }
         let answer = match request {
             AdminRequest::Terminate(id) => self.terminate(call, &id, effects),
             AdminRequest::Restart(id) => self.restart_stopped(call, &id, effects),
@@ -33,18 +25,16 @@ impl Supervisor {
 
     /// `None` where the answer comes when the child has ended.
     fn terminate(&mut self, call: u64, id: &ChildId, effects: &mut Vec<Effect>) -> Option<AdminResult> {
-        let Some(at) = self.position(id) else { return Some(Err(AdminError::NotFound)) };
+        let Some(at) = self.children.position(id) else { return Some(Err(AdminError::NotFound)) };
         match self.children[at].phase {
             Phase::Undefined => Some(Ok(AdminDone::Done)),
             Phase::Unkillable { .. } => Some(Err(AdminError::Unkillable)),
             Phase::Starting { .. }
             | Phase::Running { .. }
             | Phase::Exited
-            | Phase::Waiting
+            | Phase::Waiting { .. }
+            | Phase::Blocked
             | Phase::Stopping { .. } => {
-                if self.blocked.as_ref() == Some(id) {
-                    self.blocked = None;
-                }
                 let goal = Goal::Admin { call, act: AdminAct::Terminate(id.clone()) };
                 self.begin(Procedure::new(goal, VecDeque::from([id.clone()]), VecDeque::new()), effects);
                 None
@@ -53,7 +43,7 @@ impl Supervisor {
     }
 
     fn restart_stopped(&mut self, call: u64, id: &ChildId, effects: &mut Vec<Effect>) -> Option<AdminResult> {
-        let Some(at) = self.position(id) else { return Some(Err(AdminError::NotFound)) };
+        let Some(at) = self.children.position(id) else { return Some(Err(AdminError::NotFound)) };
         if let Err(error) = is_stopped(&self.children[at]) {
             return Some(Err(error));
         }
@@ -63,7 +53,7 @@ impl Supervisor {
     }
 
     fn delete(&mut self, id: &ChildId, effects: &mut Vec<Effect>) -> Option<AdminResult> {
-        let Some(at) = self.position(id) else { return Some(Err(AdminError::NotFound)) };
+        let Some(at) = self.children.position(id) else { return Some(Err(AdminError::NotFound)) };
         if let Err(error) = is_stopped(&self.children[at]) {
             return Some(Err(error));
         }
@@ -76,13 +66,17 @@ impl Supervisor {
         if let Err(error) = spec.validate() {
             return Some(Err(AdminError::BadSpec(error.to_string())));
         }
-        if let Some(at) = self.position(&spec.id) {
-            let stopped = is_stopped(&self.children[at]).is_ok();
-            return Some(Err(if stopped { AdminError::AlreadyPresent } else { AdminError::AlreadyStarted }));
+        if let Some(at) = self.children.position(&spec.id) {
+            let runs = self.children[at].attempt().is_some();
+            return Some(Err(if runs { AdminError::AlreadyStarted } else { AdminError::AlreadyPresent }));
+        }
+        let count = self.children.len() + 1;
+        if count > SupervisorSpec::CHILDREN_MAX {
+            return Some(Err(AdminError::BadSpec(SpecError::TooManyChildren(count).to_string())));
         }
         let id = spec.id.clone();
-        self.children.push(Child::new(spec));
-        let goal = Goal::Admin { call, act: AdminAct::Start(id.clone()) };
+        self.children.push(spec);
+        let goal = Goal::Admin { call, act: AdminAct::Start };
         self.begin(Procedure::new(goal, VecDeque::new(), VecDeque::from([id])), effects);
         None
     }
@@ -91,7 +85,7 @@ impl Supervisor {
 fn is_stopped(child: &Child) -> Result<(), AdminError> {
     match child.phase {
         Phase::Undefined => Ok(()),
-        Phase::Exited | Phase::Waiting => Err(AdminError::Restarting),
+        Phase::Exited | Phase::Waiting { .. } | Phase::Blocked => Err(AdminError::Restarting),
         Phase::Starting { .. } | Phase::Running { .. } | Phase::Stopping { .. } => Err(AdminError::Running),
         Phase::Unkillable { .. } => Err(AdminError::Unkillable),
     }

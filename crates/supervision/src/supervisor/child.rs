@@ -7,19 +7,22 @@ use covenant_types::{StartAttempt, Uptime};
 use super::{ChildState, ChildView};
 use crate::effect::Effect;
 use crate::event::Timer;
-use crate::spec::ChildSpec;
+use crate::spec::{ChildSpec, Shutdown};
 
 #[derive(Debug)]
 pub(super) struct Child {
     pub(super) spec: ChildSpec,
     pub(super) phase: Phase,
     pub(super) restarts: u64,
-    /// Restarts without a run of `reset_after` between them: the exponent of the backoff.
-    pub(super) in_a_row: u32,
-    pub(super) started_at: Option<Uptime>,
     pub(super) last_attempt: Option<StartAttempt>,
     /// The one timer that is set for this child.
     pub(super) timer: Option<Timer>,
+    /// Since when it runs; none once its end was dealt with.
+    pub(super) started_at: Option<Uptime>,
+    /// Restarts without a run of `reset_after` between them: the exponent of the back-off.
+    in_a_row: u32,
+    /// It was stopped with a group that is not started again yet.
+    pub(super) adrift: bool,
 }
 
 /// Where a child stands, with what fences it.
@@ -31,20 +34,30 @@ pub(super) enum Phase {
     Starting { attempt: StartAttempt },
     /// It runs.
     Running { attempt: StartAttempt },
-    /// It ended while the supervisor was busy; its exit waits in `deferred`.
+    /// It ended while the supervisor was busy; its exit is among what was deferred.
     Exited,
-    /// It will be started again: after a pause, or when an unkillable sibling has ended.
-    Waiting,
+    /// It will be started again when its timer fires.
+    Waiting { due: Uptime },
+    /// It will be started again with its group, which is held up by a sibling that does not end.
+    Blocked,
     /// It was asked to stop, or killed.
-    Stopping { attempt: StartAttempt, killed: bool },
+    Stopping { attempt: StartAttempt },
     /// It was killed and did not end.
     Unkillable { attempt: StartAttempt },
 }
 
 impl Child {
     pub(super) fn new(spec: ChildSpec) -> Self {
-        let phase = Phase::Undefined;
-        Self { spec, phase, restarts: 0, in_a_row: 0, started_at: None, last_attempt: None, timer: None }
+        Self {
+            spec,
+            phase: Phase::Undefined,
+            restarts: 0,
+            last_attempt: None,
+            timer: None,
+            started_at: None,
+            in_a_row: 0,
+            adrift: false,
+        }
     }
 
     pub(super) fn view(&self) -> ChildView<'_> {
@@ -52,7 +65,7 @@ impl Child {
             Phase::Undefined => ChildState::Undefined,
             Phase::Starting { .. } => ChildState::Starting,
             Phase::Running { .. } => ChildState::Running,
-            Phase::Exited | Phase::Waiting => ChildState::Restarting,
+            Phase::Exited | Phase::Waiting { .. } | Phase::Blocked => ChildState::Restarting,
             Phase::Stopping { .. } => ChildState::Stopping,
             Phase::Unkillable { .. } => ChildState::Unkillable,
         };
@@ -71,37 +84,41 @@ impl Child {
         match self.phase {
             Phase::Starting { attempt }
             | Phase::Running { attempt }
-            | Phase::Stopping { attempt, .. }
+            | Phase::Stopping { attempt }
             | Phase::Unkillable { attempt } => Some(attempt),
-            Phase::Undefined | Phase::Exited | Phase::Waiting => None,
+            Phase::Undefined | Phase::Exited | Phase::Waiting { .. } | Phase::Blocked => None,
         }
     }
 
-    /// A child that ran long enough begins with the first pause again.
-    pub(super) fn note_end(&mut self, now: Uptime) {
-        let ran = self.started_at.take().map_or(Duration::ZERO, |at| now.since(at));
-        if self.spec.backoff.is_some_and(|backoff| ran >= backoff.reset_after) {
+    /// Whether it ended and is to be started again by the supervisor itself.
+    pub(super) fn is_restarting(&self) -> bool {
+        matches!(self.phase, Phase::Waiting { .. } | Phase::Blocked)
+    }
+
+    pub(super) fn is_unkillable(&self) -> bool {
+        matches!(self.phase, Phase::Unkillable { .. })
+    }
+
+    /// The pause before it is started again, where it has a back-off; `lot` decides the jitter. A child that ran for
+    /// `reset_after` begins with the first pause again.
+    pub(super) fn next_pause(&mut self, now: Uptime, lot: f64) -> Option<Duration> {
+        let backoff = self.spec.backoff?;
+        if self.started_at.is_some_and(|at| now.since(at) >= backoff.reset_after) {
             self.in_a_row = 0;
         }
+        let pause = backoff.pause(self.in_a_row, lot);
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        Some(pause)
     }
 
     /// Waits for `timer` before it is started again.
-    pub(super) fn wait(&mut self, timer: Timer, after: Duration, effects: &mut Vec<Effect>) {
-        self.cancel_timer(effects);
-        self.phase = Phase::Waiting;
-        self.timer = Some(timer);
-        effects.push(Effect::SetTimer { timer, after });
+    pub(super) fn wait(&mut self, timer: Timer, now: Uptime, after: Duration, effects: &mut Vec<Effect>) {
+        self.set_timer(timer, after, effects);
+        self.phase = Phase::Waiting { due: now.after(after) };
     }
 
-    /// Sets a timer whose length the spec decides.
-    pub(super) fn set_timer(&mut self, timer: Timer, effects: &mut Vec<Effect>) {
+    pub(super) fn set_timer(&mut self, timer: Timer, after: Duration, effects: &mut Vec<Effect>) {
         self.cancel_timer(effects);
-        let after = match (timer, self.spec.shutdown) {
-            (Timer::StopDeadline(_), crate::Shutdown::Timeout(timeout)) => timeout,
-            (Timer::StopDeadline(_) | Timer::KillGrace(_) | Timer::Backoff(_) | Timer::RetryStart(_), _) => {
-                self.spec.kill_grace
-            }
-        };
         self.timer = Some(timer);
         effects.push(Effect::SetTimer { timer, after });
     }
@@ -109,6 +126,38 @@ impl Child {
     pub(super) fn cancel_timer(&mut self, effects: &mut Vec<Effect>) {
         if let Some(timer) = self.timer.take() {
             effects.push(Effect::CancelTimer(timer));
+        }
+    }
+
+    /// Asks or kills a child that runs, as its spec says.
+    pub(super) fn stop(&mut self, attempt: StartAttempt, effects: &mut Vec<Effect>) {
+        let child = self.spec.id.clone();
+        match self.spec.shutdown {
+            Shutdown::BrutalKill => return self.kill(attempt, effects),
+            Shutdown::Timeout(timeout) => {
+                effects.push(Effect::Stop { child, attempt });
+                self.set_timer(Timer::StopDeadline(attempt), timeout, effects);
+            }
+            Shutdown::Infinity => {
+                self.cancel_timer(effects);
+                effects.push(Effect::Stop { child, attempt });
+            }
+        }
+        self.phase = Phase::Stopping { attempt };
+    }
+
+    /// Kills a child that is stopped.
+    pub(super) fn kill(&mut self, attempt: StartAttempt, effects: &mut Vec<Effect>) {
+        self.phase = Phase::Stopping { attempt };
+        self.strike(attempt, effects);
+    }
+
+    /// Kills a child without a word on what comes after. However often that is asked for, its grace runs once.
+    pub(super) fn strike(&mut self, attempt: StartAttempt, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Kill { child: self.spec.id.clone(), attempt });
+        let grace = Timer::KillGrace(attempt);
+        if self.timer != Some(grace) {
+            self.set_timer(grace, self.spec.kill_grace, effects);
         }
     }
 }

@@ -1,38 +1,54 @@
 //! The supervisor itself.
 
 mod admin;
+mod answers;
 mod child;
+mod children;
+mod group;
 mod procedure;
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use covenant_types::{ExitReason, StartAttempt, StartAttempts, Uptime};
 
 use crate::backoff::Lots;
 use crate::effect::{AdminError, Effect, Report, ReportContext};
-use crate::event::{Event, Timer};
-use crate::restart_window::{RestartWindow, Verdict};
-use crate::spec::{ChildId, ChildKind, Restart, Shutdown, SpecError, Strategy, SupervisorSpec};
+use crate::event::{AdminRequest, Event, Timer};
+use crate::restart_window::RestartWindow;
+use crate::spec::{ChildId, ChildKind, Restart, SpecError, Strategy, SupervisorSpec};
 use child::{Child, Phase};
+use children::Children;
 use procedure::{Awaited, Goal, Procedure};
 
 /// Decides for one supervisor. See the crate's documentation for what it promises.
 ///
 /// At any moment it is either at rest or in one *procedure*: booting, restarting a group, serving one administrative call,
-/// or shutting down. A procedure stops some children one by one, then starts some one by one. Events that do not belong to
-/// the procedure under way wait in `deferred` until it is done.
+/// or shutting down. A procedure stops some children one by one, then starts some one by one. What does not belong to the
+/// procedure under way waits in `deferred` until it is done: at most one exit or timer for each child, and a bounded number
+/// of operators.
 #[derive(Debug)]
 pub struct Supervisor {
     strategy: Strategy,
     window: RestartWindow,
     attempts: StartAttempts,
     lots: Lots,
-    children: Vec<Child>,
+    children: Children,
     procedure: Option<Procedure>,
-    deferred: VecDeque<Event>,
-    /// Whose group restart waits until an unkillable sibling ends after all.
-    blocked: Option<ChildId>,
+    deferred: VecDeque<Deferred>,
+    booted: bool,
     ended: bool,
+}
+
+/// What waits for the end of a procedure.
+#[derive(Debug)]
+enum Deferred {
+    /// A child ended.
+    Exit { id: ChildId, reason: ExitReason },
+    /// A child is to be started again.
+    Timer(Timer),
+    /// An operator wants something.
+    Admin { call: u64, request: AdminRequest },
 }
 
 /// Where a child stands.
@@ -84,23 +100,24 @@ impl Supervisor {
             window: RestartWindow::new(spec.intensity, spec.period),
             attempts,
             lots: Lots::new(jitter_seed),
-            children: spec.children.into_iter().map(Child::new).collect(),
+            children: Children::new(spec.children),
             procedure: None,
             deferred: VecDeque::new(),
-            blocked: None,
+            booted: false,
             ended: false,
         })
     }
 
-    /// Advances the supervisor by one event. After [`Effect::Exit`] or [`Effect::StartFailed`] every event is without effect.
+    /// Advances the supervisor by one event. After [`Effect::Exit`] or [`Effect::StartFailed`] operators are refused and
+    /// every other event is without effect.
     #[must_use = "the driver performs the effects in order"]
     pub fn handle(&mut self, now: Uptime, event: Event) -> Vec<Effect> {
         let mut effects = Vec::new();
-        self.step(now, event, &mut effects);
-        // What had to wait is looked at again whenever nothing is under way.
-        while self.procedure.is_none() && !self.ended {
-            let Some(event) = self.deferred.pop_front() else { break };
+        if !self.ended {
             self.step(now, event, &mut effects);
+            self.catch_up(now, &mut effects);
+        } else if let Event::Admin { call, .. } = event {
+            effects.push(Effect::Answer { call, result: Err(AdminError::Stopping) });
         }
         effects
     }
@@ -110,114 +127,71 @@ impl Supervisor {
         self.children.iter().map(Child::view)
     }
 
-    /// The longest an orderly stop can take: children stop one after the other. `None` where one may take for ever.
-    pub fn stop_bound(&self) -> Option<std::time::Duration> {
-        let bounds = self.children.iter().map(|child| match child.spec.shutdown {
-            Shutdown::BrutalKill => Some(child.spec.kill_grace),
-            Shutdown::Timeout(timeout) => timeout.checked_add(child.spec.kill_grace),
-            Shutdown::Infinity => None,
-        });
-        bounds.into_iter().try_fold(std::time::Duration::ZERO, |sum, bound| sum.checked_add(bound?))
+    /// One child, found without looking at the others.
+    pub fn child(&self, id: &ChildId) -> Option<ChildView<'_>> {
+        self.children.position(id).map(|at| self.children[at].view())
+    }
+
+    /// The longest an orderly stop can take: children stop one after the other. `None` where one is waited for without a
+    /// limit; how long a subtree takes is known to [`TreeSpec::stop_bound`](crate::TreeSpec::stop_bound).
+    pub fn stop_bound(&self) -> Option<Duration> {
+        let bound = |child: &Child| child.spec.stop_bound();
+        self.children.iter().try_fold(Duration::ZERO, |sum, child| sum.checked_add(bound(child)?))
     }
 
     fn step(&mut self, now: Uptime, event: Event, effects: &mut Vec<Effect>) {
-        if self.ended {
-            if let Event::Admin { call, .. } = event {
-                effects.push(Effect::Answer { call, result: Err(AdminError::Stopping) });
-            }
-            return;
-        }
         match event {
-            Event::StartRequested => {
-                let starts = self.children.iter().map(|child| child.spec.id.clone()).collect();
-                self.begin(Procedure::new(Goal::Boot, VecDeque::new(), starts), effects);
-            }
+            Event::StartRequested => self.boot(effects),
             Event::ChildStarted { child, attempt } => self.child_started(now, &child, attempt, effects),
-            Event::ChildIgnored { child, attempt } => self.child_ignored(&child, attempt, effects),
+            Event::ChildIgnored { child, attempt } => self.child_ignored(now, child, attempt, effects),
             Event::ChildStartFailed { child, attempt, reason } => {
-                self.child_start_failed(now, &child, attempt, reason, effects);
+                self.child_start_failed(now, child, attempt, reason, effects);
             }
             Event::ChildExited { child, attempt, reason } => self.child_exited(now, child, attempt, reason, effects),
             Event::TimerFired(timer) => self.timer_fired(now, timer, effects),
             Event::KillRequested(child) => self.kill_requested(&child, effects),
             Event::ShutdownRequested => self.shut_down(effects),
-            Event::Admin { call, request } => self.admin(call, request, effects),
+            Event::Admin { call, request } if self.is_free() => self.admin(call, request, effects),
+            Event::Admin { call, request } => self.defer_admin(call, request, effects),
         }
     }
 
-    /// Performs policy for a child that ended by itself.
-    fn own_exit(&mut self, now: Uptime, at: usize, reason: ExitReason, effects: &mut Vec<Effect>) {
-        let child = &mut self.children[at];
-        let id = child.spec.id.clone();
-        child.note_end(now);
-        let restart = match child.spec.restart {
-            Restart::Permanent => true,
-            Restart::Transient => !reason.is_orderly(),
-            Restart::Temporary => false,
-        };
-        if restart || !reason.is_orderly() {
-            effects.push(report(ReportContext::ChildTerminated, &reason, &id));
-        }
-        if restart {
-            self.restart(now, at, effects);
-        } else if child.spec.restart == Restart::Temporary {
-            self.children.remove(at);
-            effects.push(Effect::Forget(id));
-        } else {
-            child.phase = Phase::Undefined;
-            effects.push(Effect::ChildEnded { child: id });
-        }
+    /// Whether it has been booted, and nothing is under way.
+    fn is_free(&self) -> bool {
+        self.booted && self.procedure.is_none() && !self.ended
     }
 
-    /// Spends one restart on the child at `at`: at once, after a pause, or never again.
-    fn restart(&mut self, now: Uptime, at: usize, effects: &mut Vec<Effect>) {
-        let child = &mut self.children[at];
-        let id = child.spec.id.clone();
-        if self.window.record(now) == Verdict::Escalate {
-            child.phase = Phase::Undefined;
-            effects.push(report(ReportContext::ReachedMaxIntensity, &ExitReason::Shutdown, &id));
-            self.shut_down(effects);
-            return;
-        }
-        child.restarts += 1;
-        match child.spec.backoff {
-            Some(backoff) => {
-                let pause = backoff.pause(child.in_a_row, self.lots.draw());
-                child.in_a_row = child.in_a_row.saturating_add(1);
-                let ticket = child.last_attempt.unwrap_or_else(|| self.attempts.next());
-                child.wait(Timer::Backoff(ticket), pause, effects);
+    /// Looks at what had to wait, for as long as nothing is under way.
+    fn catch_up(&mut self, now: Uptime, effects: &mut Vec<Effect>) {
+        while self.is_free() {
+            match self.deferred.pop_front() {
+                Some(Deferred::Exit { id, reason }) => {
+                    let at = self.children.position(&id).filter(|at| self.children[*at].phase == Phase::Exited);
+                    if let Some(at) = at {
+                        self.own_exit(now, at, &reason, effects);
+                    }
+                }
+                Some(Deferred::Timer(timer)) => self.timer_fired(now, timer, effects),
+                Some(Deferred::Admin { call, request }) => self.admin(call, request, effects),
+                None if self.unblock(now, effects) => {}
+                None => return,
             }
-            None => self.restart_group(&id, effects),
         }
     }
 
-    /// Stops and starts those who share the fate of `offender`.
-    fn restart_group(&mut self, offender: &ChildId, effects: &mut Vec<Effect>) {
-        let Some(at) = self.position(offender) else { return };
-        self.children[at].phase = Phase::Undefined;
-        let first = match self.strategy {
-            Strategy::OneForOne => {
-                let starts = VecDeque::from([offender.clone()]);
-                let goal = Goal::Restart { offender: offender.clone() };
-                return self.begin(Procedure::new(goal, VecDeque::new(), starts), effects);
-            }
-            Strategy::RestForOne => at,
-            Strategy::OneForAll => 0,
-        };
-        let group = &self.children[first..];
-        let ids = |child: &Child| child.spec.id.clone();
-        let stops = group.iter().rev().map(ids).filter(|id| id != offender).collect();
-        let starts = group.iter().map(ids).collect();
-        let goal = Goal::Restart { offender: offender.clone() };
-        self.begin(Procedure::new(goal, stops, starts), effects);
+    fn boot(&mut self, effects: &mut Vec<Effect>) {
+        if !self.booted {
+            self.booted = true;
+            let starts = self.children.ids().collect();
+            self.begin(Procedure::new(Goal::Boot, VecDeque::new(), starts), effects);
+        }
     }
 
     /// Stops all children in reverse order, then exits. What was under way is given up.
     fn shut_down(&mut self, effects: &mut Vec<Effect>) {
-        self.blocked = None;
-        let given_up = self.procedure.take();
+        self.booted = true;
         let mut awaited = None;
-        if let Some(procedure) = given_up {
+        if let Some(procedure) = self.procedure.take() {
             match procedure.goal {
                 Goal::Shutdown | Goal::FailedBoot { .. } => {
                     self.procedure = Some(procedure);
@@ -226,44 +200,53 @@ impl Supervisor {
                 Goal::Admin { call, .. } => effects.push(Effect::Answer { call, result: Err(AdminError::Stopping) }),
                 Goal::Boot | Goal::Restart { .. } => {}
             }
-            awaited = match procedure.awaited {
-                Some(Awaited::Start(id, attempt)) => {
-                    // It may never answer; nobody needs it any more.
-                    if let Some(at) = self.position(&id) {
-                        self.kill(at, attempt, effects);
-                    }
-                    Some(Awaited::Stop(id, attempt))
-                }
-                other => other,
-            };
+            awaited = procedure.awaited.map(|awaited| self.stop_awaited(awaited, effects));
         }
-        let stops = self.children.iter().rev().map(|child| child.spec.id.clone()).collect();
+        let stops = self.children.ids().rev().collect();
         let procedure = Procedure { awaited, ..Procedure::new(Goal::Shutdown, stops, VecDeque::new()) };
         self.begin(procedure, effects);
     }
 
+    /// Whoever was awaited is awaited to end. A start under way may never answer, and nobody needs it any more: a worker is
+    /// killed; a supervisor is asked, because it hears that while it starts, and what it has started stops in order.
+    fn stop_awaited(&mut self, awaited: Awaited, effects: &mut Vec<Effect>) -> Awaited {
+        let Awaited::Start(attempt) = awaited else { return awaited };
+        let starting = self.children.iter().position(|child| child.attempt() == Some(attempt));
+        if let Some(at) = starting {
+            let child = &mut self.children[at];
+            match child.spec.kind {
+                ChildKind::Worker => child.kill(attempt, effects),
+                ChildKind::Supervisor => child.stop(attempt, effects),
+            }
+        }
+        Awaited::Stop(attempt)
+    }
+
     fn kill_requested(&mut self, id: &ChildId, effects: &mut Vec<Effect>) {
-        let Some(at) = self.position(id) else { return };
+        let Some(at) = self.children.position(id) else { return };
         if let Phase::Running { attempt } = self.children[at].phase {
-            self.children[at].set_timer(Timer::KillGrace(attempt), effects);
-            effects.push(Effect::Kill { child: id.clone(), attempt });
+            self.children[at].strike(attempt, effects);
         }
     }
 
     fn timer_fired(&mut self, now: Uptime, timer: Timer, effects: &mut Vec<Effect>) {
         let Some(at) = self.children.iter().position(|child| child.timer == Some(timer)) else { return };
-        self.children[at].timer = None;
-        let id = self.children[at].spec.id.clone();
+        let busy = self.procedure.is_some();
         match timer {
-            Timer::StopDeadline(attempt) => self.kill(at, attempt, effects),
-            Timer::KillGrace(attempt) => self.give_up_on(at, attempt, effects),
-            Timer::Backoff(_) | Timer::RetryStart(_) if self.procedure.is_some() => {
-                // The child stays `Restarting`; its turn comes when the procedure under way is done.
-                self.children[at].timer = Some(timer);
-                self.deferred.push_back(Event::TimerFired(timer));
+            Timer::StopDeadline(attempt) => {
+                self.children[at].timer = None;
+                self.children[at].kill(attempt, effects);
             }
-            Timer::Backoff(_) => self.restart_group(&id, effects),
-            Timer::RetryStart(_) => self.restart(now, at, effects),
+            Timer::KillGrace(attempt) => {
+                self.children[at].timer = None;
+                self.give_up_on(at, attempt, effects);
+            }
+            // The child stays `Restarting`; its turn comes when the procedure under way is done.
+            Timer::Backoff(_) | Timer::RetryStart(_) if busy => self.deferred.push_back(Deferred::Timer(timer)),
+            Timer::Backoff(_) | Timer::RetryStart(_) => {
+                self.children[at].timer = None;
+                self.waited(now, at, matches!(timer, Timer::RetryStart(_)), effects);
+            }
         }
     }
 
@@ -271,39 +254,41 @@ impl Supervisor {
     fn give_up_on(&mut self, at: usize, attempt: StartAttempt, effects: &mut Vec<Effect>) {
         let child = &mut self.children[at];
         child.phase = Phase::Unkillable { attempt };
-        let id = child.spec.id.clone();
-        effects.push(report(ReportContext::Unkillable, &ExitReason::Killed, &id));
-        let waits = self.procedure.as_ref().is_some_and(|procedure| procedure.awaits_stop_of(&id, attempt));
-        if !waits {
-            return;
-        }
-        match self.procedure.take() {
-            Some(Procedure { goal: Goal::Restart { offender }, .. }) => {
-                if let Some(at) = self.position(&offender) {
-                    self.children[at].phase = Phase::Waiting;
-                }
-                self.blocked = Some(offender);
-            }
-            Some(Procedure { goal: Goal::Admin { call, .. }, .. }) => {
-                effects.push(Effect::Answer { call, result: Err(AdminError::Unkillable) });
-            }
-            Some(mut procedure) => {
-                procedure.awaited = None;
-                self.begin(procedure, effects);
-            }
-            None => {}
+        effects.push(report(ReportContext::Unkillable, &ExitReason::Killed, &child.spec.id));
+        let awaited = self.procedure.as_ref().and_then(|procedure| procedure.awaited.as_ref());
+        if awaited == Some(&Awaited::Stop(attempt)) {
+            self.give_up_waiting(effects);
+            self.go_on(effects);
         }
     }
 
-    fn kill(&mut self, at: usize, attempt: StartAttempt, effects: &mut Vec<Effect>) {
-        let child = &mut self.children[at];
-        child.phase = Phase::Stopping { attempt, killed: true };
-        effects.push(Effect::Kill { child: child.spec.id.clone(), attempt });
-        child.set_timer(Timer::KillGrace(attempt), effects);
+    fn defer_admin(&mut self, call: u64, request: AdminRequest, effects: &mut Vec<Effect>) {
+        let waiting = self.deferred.iter().filter(|deferred| matches!(deferred, Deferred::Admin { .. })).count();
+        if waiting < ADMIN_WAITING_MAX {
+            self.deferred.push_back(Deferred::Admin { call, request });
+        } else {
+            effects.push(Effect::Answer { call, result: Err(AdminError::Busy) });
+        }
     }
 
-    fn position(&self, id: &ChildId) -> Option<usize> {
-        self.children.iter().position(|child| child.spec.id == *id)
+    /// The reason of a child whose exit waits to be looked at; it waits no longer.
+    fn take_deferred_exit(&mut self, wanted: &ChildId) -> Option<ExitReason> {
+        let is_it = |deferred: &Deferred| matches!(deferred, Deferred::Exit { id, .. } if id == wanted);
+        let found = self.deferred.iter().position(is_it)?;
+        match self.deferred.remove(found) {
+            Some(Deferred::Exit { reason, .. }) => Some(reason),
+            Some(Deferred::Timer(_) | Deferred::Admin { .. }) | None => None,
+        }
+    }
+
+    /// Nothing happens any more. Operators who wait are told.
+    fn end(&mut self, effects: &mut Vec<Effect>) {
+        self.ended = true;
+        for deferred in self.deferred.drain(..) {
+            if let Deferred::Admin { call, .. } = deferred {
+                effects.push(Effect::Answer { call, result: Err(AdminError::Stopping) });
+            }
+        }
     }
 }
 

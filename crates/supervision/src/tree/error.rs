@@ -22,18 +22,26 @@ pub struct TreeError {
 
 impl TreeError {
     pub(super) fn of_file(name: &str, what: String) -> Self {
-        Self { file: format!("{name}.toml"), place: None, what }
+        Self { file: format!("{}.toml", short(name, WHAT_CHARS_MAX)), place: None, what }
     }
 
-    pub(super) fn at(file: &str, text: &str, offset: usize, what: &str) -> Self {
-        let before = text.get(..offset).unwrap_or(text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
-        Self { file: file.to_owned(), place: Some((line, column)), what: what.to_owned() }
+    pub(super) fn at(file: &str, place: (usize, usize), what: &str) -> Self {
+        Self { file: file.to_owned(), place: Some(place), what: short(what, WHAT_CHARS_MAX) }
     }
 
     /// An error at a known line, for what is found out only when the tree starts.
     pub fn at_line(file: &str, line: usize, what: String) -> Self {
         Self { file: file.to_owned(), place: Some((line, 1)), what }
+    }
+}
+
+/// The longest description of an error.
+const WHAT_CHARS_MAX: usize = 2000;
+
+/// `text`, or its beginning where it is longer than an error can show.
+pub(super) fn short(text: &str, chars_max: usize) -> String {
+    match text.char_indices().nth(chars_max) {
+        Some((cut, _)) => format!("{}...", &text[..cut]),
+        None => text.to_owned(),
     }
 }

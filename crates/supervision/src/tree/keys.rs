@@ -6,38 +6,39 @@ use covenant_types::parse_duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::error::short;
+use super::text::Text;
 use super::{TreeError, kind_of};
 
 /// Which keys a table may have.
 pub(super) struct Known {
     pub(super) here: &'static [&'static str],
-    /// Keys of the design that this release does not run yet.
-    pub(super) later: &'static [&'static str],
+    /// Keys of the design that this release does not run yet, with the one value that says what it does run.
+    pub(super) later: &'static [(&'static str, Option<&'static str>)],
 }
 
 pub(super) struct Keys<'a> {
-    pub(super) file: &'a str,
-    pub(super) text: &'a str,
+    pub(super) text: &'a Text<'a>,
     pub(super) table: &'a DeTable<'a>,
     /// Where the table begins.
     pub(super) offset: usize,
 }
 
 impl<'a> Keys<'a> {
-    /// Refuses keys that are not known.
+    /// Refuses keys that are not known, the first of the file first.
     pub(super) fn only(&self, known: &Known) -> Result<(), TreeError> {
-        for key in self.table.keys() {
+        let mut keys: Vec<_> = self.table.iter().collect();
+        keys.sort_by_key(|(key, _)| key.span().start);
+        for (key, value) in keys {
             let name = key.get_ref().as_ref();
             if known.here.contains(&name) {
                 continue;
             }
-            let what = if known.later.contains(&name) {
-                format!("{name:?} is not supported yet; remove it")
-            } else {
-                match nearest(name, known.here) {
-                    Some(near) => format!("unknown key {name:?}: did you mean {near:?}?"),
-                    None => format!("unknown key {name:?}: use one of {}", known.here.join(", ")),
-                }
+            let what = match known.later.iter().find(|(later, _)| *later == name) {
+                Some((_, Some(runs))) if matches!(value.get_ref(), DeValue::String(text) if text == runs) => continue,
+                Some((_, Some(runs))) => format!("{name:?} other than {runs:?} is not supported yet; remove it"),
+                Some((_, None)) => format!("{name:?} is not supported yet; remove it"),
+                None => unknown("key", name, known.here),
             };
             return Err(self.error(key.span().start, &what));
         }
@@ -97,10 +98,7 @@ impl<'a> Keys<'a> {
         let all: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
         let what = match (key, text) {
             ("strategy", "dynamic") => "strategy \"dynamic\" is not supported yet; remove it".to_owned(),
-            _ => match nearest(text, &all) {
-                Some(near) => format!("unknown {key} {text:?}: did you mean {near:?}?"),
-                None => format!("unknown {key} {text:?}: use one of {}", all.join(", ")),
-            },
+            _ => unknown(key, text, &all),
         };
         Err(self.error_at_value(key, what))
     }
@@ -132,12 +130,12 @@ impl<'a> Keys<'a> {
     }
 
     fn below(&self, table: &'a DeTable<'a>, offset: usize) -> Keys<'a> {
-        Keys { file: self.file, text: self.text, table, offset }
+        Keys { text: self.text, table, offset }
     }
 
     /// The line this table begins at.
     pub(super) fn line(&self) -> usize {
-        self.text.get(..self.offset).unwrap_or("").matches('\n').count() + 1
+        self.text.line(self.offset)
     }
 
     pub(super) fn error_here(&self, what: String) -> TreeError {
@@ -168,9 +166,21 @@ impl<'a> Keys<'a> {
     }
 
     fn error(&self, offset: usize, what: &str) -> TreeError {
-        TreeError::at(self.file, self.text, offset, what)
+        TreeError::at(self.text.file, self.text.place(offset), what)
     }
 }
+
+/// Says that `word` is none of `words`, and which was probably meant.
+fn unknown(what: &str, word: &str, words: &[&str]) -> String {
+    let shown = short(word, WORD_CHARS_MAX);
+    match nearest(word, words) {
+        Some(near) => format!("unknown {what} {shown:?}: did you mean {near:?}?"),
+        None => format!("unknown {what} {shown:?}: use one of {}", words.join(", ")),
+    }
+}
+
+/// The longest word an error repeats.
+pub(super) const WORD_CHARS_MAX: usize = 64;
 
 /// The word that was probably meant: at most two letters away, and closer than half of its length.
 fn nearest<'w>(word: &str, words: &[&'w str]) -> Option<&'w str> {
@@ -182,7 +192,7 @@ fn nearest<'w>(word: &str, words: &[&'w str]) -> Option<&'w str> {
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().take(64).enumerate() {
+    for (i, from) in a.chars().take(WORD_CHARS_MAX).enumerate() {
         let mut diagonal = row[0];
         row[0] = i + 1;
         for (j, to) in b.iter().enumerate() {

@@ -5,6 +5,7 @@
 
 mod error;
 mod keys;
+mod text;
 
 use std::time::Duration;
 
@@ -13,8 +14,10 @@ use toml::de::{DeTable, DeValue};
 
 use crate::spec::{ChildId, ChildKind, ChildSpec, Restart, Shutdown, Strategy, SupervisorSpec};
 use crate::{Backoff, SpecError};
+use error::short;
 pub use error::{TreeError, TreeSourceError};
-use keys::{Keys, Known};
+use keys::{Keys, Known, WORD_CHARS_MAX};
+use text::Text;
 
 /// Where tree files come from.
 pub trait TreeSource {
@@ -34,6 +37,19 @@ pub struct TreeSpec {
     pub spec: SupervisorSpec,
     /// What its children do, in the same order.
     pub children: Vec<ChildNode>,
+}
+
+impl TreeSpec {
+    /// The longest an orderly stop of the whole tree can take: children stop one after the other, and a subtree that is
+    /// waited for without a limit takes as long as its own children. `None` where a worker is waited for without a limit.
+    pub fn stop_bound(&self) -> Option<Duration> {
+        let bound = |child: &ChildNode| match (&child.work, child.spec.stop_bound()) {
+            (Work::Behaviour { .. }, own) => own,
+            (Work::Tree(tree), None) => tree.stop_bound(),
+            (Work::Tree(tree), Some(own)) => Some(tree.stop_bound().map_or(own, |below| below.min(own))),
+        };
+        self.children.iter().try_fold(Duration::ZERO, |sum, child| sum.checked_add(bound(child)?))
+    }
 }
 
 /// One child of a tree file.
@@ -96,6 +112,8 @@ impl Default for Mailbox {
 
 /// The longest tree file, in bytes.
 const FILE_BYTES_MAX: usize = 1024 * 1024;
+/// All files of a tree together; one that is named twice counts twice.
+const TREE_BYTES_MAX: usize = 8 * FILE_BYTES_MAX;
 /// Tree files within tree files.
 const DEPTH_MAX: usize = 16;
 /// Children of all files together.
@@ -108,7 +126,7 @@ const CAPACITY_MAX: i64 = 1_000_000;
 /// # Errors
 /// The first thing that is wrong, with its place.
 pub fn load_tree(name: &str, source: &dyn TreeSource) -> Result<TreeSpec, TreeError> {
-    let mut loader = Loader { source, chain: Vec::new(), children: 0 };
+    let mut loader = Loader { source, chain: Vec::new(), children: 0, bytes: 0 };
     loader.file(name, None)
 }
 
@@ -116,7 +134,9 @@ struct Loader<'a> {
     source: &'a dyn TreeSource,
     /// The files on the way from the root to the one that is read.
     chain: Vec<String>,
+    /// Children and bytes read so far.
     children: usize,
+    bytes: usize,
 }
 
 /// Where a tree file was named.
@@ -142,7 +162,8 @@ impl Loader<'_> {
         }
         if ChildId::new(name).is_err() {
             return Err(complain(format!(
-                "{name:?} is not a tree file's name: use a-z, 0-9, '_' and '-', without .toml"
+                "{:?} is not a tree file's name: use a-z, 0-9, '_' and '-', without .toml",
+                short(name, WORD_CHARS_MAX)
             )));
         }
         let text = self.source.read(name).map_err(|error| complain(format!("{name}.toml {error}")))?;
@@ -152,6 +173,10 @@ impl Loader<'_> {
                 text.len()
             )));
         }
+        self.bytes = self.bytes.saturating_add(text.len());
+        if self.bytes > TREE_BYTES_MAX {
+            return Err(complain(format!("with {name}.toml the tree is more than {TREE_BYTES_MAX} bytes long")));
+        }
         self.chain.push(name.to_owned());
         let tree = self.parse(name, &text);
         self.chain.pop();
@@ -160,13 +185,14 @@ impl Loader<'_> {
 
     fn parse(&mut self, name: &str, text: &str) -> Result<TreeSpec, TreeError> {
         let file = format!("{name}.toml");
+        let place = Text::new(&file, text);
         let bad_toml = |error: toml::de::Error| {
-            TreeError::at(&file, text, error.span().map_or(0, |span| span.start), error.message())
+            TreeError::at(&file, place.place(error.span().map_or(0, |span| span.start)), error.message())
         };
         let table = DeTable::parse(text).map_err(bad_toml)?;
         // A second reading without places: a behaviour's `config` is handed on as it is.
         let plain: toml::Table = text.parse().map_err(bad_toml)?;
-        let keys = Keys { file: &file, text, table: table.get_ref(), offset: table.span().start };
+        let keys = Keys { text: &place, table: table.get_ref(), offset: table.span().start };
         keys.only(&SUPERVISOR_KEYS)?;
         let mut children = Vec::new();
         for (at, child) in keys.tables("child")?.iter().enumerate() {
@@ -189,9 +215,11 @@ impl Loader<'_> {
         spec.validate().map_err(|error| match &error {
             SpecError::DuplicateId(id) => keys.error_at_duplicate(id.as_str(), error.to_string()),
             SpecError::ZeroPeriod => keys.error_at_value("period", error.to_string()),
-            SpecError::BadId(_) | SpecError::BadBackoff(_) | SpecError::TooManyChildren(_) => {
-                keys.error_here(error.to_string())
-            }
+            // These were looked at where they stand.
+            SpecError::BadId(_)
+            | SpecError::BadBackoff(_)
+            | SpecError::ZeroKillGrace(_)
+            | SpecError::TooManyChildren(_) => keys.error_here(error.to_string()),
         })?;
         Ok(TreeSpec { name: name.to_owned(), spec, children })
     }
@@ -201,6 +229,13 @@ impl Loader<'_> {
         let id = keys.text("id")?.ok_or_else(|| keys.error_here("this child has no id".to_owned()))?;
         let id = ChildId::new(id).map_err(|error| keys.error_at_value("id", error.to_string()))?;
         let work = match (keys.text("behaviour")?, keys.text("tree")?) {
+            (Some(name), None) if !is_behaviour_name(name) => {
+                let what = format!(
+                    "{:?} is not a behaviour's name: use 1 to 64 of a-z, 0-9, '.', '_' and '-'",
+                    short(name, WORD_CHARS_MAX)
+                );
+                return Err(keys.error_at_value("behaviour", what));
+            }
             (Some(name), None) => Work::Behaviour {
                 name: name.to_owned(),
                 config: match config {
@@ -208,7 +243,7 @@ impl Loader<'_> {
                     Some(toml::Value::Table(table)) => table.clone(),
                     Some(_) => return Err(keys.error_at_value("config", "config must be a table".to_owned())),
                 },
-                file: keys.file.to_owned(),
+                file: keys.text.file.to_owned(),
                 line: keys.line(),
             },
             (None, Some(name)) => {
@@ -238,9 +273,17 @@ impl Loader<'_> {
         if let Some(grace) = keys.duration("kill_grace")? {
             spec.kill_grace = grace;
         }
+        if spec.kill_grace.is_zero() {
+            return Err(keys.error_at_value("kill_grace", "kill_grace must be longer than zero".to_owned()));
+        }
         spec.backoff = backoff(keys)?;
         Ok(ChildNode { spec, mailbox: mailbox(keys)?, work })
     }
+}
+
+fn is_behaviour_name(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-');
+    (1..=64).contains(&name.len()) && name.bytes().all(plain)
 }
 
 fn shutdown(keys: &Keys<'_>) -> Result<Option<Shutdown>, TreeError> {
@@ -295,11 +338,19 @@ const OVERFLOWS: [(&str, Overflow); 4] = [
     ("drop-newest", Overflow::DropNewest),
     ("drop-oldest", Overflow::DropOldest),
 ];
-const SUPERVISOR_KEYS: Known =
-    Known { here: &["strategy", "intensity", "period", "child"], later: &["auto_shutdown", "partitions"] };
+const SUPERVISOR_KEYS: Known = Known {
+    here: &["strategy", "intensity", "period", "child"],
+    later: &[("auto_shutdown", Some("never")), ("partitions", None)],
+};
 const CHILD_KEYS: Known = Known {
     here: &["id", "behaviour", "tree", "restart", "shutdown", "backoff", "mailbox", "kill_grace", "config"],
-    later: &["significant", "budget", "host", "allow_overlap", "placement"],
+    later: &[
+        ("significant", None),
+        ("budget", None),
+        ("host", Some("hosted")),
+        ("allow_overlap", None),
+        ("placement", None),
+    ],
 };
 const BACKOFF_KEYS: Known = Known { here: &["min", "max", "jitter", "reset_after"], later: &[] };
 const MAILBOX_KEYS: Known = Known { here: &["capacity", "overflow"], later: &[] };

@@ -1,0 +1,182 @@
+//! What children's starts and stops came to.
+
+use std::collections::VecDeque;
+
+use covenant_types::{ExitReason, StartAttempt, Uptime};
+
+use super::child::Phase;
+use super::procedure::{AdminAct, Awaited, Goal, Procedure};
+use super::{Deferred, Supervisor, report};
+use crate::effect::{AdminDone, AdminError, Effect, ReportContext};
+use crate::spec::{ChildId, Restart, Shutdown};
+
+impl Supervisor {
+    pub(super) fn child_started(
+        &mut self,
+        now: Uptime,
+        id: &ChildId,
+        attempt: StartAttempt,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(at) = self.starting(id, attempt) else { return };
+        let child = &mut self.children[at];
+        child.phase = Phase::Running { attempt };
+        child.started_at = Some(now);
+        match self.procedure.as_ref().map(|procedure| &procedure.goal) {
+            Some(Goal::Restart { .. }) => child.restarts += 1,
+            Some(&Goal::Admin { call, .. }) => {
+                effects.push(Effect::Answer { call, result: Ok(AdminDone::Started(attempt)) });
+            }
+            Some(Goal::Boot | Goal::FailedBoot { .. } | Goal::Shutdown) | None => {}
+        }
+        self.answered(attempt, effects);
+    }
+
+    pub(super) fn child_ignored(&mut self, now: Uptime, id: ChildId, attempt: StartAttempt, effects: &mut Vec<Effect>) {
+        let Some(at) = self.starting(&id, attempt) else {
+            // A start that was given up meanwhile has ended with this.
+            return self.child_exited(now, id, attempt, ExitReason::Normal, effects);
+        };
+        if self.stopped(at, effects) {
+            effects.push(Effect::ChildEnded { child: id });
+        }
+        if let Some(&Goal::Admin { call, .. }) = self.procedure.as_ref().map(|procedure| &procedure.goal) {
+            effects.push(Effect::Answer { call, result: Ok(AdminDone::Ignored) });
+        }
+        self.answered(attempt, effects);
+    }
+
+    pub(super) fn child_start_failed(
+        &mut self,
+        now: Uptime,
+        id: ChildId,
+        attempt: StartAttempt,
+        reason: ExitReason,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(at) = self.starting(&id, attempt) else {
+            // A start that was given up meanwhile has ended with this.
+            return self.child_exited(now, id, attempt, reason, effects);
+        };
+        self.children[at].phase = Phase::Undefined;
+        let Some(procedure) = self.procedure.take() else { return };
+        match procedure.goal {
+            Goal::Boot => {
+                effects.push(report(ReportContext::StartError, &reason, &id));
+                let reason = ExitReason::ShutdownWith(format!("failed to start child {id}: {reason}"));
+                let stops = self.children.ids().rev().collect();
+                self.begin(Procedure::new(Goal::FailedBoot { reason }, stops, VecDeque::new()), effects);
+            }
+            Goal::Restart { .. } => {
+                effects.push(report(ReportContext::StartError, &reason, &id));
+                self.try_again(now, at, effects);
+            }
+            // Who asked is told, and nobody else.
+            Goal::Admin { call, act } => {
+                if matches!(act, AdminAct::Start) {
+                    self.children.remove(at);
+                    effects.push(Effect::Forget(id));
+                } else {
+                    effects.push(Effect::ChildEnded { child: id });
+                }
+                effects.push(Effect::Answer { call, result: Err(AdminError::StartFailed(reason)) });
+            }
+            Goal::Shutdown | Goal::FailedBoot { .. } => unreachable!("nothing is started on the way out"),
+        }
+    }
+
+    pub(super) fn child_exited(
+        &mut self,
+        now: Uptime,
+        id: ChildId,
+        attempt: StartAttempt,
+        reason: ExitReason,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(at) = self.children.position(&id) else { return };
+        let child = &mut self.children[at];
+        if child.attempt() != Some(attempt) {
+            return;
+        }
+        child.cancel_timer(effects);
+        match child.phase {
+            Phase::Starting { .. } => self.child_start_failed(now, id, attempt, reason, effects),
+            Phase::Stopping { .. } => {
+                self.report_stop(at, &reason, effects);
+                self.stopped_by_procedure(at, effects);
+                self.answered(attempt, effects);
+            }
+            Phase::Running { .. } | Phase::Unkillable { .. } if self.procedure.is_some() => {
+                child.phase = Phase::Exited;
+                self.deferred.push_back(Deferred::Exit { id, reason });
+            }
+            Phase::Running { .. } | Phase::Unkillable { .. } => self.own_exit(now, at, &reason, effects),
+            Phase::Undefined | Phase::Exited | Phase::Waiting { .. } | Phase::Blocked => {
+                unreachable!("these have no attempt")
+            }
+        }
+    }
+
+    /// Where the child is whose start the procedure under way waits for, if that is this attempt.
+    fn starting(&self, id: &ChildId, attempt: StartAttempt) -> Option<usize> {
+        let awaited = self.procedure.as_ref().and_then(|procedure| procedure.awaited.as_ref());
+        let at = self.children.position(id)?;
+        (awaited == Some(&Awaited::Start(attempt)) && self.children[at].attempt() == Some(attempt)).then_some(at)
+    }
+
+    /// Goes on with the procedure that waited for this attempt.
+    fn answered(&mut self, attempt: StartAttempt, effects: &mut Vec<Effect>) {
+        if let Some(procedure) = &mut self.procedure
+            && let Some(Awaited::Start(awaited) | Awaited::Stop(awaited)) = procedure.awaited
+            && awaited == attempt
+        {
+            procedure.awaited = None;
+            self.go_on(effects);
+        }
+    }
+
+    /// Tells people of a child that was to stop and ended otherwise. It changes nothing.
+    pub(super) fn report_stop(&self, at: usize, reason: &ExitReason, effects: &mut Vec<Effect>) {
+        let spec = &self.children[at].spec;
+        let brutal = spec.shutdown == Shutdown::BrutalKill;
+        let fine = match reason {
+            ExitReason::Killed => brutal,
+            // A permanent child ends on request with `shutdown` alone, the others in any orderly way.
+            ExitReason::Shutdown => !brutal || spec.restart != Restart::Permanent,
+            ExitReason::Normal | ExitReason::ShutdownWith(_) => spec.restart != Restart::Permanent,
+            ExitReason::Panicked(_) | ExitReason::Error(_) | ExitReason::NoConnection => false,
+        };
+        if !fine {
+            effects.push(report(ReportContext::ShutdownError, reason, &spec.id));
+        }
+    }
+
+    /// Nothing of this child runs any more, and a temporary one is forgotten. Says whether its spec is kept.
+    pub(super) fn stopped(&mut self, at: usize, effects: &mut Vec<Effect>) -> bool {
+        let child = &mut self.children[at];
+        child.phase = Phase::Undefined;
+        child.started_at = None;
+        let keep = child.spec.restart != Restart::Temporary;
+        if !keep {
+            let child = self.children.remove(at);
+            effects.push(Effect::Forget(child.spec.id));
+        }
+        keep
+    }
+
+    /// The same, for a child whose group is to be started again.
+    pub(super) fn stopped_with_group(&mut self, at: usize, effects: &mut Vec<Effect>) {
+        if self.stopped(at, effects) {
+            self.children[at].adrift = true;
+        }
+    }
+
+    pub(super) fn stopped_by_procedure(&mut self, at: usize, effects: &mut Vec<Effect>) {
+        match self.procedure.as_ref().map(|procedure| &procedure.goal) {
+            Some(Goal::Restart { .. }) => self.stopped_with_group(at, effects),
+            Some(Goal::Boot | Goal::FailedBoot { .. } | Goal::Admin { .. } | Goal::Shutdown) | None => {
+                self.stopped(at, effects);
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! How children and steps are written.
+//!
+//! `2/5s a b:temporary:1s`: an intensity of 2 in 5 s (else 9 in 5 s), a permanent child `a`, a temporary one `b` with one
+//! second to stop. Further traits: `transient` `brutal` `infinity` `sup` (a supervisor), `back=1s..8s` (a back-off without
+//! jitter, reset after 10 s); and of their behaviour: `slow` (its start waits for `up`, `fail` or `ignore`), `lasting` (does
+//! not stop when asked), `immortal` (does not end when killed either), `ignored`, `bad` (every start fails).
+
+use std::time::Duration;
+
+use covenant_types::parse_duration;
+
+use crate::{Backoff, ChildId, ChildKind, ChildSpec, Restart, Shutdown, Strategy, SupervisorSpec};
+
+/// How a child of the bench behaves.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Nature {
+    pub(super) slow: bool,
+    pub(super) lasting: bool,
+    pub(super) immortal: bool,
+    pub(super) ignored: bool,
+    /// How many of its next starts fail.
+    pub(super) fails: u32,
+}
+
+pub(super) fn id(text: &str) -> ChildId {
+    ChildId::new(text).unwrap()
+}
+
+pub(super) fn supervisor(strategy: Strategy, text: &str) -> (SupervisorSpec, Vec<Nature>) {
+    let (limits, children) = match text.split_once(' ') {
+        Some((limits, children)) if limits.contains('/') => (limits, children),
+        _ => ("9/5s", text),
+    };
+    let (intensity, period) = limits.split_once('/').unwrap();
+    let (children, natures) = children.split_whitespace().map(child).unzip();
+    let (intensity, period) = (intensity.parse().unwrap(), parse_duration(period).unwrap());
+    (SupervisorSpec { strategy, intensity, period, children }, natures)
+}
+
+pub(super) fn child(text: &str) -> (ChildSpec, Nature) {
+    let mut traits = text.split(':');
+    let id = id(traits.next().unwrap());
+    let kind = if text.contains(":sup") { ChildKind::Supervisor } else { ChildKind::Worker };
+    let (mut spec, mut nature) = (ChildSpec::new(id, kind), Nature::default());
+    for word in traits {
+        match word {
+            "transient" => spec.restart = Restart::Transient,
+            "temporary" => spec.restart = Restart::Temporary,
+            "brutal" => spec.shutdown = Shutdown::BrutalKill,
+            "infinity" => spec.shutdown = Shutdown::Infinity,
+            "sup" => {}
+            "slow" => nature.slow = true,
+            "lasting" => nature.lasting = true,
+            "immortal" => (nature.lasting, nature.immortal) = (true, true),
+            "ignored" => nature.ignored = true,
+            "bad" => nature.fails = u32::MAX,
+            word => match word.strip_prefix("back=") {
+                Some(pauses) => spec.backoff = Some(backoff(pauses)),
+                None => spec.shutdown = Shutdown::Timeout(parse_duration(word).unwrap()),
+            },
+        }
+    }
+    (spec, nature)
+}
+
+fn backoff(text: &str) -> Backoff {
+    let (min, max) = text.split_once("..").unwrap();
+    let (min, max) = (parse_duration(min).unwrap(), parse_duration(max).unwrap());
+    Backoff { min, max, jitter: 0.0, reset_after: Duration::from_secs(10) }
+}
