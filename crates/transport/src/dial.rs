@@ -128,12 +128,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_node_is_known_to_be_dialled_by_its_id_or_else_its_address() {
+    async fn a_node_is_being_dialled_where_it_is_and_not_where_it_was() {
         let dials = Dials::default();
         let (one, other) = (NodeId([1; 16]), NodeId([2; 16]));
         let _by_id = dials.turn(address(1), Some(one)).await.unwrap();
         let _by_address = dials.turn(address(2), None).await.unwrap();
-        assert!(dials.is_dialling(one, [address(9), address(9)]));
+        assert!(dials.is_dialling(one, [address(9), address(1)]));
+        assert!(!dials.is_dialling(one, [address(9), address(9)]), "a dial to where it was leads nowhere");
         assert!(!dials.is_dialling(other, [address(1), address(9)]), "another node is expected there");
         assert!(dials.is_dialling(other, [address(9), address(2)]));
         assert!(!dials.is_dialling(other, [address(9), address(9)]));
