@@ -216,9 +216,10 @@ impl Processes {
             }
             Order::Kill { node, hold: false, answer } => {
                 let result = match self.find(&node) {
-                    Some((_, running)) => running.orders.try_send(Signal::Kill).map_err(|_| {
-                        ApiError::new(ErrorKind::Conflict, format!("{node} is being killed already"))
-                    }),
+                    Some((_, running)) => running
+                        .orders
+                        .try_send(Signal::Kill)
+                        .map_err(|_| ApiError::new(ErrorKind::Conflict, format!("{node} is being killed already"))),
                     None => Err(self.not_running(&node)),
                 };
                 let _caller_left = answer.send(result);
