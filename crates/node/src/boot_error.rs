@@ -68,7 +68,11 @@ impl BootError {
     /// The error as a verb ends with it.
     pub fn into_api(self) -> ApiError {
         let kind = match &self {
-            Self::Tree(_) | Self::Nations(_) => ErrorKind::Usage,
+            Self::Tree(_)
+            | Self::Nations(_)
+            | Self::System(
+                covenant_runtime::BootError::UnknownBehaviour { .. } | covenant_runtime::BootError::BadConfig { .. },
+            ) => ErrorKind::Usage,
             Self::Data(_) | Self::WrongIdentity { .. } | Self::Listen(_) => ErrorKind::Conflict,
             Self::Files(_)
             | Self::CertificateEnded(_)

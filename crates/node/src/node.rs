@@ -82,6 +82,8 @@ pub async fn boot(
 ) -> Result<Node, BootError> {
     // A wrong tree or table is refused before anything is touched.
     let tree = load_tree(config.node.role.as_str(), &trees)?;
+    let registry = registry();
+    covenant_runtime::check_tree(&tree, &registry)?;
     let nations = config.ledger.nations.as_ref().map(|path| Nations::read(&config.node.data.join(path))).transpose()?;
     let lock = DataDir::open(&config.node.data)?;
     let files = NodeFiles::new(lock.path());
@@ -111,7 +113,7 @@ pub async fn boot(
     let peers = KnownPeers::open(lock.path());
     let cluster = start_cluster(&config, &env, &credentials, epoch, issuer.clone(), &peers)?;
     let resources = resources(&config, lock.path(), &cluster, &credentials, nations);
-    let system = SystemConfig { env: env.clone(), tree, registry: registry(), resources };
+    let system = SystemConfig { env: env.clone(), tree, registry, resources };
     let system = System::start(system).await?;
     cluster.attach(system.clone());
     let shared = Arc::new(Shared {

@@ -40,7 +40,7 @@ mod view;
 pub use behaviour::{Behaviour, Exit, StartError};
 pub use context::{Context, SpawnRefused, TASKS_MAX, TIMERS_MAX};
 pub use event::{EVENTS_MAX, RuntimeEvent};
-pub use plan::BootError;
+pub use plan::{BootError, check_tree};
 pub use reference::{CAST_WAIT_MAX, Outlet, Ref};
 pub use registry::BehaviourRegistry;
 pub use remote::{Inlet, REMOTE_PAYLOAD_BYTES_MAX, Remotable, RemoteReply, RemoteSender};

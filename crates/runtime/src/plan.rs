@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use covenant_env::RealClock;
 use covenant_supervision::{ChildId, ChildKind, ChildNode, SpecError, SupervisorSpec, TreeSpec, Work};
 use covenant_types::{ActorPath, ActorPathError, ExitReason};
 
@@ -75,6 +76,15 @@ pub enum BootError {
         /// Why.
         reason: ExitReason,
     },
+}
+
+/// Checks that every behaviour of `tree` is there and reads its `config`, without starting anything.
+///
+/// # Errors
+/// What [`System::start`] would refuse before it starts the first child.
+pub fn check_tree(tree: &TreeSpec, registry: &BehaviourRegistry) -> Result<(), BootError> {
+    let deadlines = Deadlines::new(Arc::new(RealClock::new()));
+    plan(tree.clone(), &ActorPath::root(), registry, &deadlines).map(drop)
 }
 
 /// Makes the plan of `tree` at `path`.

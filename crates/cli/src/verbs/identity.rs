@@ -4,8 +4,8 @@ use std::io::{IsTerminal, Read};
 use std::path::Path;
 
 use covenant_env::{Env, Metrics};
-use covenant_node::api::{ApiError, CreateOperator, CreateToken, OperatorCreated, TokenCreated};
-use covenant_node::{InitSpec, LinkProfile, NodeKey, NodePlace, Zeroizing};
+use covenant_node::api::{ApiError, CreateOperator, CreateToken, ErrorKind, OperatorCreated, TokenCreated};
+use covenant_node::{InitSpec, LinkProfile, MakeError, NodeKey, NodePlace, Zeroizing};
 
 use crate::args::{Addresses, Global, Init, Join, OperatorVerb, TokenVerb};
 use crate::operator_file::OperatorFile;
@@ -22,7 +22,7 @@ pub(crate) fn init(args: &Init, output: &Output) -> Result<(), ApiError> {
         region: args.region,
         place: place(&args.dir, &args.addresses),
     };
-    let made = covenant_node::init(&spec, &env()).map_err(ApiError::failure)?;
+    let made = covenant_node::init(&spec, &env()).map_err(no)?;
     let answer = serde_json::json!({ "id": made.id.to_string(), "config": made.config, "root_key": made.root_key });
     output.view(&answer, |_| {
         format!(
@@ -63,7 +63,7 @@ pub(crate) async fn join(args: &Join, output: &Output) -> Result<(), ApiError> {
         }
     };
     let place = place(&args.dir, &args.addresses);
-    let made = covenant_node::join(&place, token.trim(), &env()).await.map_err(ApiError::failure)?;
+    let made = covenant_node::join(&place, token.trim(), &env()).await.map_err(no)?;
     let answer = serde_json::json!({ "id": made.id.to_string(), "config": made.config });
     output.view(&answer, |_| {
         format!("joined as {}; start the node with: covenant node run --config {}", made.id, made.config.display())
@@ -86,6 +86,15 @@ pub(crate) async fn operator(global: &Global, verb: OperatorVerb, output: &Outpu
         format!("{name} may act as {role}: covenant members --address HOST:PORT --node NAME --as {}", out.display())
     });
     Ok(())
+}
+
+fn no(error: MakeError) -> ApiError {
+    let kind = match error {
+        MakeError::Exists(_) => ErrorKind::Conflict,
+        MakeError::Bad(_) => ErrorKind::Usage,
+        MakeError::Files(_) | MakeError::Join(_) => ErrorKind::Failure,
+    };
+    ApiError::new(kind, error.to_string())
 }
 
 fn place(dir: &Path, addresses: &Addresses) -> NodePlace {

@@ -61,14 +61,7 @@ fn tree_check(file: &Path, output: &Output) -> Result<(), ApiError> {
     let (name, trees) = covenant_node::Trees::around(file).map_err(ApiError::usage)?;
     let tree = load_tree(&name, &trees).map_err(ApiError::usage)?;
     let children = covenant_node::behaviours_of(&tree);
-    let registry = covenant_node::registry();
-    let known: Vec<&str> = registry.names().collect();
-    let unknown: Vec<&str> = children.iter().map(String::as_str).filter(|name| !known.contains(name)).collect();
-    if !unknown.is_empty() {
-        let message =
-            format!("{}: unknown behaviour {}; there are {}", file.display(), unknown.join(", "), known.join(", "));
-        return Err(ApiError::usage(message));
-    }
+    covenant_runtime::check_tree(&tree, &covenant_node::registry()).map_err(ApiError::usage)?;
     let answer = serde_json::json!({ "ok": true, "behaviours": children });
     output.view(&answer, |_| format!("{}: a valid tree of {} behaviours", file.display(), children.len()));
     Ok(())
