@@ -37,7 +37,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "NAME", help_heading = "Whom to ask")]
     pub(crate) node: Option<NodeName>,
     /// The control socket to ask, for a node outside such a folder
-    #[arg(long, global = true, value_name = "PATH", conflicts_with = "address", help_heading = "Whom to ask")]
+    #[arg(long, global = true, value_name = "PATH", conflicts_with_all = ["address", "node"], help_heading = "Whom to ask")]
     pub(crate) socket: Option<PathBuf>,
     /// The control address of a node on another machine; needs --as and --node
     #[arg(long, global = true, value_name = "HOST:PORT", requires_all = ["operator", "node"], help_heading = "Whom to ask")]
@@ -97,7 +97,8 @@ pub(crate) enum Verb {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Up {
-    /// Run the whole story once: find, work, lose an actor and a node, mend, stop. Exits 0 when all of it held
+    /// Run the whole story once on a new folder of its own: find, work, lose an actor and a node, mend, stop. Exits 0 when
+    /// all of it held
     #[arg(long)]
     pub(crate) check: bool,
     /// Print progress lines instead of the live view, even on a terminal
@@ -174,7 +175,7 @@ pub(crate) enum LedgerVerb {
     /// Book a profit: 50 % to communities, 30 % to nations by GDP, 20 % to the reserve
     Distribute {
         /// Dollars and cents, as 1234.56
-        #[arg(long)]
+        #[arg(long, allow_hyphen_values = true)]
         amount: String,
         /// 1 to 32 hexadecimal digits; the same id twice books once. Random when left out
         #[arg(long)]
@@ -189,7 +190,7 @@ pub(crate) enum LedgerVerb {
         #[arg(long)]
         to: String,
         /// Dollars and cents, as 1234.56
-        #[arg(long)]
+        #[arg(long, allow_hyphen_values = true)]
         amount: String,
         /// 1 to 32 hexadecimal digits; the same id twice books once. Random when left out
         #[arg(long)]

@@ -61,7 +61,7 @@ impl NodeFiles {
         self.data.join("identity/node.key")
     }
 
-    fn chain(&self) -> PathBuf {
+    pub(crate) fn chain(&self) -> PathBuf {
         self.data.join("identity/chain.pem")
     }
 

@@ -144,9 +144,10 @@ pub async fn join(place: &NodePlace, token: &str, env: &Env) -> Result<NodeMade,
 /// Seeds that are written into a configuration.
 const SEEDS_MAX: usize = 8;
 
+/// A key without a certificate is a making that was cut short, and may be made again. With a certificate it is a node,
+/// also where its configuration was moved elsewhere.
 fn refuse_existing(files: &NodeFiles, dir: &Path) -> Result<(), MakeError> {
-    // The configuration is written last: without it a folder holds at most a making that was cut short.
-    if files.config().exists() { Err(MakeError::Exists(dir.to_owned())) } else { Ok(()) }
+    if files.config().exists() || files.chain().exists() { Err(MakeError::Exists(dir.to_owned())) } else { Ok(()) }
 }
 
 fn config(grant: &NodeGrant, place: &NodePlace, cluster: ClusterSection, subscribe: Vec<Class>) -> NodeConfig {

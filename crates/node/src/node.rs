@@ -52,7 +52,18 @@ pub struct Node {
     servers: Vec<Server>,
     keepers: Vec<Task>,
     notifier: Arc<Notifier>,
+    _part: Part,
     _lock: DataDir,
+}
+
+/// The node's part in the cluster, which ends when this is dropped. An attached cluster and the tree it serves hold each
+/// other: without this a node that is dropped, or whose boot fails late, would live on unseen.
+struct Part(Arc<Cluster>);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
 }
 
 /// How often the node looks after itself: metrics, watchdog, status line.
@@ -112,6 +123,7 @@ pub async fn boot(
     let epoch = lock.bump_epoch()?;
     let peers = KnownPeers::open(lock.path());
     let cluster = start_cluster(&config, &env, &credentials, epoch, issuer.clone(), &peers)?;
+    let part = Part(cluster.clone());
     let resources = resources(&config, lock.path(), &cluster, &credentials, nations);
     let system = SystemConfig { env: env.clone(), tree, registry, resources };
     let system = System::start(system).await?;
@@ -137,7 +149,7 @@ pub async fn boot(
         vec![env.system.spawn(renewer.run()), env.system.spawn(upkeep(shared.clone(), notifier.clone(), peers))];
     notifier.ready(&shared.summary());
     tracing::info!(node = %shared.config.node.name, %epoch, "ready");
-    Ok(Node { shared, servers, keepers, notifier, _lock: lock })
+    Ok(Node { shared, servers, keepers, notifier, _part: part, _lock: lock })
 }
 
 impl Node {

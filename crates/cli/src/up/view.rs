@@ -147,8 +147,10 @@ fn draw(frame: &mut Frame<'_>, snapshot: &Snapshot, layout: &Layout, chosen: &Ch
     boxed(frame, ledger, " ledger ", ledger_lines(snapshot));
     boxed(frame, content, " content ", content_lines(snapshot));
     boxed(frame, bottom, " incidents ", incident_lines(snapshot));
-    let help = "↑↓ choose · a kill its sync actor · K kill the node · H kill and hold · S start · q stop all";
-    frame.render_widget(Paragraph::new(vec![Line::from(chosen.said.clone()).yellow(), Line::from(help).dim()]), keys);
+    let help = "q stop all · ↑↓ choose · a kill actor · K kill node · H kill and hold · S start";
+    let verbs = "try elsewhere: covenant members · ledger assess --year 2024 · node kill hub-europe";
+    let lines = vec![Line::from(chosen.said.clone()).yellow(), Line::from(help), Line::from(verbs).dim()];
+    frame.render_widget(Paragraph::new(lines), keys);
 }
 
 fn boxed(frame: &mut Frame<'_>, area: Rect, title: &str, lines: Vec<Line<'static>>) {

@@ -92,7 +92,8 @@ fn no(error: MakeError) -> ApiError {
     let kind = match error {
         MakeError::Exists(_) => ErrorKind::Conflict,
         MakeError::Bad(_) => ErrorKind::Usage,
-        MakeError::Files(_) | MakeError::Join(_) => ErrorKind::Failure,
+        MakeError::Files(_) => ErrorKind::Failure,
+        MakeError::Join(_) => ErrorKind::Refused,
     };
     ApiError::new(kind, error.to_string())
 }

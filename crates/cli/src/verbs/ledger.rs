@@ -64,11 +64,18 @@ pub(crate) async fn run(global: &Global, verb: LedgerVerb, output: &Output) -> R
             }
         }
         LedgerVerb::Export { format: ExportFormat::Hledger } => {
-            let mut from = Some(0);
+            let (mut from, mut whole) = (Some(0), String::new());
             while let Some(start) = from {
                 let page: ExportPage = client.get(&format!("/v1/ledger/export?from={start}")).await?;
-                output.data(page.text.trim_end_matches('\n'));
                 from = page.next;
+                if output.json() {
+                    whole.push_str(&page.text);
+                } else {
+                    output.data(page.text.trim_end_matches('\n'));
+                }
+            }
+            if output.json() {
+                output.view(&serde_json::json!({ "format": "hledger", "journal": whole }), |_| String::new());
             }
         }
     }

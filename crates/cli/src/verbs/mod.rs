@@ -47,7 +47,9 @@ async fn perform(global: Global, verb: Verb, output: &Output) -> Result<(), ApiE
         Verb::Operator(verb) => identity::operator(&global, verb, output).await,
         Verb::Audit(AuditVerb::Verify { file }) => audit_verify(&file, output),
         Verb::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "covenant", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "covenant", &mut script);
+            output.data(String::from_utf8_lossy(&script).trim_end());
             Ok(())
         }
     }
@@ -84,7 +86,7 @@ fn chaos_check(file: &Path, output: &Output) -> Result<(), ApiError> {
 async fn chaos_run(global: &Global, file: &Path, output: &Output) -> Result<(), ApiError> {
     let scenario = scenario(file)?;
     let outcome = up::scenario::run(&scenario, &global.folder, &global.layout()?).await?;
-    output.view(&outcome, |_| format!("{:?}: {}\n{}", outcome.verdict, scenario.title, outcome.story.join("\n")));
+    output.view(&outcome, |_| format!("{}: {}\n{}", word(outcome.verdict), scenario.title, outcome.story.join("\n")));
     let no = |kind| Err(ApiError::new(kind, format!("{} did not pass", outcome.id)));
     match outcome.verdict {
         Verdict::Pass => Ok(()),
@@ -96,6 +98,10 @@ async fn chaos_run(global: &Global, file: &Path, output: &Output) -> Result<(), 
         Verdict::Unhealed => no(ErrorKind::Conflict),
         Verdict::Refused => no(ErrorKind::Refused),
     }
+}
+
+fn word(verdict: Verdict) -> String {
+    format!("{verdict:?}").to_uppercase()
 }
 
 fn audit_verify(file: &Path, output: &Output) -> Result<(), ApiError> {
