@@ -42,6 +42,28 @@ async fn two_nodes_in_one_process_find_each_other_work_and_count_apart() {
     first.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_vanishes_is_seen_down_and_what_needs_it_fails_by_name() {
+    let world = World::new();
+    let first = world.first().await;
+    let second = world.joined(&first, "tower-two").await;
+    wait_for(|| [&first, &second].iter().all(|node| reachable(node) == 2)).await;
+    // Dropped, not stopped: nothing is handed over and nobody is told.
+    drop(first);
+    wait_for(|| {
+        let members = second.node().cluster().members();
+        members.iter().any(|member| member.name.as_str() == "hub-one" && member.state == MemberState::Down)
+    })
+    .await;
+    let error = post(&second.socket(), "/v1/ledger/assess", &json!({ "year": 2024 })).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");
+    assert!(error.message.contains("hub-one"), "the node that keeps the book is named: {error}");
+    let first = world.boot("hub-one").await.unwrap();
+    wait_for(|| [&first, &second].iter().all(|node| reachable(node) == 2)).await;
+    second.stop().await;
+    first.stop().await;
+}
+
 fn reachable(node: &support::Running) -> usize {
     node.node().cluster().members().iter().filter(|member| member.state == MemberState::Reachable).count()
 }
@@ -58,6 +80,17 @@ async fn what_is_taken_or_wrong_is_refused_and_nothing_changes() {
     let taken = world.boot("hub-two").await.unwrap_err();
     assert!(taken.told().contains(&first.listen().to_string()), "{}", taken.told());
 
+    // What a boot began before it was refused is undone: the same port is free again at once.
+    let hub_three = support::free_udp();
+    world.make("hub-three", hub_three);
+    let config = world.dir("hub-three").join("node.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let place = |text: &str| text.lines().filter(|line| line.starts_with("listen")).nth(1).unwrap().to_owned();
+    std::fs::write(&config, text.replace(&place(&text), &format!("listen = \"{}\"", first.control()))).unwrap();
+    let taken = world.boot("hub-three").await.unwrap_err();
+    assert!(taken.told().contains(&first.control().to_string()), "{}", taken.told());
+    wait_for(|| std::net::UdpSocket::bind(hub_three).is_ok()).await;
+
     let epoch = || std::fs::read_to_string(world.dir("hub-one").join("boot_epoch")).unwrap();
     let before = epoch();
     first.stop().await;
@@ -69,6 +102,11 @@ async fn what_is_taken_or_wrong_is_refused_and_nothing_changes() {
         wrong.to_string(),
         "the tree cannot be used: hub.toml:2:1: unknown key \"intensty\": did you mean \"intensity\"?"
     );
+    let sneaky = "strategy = \"one_for_one\"\n\n[[child]]\nid = \"x\"\nbehaviour = \"sync.shedule\"\n";
+    std::fs::write(trees.join("hub.toml"), sneaky).unwrap();
+    let unknown = world.boot_with("hub-one", Trees::folder(&trees)).await.unwrap_err();
+    assert!(unknown.to_string().contains("hub.toml:3: child /x: unknown behaviour \"sync.shedule\""), "{unknown}");
+    assert_eq!(unknown.into_api().kind, ErrorKind::Usage);
     assert_eq!(epoch(), before, "a boot that is refused is not counted");
 
     let config = world.dir("hub-one").join("node.toml");
@@ -137,9 +175,28 @@ async fn a_token_admits_one_node_once() {
     let mut altered = token.token.clone();
     altered.pop();
     assert!(world.join("tower-d", &altered).await.is_err());
+    // The same folder joins with a good token: what was refused left nothing that is in the way.
+    let request = CreateToken { name: name("tower-d"), ..request };
+    let token = post(&first.socket(), "/v1/token", &json!(request)).await.unwrap();
+    world.join("tower-d", token["token"].as_str().unwrap()).await.unwrap();
     let forever = CreateToken { ttl_s: u64::MAX, name: name("tower-e"), ..request };
     assert_eq!(post(&first.socket(), "/v1/token", &json!(forever)).await.unwrap_err().kind, ErrorKind::Usage);
     first.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_token_admits_nobody() {
+    let world = World::new();
+    world.make("hub-one", support::free_udp());
+    let clock = support::Ahead::new();
+    let hub = world.boot_at("hub-one", Trees::built_in(), clock.clone()).await.unwrap();
+    let request = CreateToken { role: Role::Tower, region: Region::Asia, name: name("tower-a"), ttl_s: 60 };
+    let token = post(&hub.socket(), "/v1/token", &json!(request)).await.unwrap();
+    clock.put_forward(61);
+    let late = world.join("tower-a", token["token"].as_str().unwrap()).await.unwrap_err();
+    assert!(late.contains("expired"), "{late}");
+    assert!(!world.dir("tower-a").join("node.toml").exists(), "no node was made");
+    hub.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,6 +210,7 @@ async fn operators_do_what_their_role_allows_and_every_act_is_a_line() {
         assert!(operator(&person, address, "hub-one", "GET", "/v1/members", None).await.is_ok(), "{role}");
         let killed = operator(&person, address, "hub-one", "POST", "/v1/actor/kill", Some(&kill)).await;
         assert_eq!(killed.is_ok(), may_kill, "{role}: {killed:?}");
+        wait_for(|| first.runs("/sync/warmer")).await;
         if let Err(error) = killed {
             assert_eq!(error.kind, ErrorKind::Denied);
         }
@@ -171,6 +229,19 @@ async fn operators_do_what_their_role_allows_and_every_act_is_a_line() {
     for who in ["operator viewer (viewer)", "operator chaos (chaos)", "the node hub-one"] {
         assert!(log.contains(who), "{who} is not in\n{log}");
     }
+    let lines: Vec<audit::AuditLine> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let kills: Vec<(&str, bool)> = lines
+        .iter()
+        .filter(|line| line.act.verb == "actor kill" && line.act.target == "hub-one:/sync/warmer")
+        .map(|line| (line.act.who.as_str(), line.act.result == "ok"))
+        .collect();
+    let expected = [
+        ("operator viewer (viewer)", false),
+        ("operator operator (operator)", false),
+        ("operator chaos (chaos)", true),
+        ("operator admin (admin)", true),
+    ];
+    assert_eq!(kills, expected, "{log}");
     assert!(!log.contains("PRIVATE KEY"));
     audit::verify(&path).unwrap();
     first.stop().await;
@@ -205,5 +276,12 @@ async fn without_a_certificate_the_control_port_serves_nothing() {
     // Closed with or without a TLS alert; never HTTP.
     let _closed = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut answer)).await.unwrap();
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+
+    // TLS by somebody of another cluster: it trusts this one, and is not trusted.
+    let other = World::new();
+    other.make("hub-one", support::free_udp());
+    let mut stranger = other.node_identity("hub-one");
+    stranger.roots = world.node_identity("hub-one").roots;
+    assert!(operator(&stranger, address, "hub-one", "GET", "/v1/members", None).await.is_err());
     first.stop().await;
 }

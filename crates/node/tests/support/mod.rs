@@ -3,14 +3,16 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use covenant_env::{Env, RealClock};
+use covenant_env::{Clock, Env, RealClock};
 use covenant_identity::NodeKey;
 use covenant_node::api::{ApiError, CreateToken, TokenCreated};
 use covenant_node::{BootError, InitSpec, LinkProfile, Node, NodeConfig, NodePlace, Trees, tls};
+use covenant_runtime::ActorState;
 use covenant_telemetry::{NodeMetrics, Notifier};
-use covenant_types::{NodeName, Region, Role};
+use covenant_types::{NodeName, Region, Role, Uptime, WallTime};
 use rustls_pki_types::ServerName;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -19,6 +21,34 @@ use tokio_rustls::TlsConnector;
 
 /// How long anything may take that a test waits for.
 const WITHIN: Duration = Duration::from_secs(60);
+
+/// A clock that can be put forward.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    real: RealClock,
+    by_s: AtomicU64,
+}
+
+impl Ahead {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { real: RealClock::new(), by_s: AtomicU64::new(0) })
+    }
+
+    /// From now on the date is `seconds` ahead of the machine's.
+    pub(crate) fn put_forward(&self, seconds: u64) {
+        self.by_s.store(seconds, Ordering::Relaxed);
+    }
+}
+
+impl Clock for Ahead {
+    fn now(&self) -> Uptime {
+        self.real.now()
+    }
+
+    fn wall(&self) -> WallTime {
+        WallTime(self.real.wall().0 + self.by_s.load(Ordering::Relaxed))
+    }
+}
 
 /// Folders of nodes.
 pub(crate) struct World(tempfile::TempDir);
@@ -81,10 +111,15 @@ impl World {
     }
 
     pub(crate) async fn boot_with(&self, name: &str, trees: Trees) -> Result<Running, BootError> {
+        self.boot_at(name, trees, Arc::new(RealClock::new())).await
+    }
+
+    /// Boots a node that tells the time by `clock`.
+    pub(crate) async fn boot_at(&self, name: &str, trees: Trees, clock: Arc<dyn Clock>) -> Result<Running, BootError> {
         let config = NodeConfig::load(&self.dir(name).join("node.toml")).unwrap();
         let metrics = NodeMetrics::new();
         let handle = tokio::runtime::Handle::current();
-        let env = Env::real(handle.clone(), handle, 7, metrics.metrics());
+        let env = Env { clock, ..Env::real(handle.clone(), handle, 7, metrics.metrics()) };
         let notifier = Notifier::to(None).unwrap();
         let node = covenant_node::boot(config.clone(), trees, env, metrics, notifier).await?;
         Ok(Running { node, config })
@@ -114,6 +149,12 @@ impl Running {
 
     pub(crate) fn control(&self) -> SocketAddr {
         self.config.control.listen.unwrap()
+    }
+
+    /// Whether an incarnation of the actor runs.
+    pub(crate) fn runs(&self, path: &str) -> bool {
+        let tree = self.node.system().tree();
+        tree.find(&path.parse().unwrap()).is_some_and(|actor| actor.state == ActorState::Running)
     }
 
     pub(crate) async fn stop(self) {
@@ -178,11 +219,15 @@ async fn exchange(
     }
 }
 
+/// The pause between two questions whether something is so.
+const ASK_EVERY: Duration = Duration::from_millis(20);
+
 /// Asks again until it is so, at most [`WITHIN`].
 pub(crate) async fn wait_for(mut so: impl FnMut() -> bool) {
     let asking = async {
+        let mut pause = tokio::time::interval(ASK_EVERY);
         while !so() {
-            tokio::task::yield_now().await;
+            pause.tick().await;
         }
     };
     tokio::time::timeout(WITHIN, asking).await.expect("what the test waits for comes about");
