@@ -117,9 +117,12 @@ pub enum MemberState {
     Left,
 }
 
-/// One member. Opens when it cannot be reached; closes when it has been reachable for `sustain`, or said goodbye.
+/// One member. Opens when it cannot be reached any more; closes when it has been reachable for `sustain`, or said goodbye.
+///
+/// Who was just heard of and not reached yet is no loss: it becomes one when membership gives it up.
 #[derive(Debug, Default)]
 pub(crate) struct MemberReach {
+    was_reached: bool,
     reachable_since: Option<Uptime>,
     state: Option<MemberState>,
     open: bool,
@@ -132,12 +135,14 @@ impl MemberReach {
         match state {
             MemberState::Reachable => {
                 self.reachable_since.get_or_insert(now);
+                self.was_reached = true;
                 (self.open && !same).then(|| Signal::Note(format!("reachable, {whose}")))
             }
             MemberState::Left => {
                 self.reachable_since = None;
                 std::mem::take(&mut self.open).then(|| Signal::Close("it left in order".into()))
             }
+            MemberState::Unreachable if !self.was_reached => None,
             MemberState::Unreachable | MemberState::Down => {
                 self.reachable_since = None;
                 let word = if state == MemberState::Down { "down" } else { "unreachable" };
@@ -177,6 +182,13 @@ mod tests {
         let mut rate = RestartRate::default();
         let opens = |&at: &u64| matches!(rate.restarted(s(at), 3, WINDOW, ""), Some(Signal::Open(_)));
         seconds.iter().copied().filter(opens).collect()
+    }
+
+    #[test]
+    fn who_was_not_reached_yet_is_not_lost_until_it_is_given_up() {
+        let mut member = MemberReach::default();
+        assert_eq!(member.observe(s(0), MemberState::Unreachable, "epoch 1"), None);
+        assert!(matches!(member.observe(s(3), MemberState::Down, "epoch 1"), Some(Signal::Open(_))));
     }
 
     #[test]

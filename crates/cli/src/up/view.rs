@@ -136,9 +136,14 @@ async fn kill_actor(node: usize, layout: &Layout, folder: &Path) -> String {
 
 fn draw(frame: &mut Frame<'_>, snapshot: &Snapshot, layout: &Layout, chosen: &Chosen) {
     let rows = u16::try_from(layout.node.len()).unwrap_or(u16::MAX).saturating_add(3);
-    let [members, middle, bottom, keys] =
-        Split::vertical([Constraint::Length(rows), Constraint::Min(8), Constraint::Length(6), Constraint::Length(2)])
-            .areas(frame.area());
+    let incidents = if frame.area().height < 32 { 3 } else { 6 };
+    let [members, middle, bottom, keys] = Split::vertical([
+        Constraint::Length(rows),
+        Constraint::Min(8),
+        Constraint::Length(incidents),
+        Constraint::Length(3),
+    ])
+    .areas(frame.area());
     let [tree, right] = Split::horizontal([Constraint::Percentage(55), Constraint::Percentage(45)]).areas(middle);
     let [ledger, content] = Split::vertical([Constraint::Length(5), Constraint::Min(3)]).areas(right);
     boxed(frame, members, " members ", member_lines(snapshot, layout, chosen));
