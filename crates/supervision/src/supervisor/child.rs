@@ -136,12 +136,12 @@ impl Child {
             Shutdown::BrutalKill => return self.kill(attempt, effects),
             Shutdown::Timeout(timeout) => {
                 effects.push(Effect::Stop { child, attempt });
-                self.set_timer(Timer::StopDeadline(attempt), timeout, effects);
+                // One that was killed already has no more time than its grace.
+                if self.timer != Some(Timer::KillGrace(attempt)) {
+                    self.set_timer(Timer::StopDeadline(attempt), timeout, effects);
+                }
             }
-            Shutdown::Infinity => {
-                self.cancel_timer(effects);
-                effects.push(Effect::Stop { child, attempt });
-            }
+            Shutdown::Infinity => effects.push(Effect::Stop { child, attempt }),
         }
         self.phase = Phase::Stopping { attempt };
     }

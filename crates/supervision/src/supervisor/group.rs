@@ -96,7 +96,6 @@ impl Supervisor {
     /// Stops and starts those who share the fate of the child at `at`, unless one of them would not end.
     fn restart_group(&mut self, at: usize, effects: &mut Vec<Effect>) {
         self.children[at].cancel_timer(effects);
-        self.children[at].started_at = None;
         if self.group(at).any(|member| self.children[member].is_unkillable()) {
             self.children[at].phase = Phase::Blocked;
             return;
@@ -104,7 +103,7 @@ impl Supervisor {
         self.children[at].phase = Phase::Undefined;
         let ids: Vec<ChildId> = self.group(at).map(|member| self.children[member].spec.id.clone()).collect();
         let offender = self.children[at].spec.id.clone();
-        let stops = ids.iter().rev().filter(|id| **id != offender).cloned().collect();
+        let stops = ids.iter().rev().cloned().collect();
         self.begin(Procedure::new(Goal::Restart { offender }, stops, VecDeque::from(ids)), effects);
     }
 

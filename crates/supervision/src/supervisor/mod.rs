@@ -189,7 +189,6 @@ impl Supervisor {
 
     /// Stops all children in reverse order, then exits. What was under way is given up.
     fn shut_down(&mut self, effects: &mut Vec<Effect>) {
-        self.booted = true;
         let mut awaited = None;
         if let Some(procedure) = self.procedure.take() {
             match procedure.goal {

@@ -104,3 +104,11 @@ fn a_bad_spec_is_refused_by_name() {
         "refused: the child's spec is wrong: the backoff of b needs 0 < min <= max and 0 <= jitter <= 1",
     );
 }
+
+#[test]
+fn who_is_left_of_two_groups_waits_for_the_one_that_is_still_to_be_restarted() {
+    let script = "spoil a 1; crash a; restart d; crash d; terminate a; pass 0s";
+    let expected =
+        "; stop d, stop c, stop b, start a fails; start d, ok, started; ; ended a, ended b, ended c, ok; start d";
+    check(RestForOne, "a b c d", script, expected);
+}

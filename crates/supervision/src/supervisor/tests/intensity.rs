@@ -47,3 +47,10 @@ fn giving_up_obeys_the_stop_rules_and_restarts_nobody() {
 fn a_supervisor_that_gives_up_forgets_who_was_temporary() {
     check(OneForOne, "0/5s a b:temporary", "crash a", "stop b, forget b, exit shutdown");
 }
+
+#[test]
+fn who_joined_a_group_spends_a_restart_when_the_one_that_ended_first_is_stopped_by_hand() {
+    let script = "spoil b 1; crash b; crash a; terminate b; pass 0s";
+    let expected = "; stop c, stop a, start a, start b fails; ; ended b, ok; exit shutdown";
+    check(OneForAll, "1/5s a b c", script, expected);
+}

@@ -116,3 +116,24 @@ fn who_waited_with_a_blocked_group_is_not_forgotten_when_the_other_is_stopped_by
     let expected = "; ; kill c; ; ended d, ok; stop b, start a, start b, start c, start d";
     check(OneForAll, "a b:back=1s..1s c:brutal:immortal d", script, expected);
 }
+
+#[test]
+fn one_that_was_killed_and_is_then_asked_to_stop_has_no_more_time_than_its_grace() {
+    for shutdown in ["5s", "infinity"] {
+        let children = format!("a:{shutdown}:immortal");
+        check(OneForOne, &children, "kill a; shutdown; pass 999ms; pass 1ms", "kill a; stop a; ; exit shutdown");
+    }
+}
+
+#[test]
+fn a_blocked_group_that_waits_for_an_earlier_childs_pause_too_is_restarted_once() {
+    let script = "kill d; pass 1s; crash c; crash a; die d; pass 2s";
+    let expected = "kill d; ; ; ; ; stop b, start a, start b, start c, start d";
+    check(RestForOne, "a:back=2s..2s b c d:immortal", script, expected);
+}
+
+#[test]
+fn who_ended_for_a_blocked_group_that_is_stopped_by_hand_has_ended() {
+    let script = "kill b; kill c; pass 1s; crash a; die c; terminate a";
+    check(OneForAll, "a b:immortal c:immortal", script, "kill b; kill c; ; ; ; ended a, ended c, ok");
+}
