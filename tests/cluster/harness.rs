@@ -16,10 +16,29 @@ pub(crate) fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_covenant")
 }
 
-/// Runs one verb and waits for its end.
-pub(crate) fn covenant(folder: &Path, args: &[&str]) -> Output {
-    let output = Command::new(binary()).args(args).arg("--folder").arg(folder).stdin(Stdio::null()).output();
+/// Runs the program as typed, without what the caller's shell has set for it, and waits for its end.
+pub(crate) fn run(args: &[&str]) -> Output {
+    let output = Command::new(binary()).args(args).env_remove("COVENANT_FOLDER").stdin(Stdio::null()).output();
     output.expect("the binary runs")
+}
+
+/// Runs one verb on the cluster in `folder` and waits for its end.
+pub(crate) fn covenant(folder: &Path, args: &[&str]) -> Output {
+    run(&[args, &["--folder", text(folder)]].concat())
+}
+
+/// A path as an argument.
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().expect("temporary folders have plain names")
+}
+
+/// Fails unless the program ended with `code` and said all of `words` on stderr.
+pub(crate) fn assert_refused(output: &Output, code: i32, words: &[&str]) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    for word in words {
+        assert!(said.contains(word), "{word:?} is not in: {said}");
+    }
 }
 
 /// Runs one verb with `--json` and returns what it printed; panics with its complaint where it fails.

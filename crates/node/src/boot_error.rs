@@ -1,5 +1,8 @@
 //! Why a node did not start.
 
+use covenant_cluster::ClusterError;
+use covenant_transport::BindError;
+
 use crate::api::{ApiError, ErrorKind};
 
 /// Why a node did not start. Unless it says otherwise nothing was changed, and trying again after mending is safe.
@@ -73,7 +76,10 @@ impl BootError {
             | Self::System(
                 covenant_runtime::BootError::UnknownBehaviour { .. } | covenant_runtime::BootError::BadConfig { .. },
             ) => ErrorKind::Usage,
-            Self::Data(_) | Self::WrongIdentity { .. } | Self::Listen(_) => ErrorKind::Conflict,
+            Self::Data(_)
+            | Self::WrongIdentity { .. }
+            | Self::Listen(_)
+            | Self::Cluster(ClusterError::Bind(BindError::AddressTaken(_))) => ErrorKind::Conflict,
             Self::Files(_)
             | Self::CertificateEnded(_)
             | Self::Audit(_)

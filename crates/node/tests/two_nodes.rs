@@ -79,6 +79,7 @@ async fn what_is_taken_or_wrong_is_refused_and_nothing_changes() {
     world.make("hub-two", first.listen());
     let taken = world.boot("hub-two").await.unwrap_err();
     assert!(taken.told().contains(&first.listen().to_string()), "{}", taken.told());
+    assert_eq!(taken.into_api().kind, ErrorKind::Conflict);
 
     // What a boot began before it was refused is undone: the same port is free again at once.
     let hub_three = support::free_udp();
