@@ -34,6 +34,10 @@ fn a_node_answers_monitors_and_sigterm_is_an_orderly_end() {
     let status: serde_json::Value = serde_json::from_slice(&node.verb(&["status", "--json"]).stdout).unwrap();
     assert_eq!((&status["name"], &status["ready"], &status["epoch"]), (&"hub-solo".into(), &true.into(), &1.into()));
     assert_eq!(status["pid"], node.child.id());
+    let copy = node.place.dir.path().join("copy");
+    let absent = node.verb(&["content", "get", "no-such-set", "--to", text(&copy)]);
+    assert_refused(&absent, 3, &["no-such-set", "covenant content ls", "nothing was written"]);
+    assert!(!copy.exists());
 
     assert!(Command::new("kill").args(["-TERM", &node.child.id().to_string()]).status().unwrap().success());
     let status = wait_for("the node to end", || node.child.try_wait().unwrap());

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::bulk::BulkServer;
 use crate::plan::Summary;
 use crate::publish::publish;
-use crate::{Class, ContentConfig, ContentStore, DatasetId, Published, SignedManifest};
+use crate::{Class, ContentConfig, ContentStore, DatasetId, Published, SignedManifest, StoreError};
 
 /// What the store is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,8 @@ pub enum StoreResponse {
     Written(DatasetId),
     /// It was not done; the text says why and what to do.
     No(String),
+    /// To `Get`: what it names is not here, or not whole. Nothing was written.
+    Absent(String),
 }
 
 /// A request to the store, and where its answer goes.
@@ -142,6 +144,9 @@ fn answer(
         }
         StoreRequest::Get { name, to } => match store.materialise(&name, &to) {
             Ok(id) => StoreResponse::Written(id),
+            Err(error @ StoreError::NoDataset(_)) => {
+                StoreResponse::Absent(format!("{error}; `covenant content ls` shows what is; nothing was written"))
+            }
             Err(error) => StoreResponse::No(format!("{error}; nothing was written")),
         },
     }

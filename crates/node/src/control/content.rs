@@ -101,6 +101,7 @@ fn absolute(path: &str) -> Result<PathBuf, ApiError> {
 fn unexpected(response: StoreResponse) -> ApiError {
     match response {
         StoreResponse::No(why) => ApiError::new(ErrorKind::Refused, why),
+        StoreResponse::Absent(what) => ApiError::new(ErrorKind::NotFound, what),
         StoreResponse::Catalog(_)
         | StoreResponse::Manifest(_)
         | StoreResponse::Published(_)
