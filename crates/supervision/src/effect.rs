@@ -75,12 +75,17 @@ pub enum Effect {
 pub type AdminResult = Result<AdminDone, AdminError>;
 
 /// What an operator's call did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminDone {
     /// What was asked.
     Done,
     /// The child runs.
-    Started(StartAttempt),
+    Started {
+        /// The attempt that succeeded.
+        attempt: StartAttempt,
+        /// What the child said of itself.
+        info: Option<String>,
+    },
     /// The child's start said that there is nothing to run.
     Ignored,
 }
@@ -103,8 +108,14 @@ pub enum AdminError {
     /// A child of that id is there and stopped.
     #[error("a child of that id is there, stopped; restart or delete it")]
     AlreadyPresent,
+    /// What it stands for is run by somebody else already; the spec is not kept.
+    #[error("it runs already as {0}")]
+    NameTaken(String),
+    /// Instances of a template are ended, never kept.
+    #[error("a dynamic supervisor has no child to do that with: its instances are started and terminated")]
+    Dynamic,
     /// The spec is wrong.
-    #[error("the child's spec is wrong: {0}")]
+    #[error("the spec is wrong: {0}")]
     BadSpec(String),
     /// The child's start failed.
     #[error("the child did not start: {0}")]
@@ -127,8 +138,10 @@ pub struct Report {
     pub context: ReportContext,
     /// Why.
     pub reason: ExitReason,
-    /// With whom.
+    /// With whom; where `count` is more than one, with the template of them all.
     pub offender: ChildId,
+    /// With how many, OTP's `nb_children`: instances of one template that ended alike are told of once.
+    pub count: usize,
 }
 
 /// What went wrong.
@@ -155,6 +168,7 @@ impl fmt::Display for Report {
             ReportContext::ReachedMaxIntensity => "reached_max_restart_intensity",
             ReportContext::Unkillable => "unkillable",
         };
-        write!(f, "{context}: {} ({})", self.offender, self.reason)
+        write!(f, "{context}: {} ({})", self.offender, self.reason)?;
+        if self.count > 1 { write!(f, ", {} of them", self.count) } else { Ok(()) }
     }
 }

@@ -2,7 +2,7 @@
 
 use covenant_types::{ExitReason, StartAttempt};
 
-use crate::{ChildId, ChildSpec};
+use crate::{ChildId, ChildSpec, SupervisorSpec};
 
 /// Everything that can happen to a supervisor.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +15,8 @@ pub enum Event {
         child: ChildId,
         /// The attempt that succeeded.
         attempt: StartAttempt,
+        /// What the child said of itself, for whoever had it started.
+        info: Option<String>,
     },
     /// A child's start said that there is nothing to run.
     ChildIgnored {
@@ -67,6 +69,11 @@ pub enum AdminRequest {
     Delete(ChildId),
     /// Start one more child, the last in order.
     Start(ChildSpec),
+    /// Start one more instance of a dynamic supervisor's template, by this name. It must be new.
+    StartInstance(ChildId),
+    /// Be what this says from now on: OTP's code change. Running children keep running, new ones are not started, those
+    /// that are not named any more are kept. A spec that is refused changes nothing.
+    ReplaceSpecs(SupervisorSpec),
 }
 
 /// What a supervisor waits for. The attempt fences timers that fire late.
@@ -80,16 +87,21 @@ pub enum Timer {
     Backoff(StartAttempt),
     /// A restart that failed is tried again.
     RetryStart(StartAttempt),
+    /// The instances of a dynamic supervisor that were asked to stop should have ended.
+    InstancesDeadline,
+    /// The instances that were killed should have ended.
+    InstancesGrace,
 }
 
 impl Timer {
-    /// The attempt it belongs to.
-    pub fn attempt(self) -> StartAttempt {
+    /// The attempt it belongs to, if it belongs to one.
+    pub fn attempt(self) -> Option<StartAttempt> {
         match self {
             Self::StopDeadline(attempt)
             | Self::KillGrace(attempt)
             | Self::Backoff(attempt)
-            | Self::RetryStart(attempt) => attempt,
+            | Self::RetryStart(attempt) => Some(attempt),
+            Self::InstancesDeadline | Self::InstancesGrace => None,
         }
     }
 }

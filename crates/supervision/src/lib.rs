@@ -29,6 +29,8 @@ mod tree;
 pub use backoff::Backoff;
 pub use effect::{AdminDone, AdminError, AdminResult, Effect, Report, ReportContext};
 pub use event::{AdminRequest, Event, Timer};
-pub use spec::{ChildId, ChildKind, ChildSpec, Restart, Shutdown, SpecError, Strategy, SupervisorSpec};
-pub use supervisor::{ChildState, ChildView, Supervisor};
-pub use tree::{ChildNode, Mailbox, Overflow, TreeError, TreeSource, TreeSourceError, TreeSpec, Work, load_tree};
+pub use spec::{
+    AutoShutdown, Budget, ChildId, ChildKind, ChildSpec, Restart, Shutdown, SpecError, Strategy, SupervisorSpec,
+};
+pub use supervisor::{ChildState, ChildView, Counts, Supervisor};
+pub use tree::{ChildNode, Host, Mailbox, Overflow, TreeError, TreeSource, TreeSourceError, TreeSpec, Work, load_tree};

@@ -38,6 +38,12 @@ impl RestartWindow {
         Self { intensity, period, restarts: VecDeque::new() }
     }
 
+    /// Forgives so many in so long from now on; what was recorded stays.
+    pub(crate) fn change(&mut self, intensity: u32, period: Duration) {
+        let changed = Self::new(intensity, period);
+        (self.intensity, self.period) = (changed.intensity, changed.period);
+    }
+
     /// Records a restart at `now` and returns what to do about it.
     ///
     /// A restart exactly `period` ago still counts, as it does in OTP.

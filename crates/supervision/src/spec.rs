@@ -46,6 +46,29 @@ pub enum Strategy {
     OneForAll,
     /// Those started after it.
     RestForOne,
+    /// None: its children are instances of one template, started and ended while it runs. OTP's `simple_one_for_one`.
+    Dynamic,
+}
+
+/// Whether a supervisor ends when its significant children have ended by themselves, for good.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AutoShutdown {
+    /// It does not; no child may be significant.
+    #[default]
+    Never,
+    /// When the first of them has.
+    AnySignificant,
+    /// When the last of them has.
+    AllSignificant,
+}
+
+/// How many restarts of one child are forgiven within a time. They are not counted against its supervisor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// How many are forgiven.
+    pub intensity: u32,
+    /// The window.
+    pub period: Duration,
 }
 
 /// When a child that ended is started again.
@@ -95,6 +118,12 @@ pub struct ChildSpec {
     pub backoff: Option<Backoff>,
     /// How long a killed child may take to end before it counts as unkillable.
     pub kill_grace: Duration,
+    /// Whether its end by itself, for good, counts for its supervisor's [`AutoShutdown`].
+    pub significant: bool,
+    /// How many of its restarts are forgiven, apart from its supervisor's intensity; none where that decides.
+    pub budget: Option<Budget>,
+    /// Whether its successor starts while a killed incarnation does not end.
+    pub allow_overlap: bool,
 }
 
 impl ChildSpec {
@@ -104,16 +133,33 @@ impl ChildSpec {
             ChildKind::Worker => Shutdown::Timeout(Duration::from_secs(5)),
             ChildKind::Supervisor => Shutdown::Infinity,
         };
-        Self { id, kind, restart: Restart::Permanent, shutdown, backoff: None, kill_grace: Duration::from_secs(1) }
+        Self {
+            id,
+            kind,
+            restart: Restart::Permanent,
+            shutdown,
+            backoff: None,
+            kill_grace: Duration::from_secs(1),
+            significant: false,
+            budget: None,
+            allow_overlap: false,
+        }
     }
 
     /// Checks what the types do not.
     ///
     /// # Errors
-    /// The back-off makes no sense, or a killed child would have no time to end.
+    /// The back-off or the budget makes no sense, a killed child would have no time to end, or a permanent child is
+    /// significant, which would never matter.
     pub fn validate(&self) -> Result<(), SpecError> {
         if self.kill_grace.is_zero() {
             return Err(SpecError::ZeroKillGrace(self.id.clone()));
+        }
+        if self.budget.is_some_and(|budget| budget.period.is_zero()) {
+            return Err(SpecError::ZeroBudgetPeriod(self.id.clone()));
+        }
+        if self.significant && self.restart == Restart::Permanent {
+            return Err(SpecError::SignificantPermanent(self.id.clone()));
         }
         match &self.backoff {
             Some(backoff) if !backoff.is_valid() => Err(SpecError::BadBackoff(self.id.clone())),
@@ -140,11 +186,18 @@ pub struct SupervisorSpec {
     pub intensity: u32,
     /// The window.
     pub period: Duration,
-    /// The children.
+    /// Whether it ends with its significant children.
+    pub auto_shutdown: AutoShutdown,
+    /// The children. A dynamic supervisor has one: the template of its instances, which itself never runs.
     pub children: Vec<ChildSpec>,
 }
 
 impl SupervisorSpec {
+    /// OTP's defaults: one restart in five seconds is forgiven, and no child is significant.
+    pub fn new(strategy: Strategy, children: Vec<ChildSpec>) -> Self {
+        Self { strategy, intensity: 1, period: Duration::from_secs(5), auto_shutdown: AutoShutdown::Never, children }
+    }
+
     /// The most children one supervisor may have.
     pub const CHILDREN_MAX: usize = 200_000;
 
@@ -159,12 +212,31 @@ impl SupervisorSpec {
         if self.children.len() > Self::CHILDREN_MAX {
             return Err(SpecError::TooManyChildren(self.children.len()));
         }
+        if self.strategy == Strategy::Dynamic {
+            if self.children.len() != 1 {
+                return Err(SpecError::NotOneTemplate(self.children.len()));
+            }
+            if self.auto_shutdown != AutoShutdown::Never {
+                return Err(SpecError::DynamicAutoShutdown);
+            }
+        }
         let mut seen = std::collections::BTreeSet::new();
         for child in &self.children {
             child.validate()?;
+            self.auto_shutdown.admits(child)?;
             if !seen.insert(&child.id) {
                 return Err(SpecError::DuplicateId(child.id.clone()));
             }
+        }
+        Ok(())
+    }
+}
+
+impl AutoShutdown {
+    /// Whether `child` may be among the children, its id apart.
+    pub(crate) fn admits(self, child: &ChildSpec) -> Result<(), SpecError> {
+        if child.significant && self == Self::Never {
+            return Err(SpecError::SignificantNever(child.id.clone()));
         }
         Ok(())
     }
@@ -186,6 +258,24 @@ pub enum SpecError {
     /// A killed child would have no time to end, and always count as unkillable.
     #[error("the kill_grace of {0} must be longer than zero")]
     ZeroKillGrace(ChildId),
+    /// The window of a child's own budget has no length.
+    #[error("the budget of {0} needs a period longer than zero")]
+    ZeroBudgetPeriod(ChildId),
+    /// A permanent child never ends for good.
+    #[error("{0} is permanent and never ends for good, so it cannot be significant: make it transient or temporary")]
+    SignificantPermanent(ChildId),
+    /// A significant child where none counts.
+    #[error("{0} is significant, and auto_shutdown is never: set any_significant or all_significant")]
+    SignificantNever(ChildId),
+    /// A dynamic supervisor has instances of one template.
+    #[error("a dynamic supervisor has one child, the template of its instances, not {0}")]
+    NotOneTemplate(usize),
+    /// Instances of a template come and go.
+    #[error("a dynamic supervisor does not end with its children: auto_shutdown must be never")]
+    DynamicAutoShutdown,
+    /// What cannot be changed while a supervisor runs.
+    #[error("a supervisor that runs cannot become dynamic or cease to be")]
+    StrategyChanged,
     /// A back-off whose bounds contradict each other.
     #[error("the backoff of {0} needs 0 < min <= max and 0 <= jitter <= 1")]
     BadBackoff(ChildId),

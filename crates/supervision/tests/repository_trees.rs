@@ -131,7 +131,7 @@ fn gives_up_after(tree: &TreeSpec, broken: usize) -> Option<Duration> {
                     let reason = ExitReason::Error("broken".to_owned());
                     events.push(Event::ChildStartFailed { child, attempt, reason });
                 }
-                Effect::Start { child, attempt } => events.push(Event::ChildStarted { child, attempt }),
+                Effect::Start { child, attempt } => events.push(Event::ChildStarted { child, attempt, info: None }),
                 Effect::Stop { child, attempt } | Effect::Kill { child, attempt } => {
                     events.push(Event::ChildExited { child, attempt, reason: ExitReason::Shutdown });
                 }

@@ -21,14 +21,28 @@ pub enum ExitReason {
     Killed,
     /// The node it ran on cannot be reached.
     NoConnection,
+    /// What it stands for is run by this one already. Nobody's fault: no restart is counted for it.
+    NameConflict(String),
+    /// It belongs elsewhere now. Nobody's fault either.
+    Rebalanced,
 }
 
 impl ExitReason {
+    /// Whether a restart after this end is counted against a supervisor's intensity.
+    pub fn is_counted(&self) -> bool {
+        !matches!(self, Self::NameConflict(_) | Self::Rebalanced)
+    }
+
     /// Whether this end is orderly, so that a transient child is not restarted after it.
     pub fn is_orderly(&self) -> bool {
         match self {
             Self::Normal | Self::Shutdown | Self::ShutdownWith(_) => true,
-            Self::Panicked(_) | Self::Error(_) | Self::Killed | Self::NoConnection => false,
+            Self::Panicked(_)
+            | Self::Error(_)
+            | Self::Killed
+            | Self::NoConnection
+            | Self::NameConflict(_)
+            | Self::Rebalanced => false,
         }
     }
 }
@@ -43,6 +57,8 @@ impl fmt::Display for ExitReason {
             Self::Error(message) => write!(f, "error: {message}"),
             Self::Killed => f.write_str("killed"),
             Self::NoConnection => f.write_str("noconnection"),
+            Self::NameConflict(holder) => write!(f, "name conflict: {holder} runs already"),
+            Self::Rebalanced => f.write_str("rebalanced"),
         }
     }
 }

@@ -12,8 +12,8 @@ use std::time::Duration;
 use covenant_env::{Env, Task};
 use covenant_node::api::{ApiError, ErrorKind};
 use covenant_supervision::{
-    AdminRequest, Backoff, ChildId, ChildKind, ChildSpec, ChildState, Effect, Event, Restart, Shutdown, Strategy,
-    Supervisor, SupervisorSpec, Timer,
+    AdminRequest, Backoff, ChildId, ChildKind, ChildSpec, ChildState, Effect, Event, Shutdown, Strategy, Supervisor,
+    SupervisorSpec, Timer,
 };
 use covenant_types::{ExitReason, NodeName, StartAttempt, StartAttempts, Uptime};
 use serde::{Deserialize, Serialize};
@@ -145,7 +145,7 @@ impl Processes {
     /// A supervisor without children; [`ProcessesRef::add`] gives it some.
     pub(crate) fn new(env: Env) -> anyhow::Result<(Self, ProcessesRef)> {
         let spec =
-            SupervisorSpec { strategy: Strategy::OneForOne, intensity: INTENSITY, period: PERIOD, children: vec![] };
+            SupervisorSpec { intensity: INTENSITY, period: PERIOD, ..SupervisorSpec::new(Strategy::OneForOne, vec![]) };
         let core = Supervisor::new(spec, StartAttempts::default(), 0)?;
         let (order_sender, orders) = mpsc::channel(ORDERS_MAX);
         let (views, view_receiver) = watch::channel(Vec::new());
@@ -200,12 +200,10 @@ impl Processes {
                 self.programs.insert(id, program);
                 self.admin(&node, answer, |id| {
                     AdminRequest::Start(ChildSpec {
-                        id,
-                        kind: ChildKind::Worker,
-                        restart: Restart::Permanent,
                         shutdown: Shutdown::Timeout(STOP_WITHIN),
                         backoff: Some(Backoff { min: BACKOFF.0, max: BACKOFF.1, jitter: 0.2, reset_after: PERIOD }),
                         kill_grace: Duration::from_secs(5),
+                        ..ChildSpec::new(id, ChildKind::Worker)
                     })
                 })
             }
@@ -282,7 +280,7 @@ impl Processes {
         match effect {
             Effect::Start { child, attempt } => {
                 let event = match self.start(&child, attempt) {
-                    Ok(()) => Event::ChildStarted { child, attempt },
+                    Ok(()) => Event::ChildStarted { child, attempt, info: None },
                     Err(error) => {
                         Event::ChildStartFailed { child, attempt, reason: ExitReason::Error(error.to_string()) }
                     }

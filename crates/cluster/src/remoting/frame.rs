@@ -159,7 +159,9 @@ pub(crate) fn put_credit(out: &mut Vec<u8>, to: u32, bytes: u64) {
 const ERROR_BYTES_MAX: usize = 4096;
 
 fn shortened(error: &CallError) -> CallError {
-    use covenant_types::ExitReason::{Error, Killed, NoConnection, Normal, Panicked, Shutdown, ShutdownWith};
+    use covenant_types::ExitReason::{
+        Error, Killed, NameConflict, NoConnection, Normal, Panicked, Rebalanced, Shutdown, ShutdownWith,
+    };
     let cut = |text: &str| text.chars().take(ERROR_BYTES_MAX / 8).collect::<String>();
     match error {
         CallError::Rejected(why) => CallError::Rejected(cut(why)),
@@ -167,7 +169,8 @@ fn shortened(error: &CallError) -> CallError {
             ShutdownWith(why) => ShutdownWith(cut(why)),
             Panicked(why) => Panicked(cut(why)),
             Error(why) => Error(cut(why)),
-            Normal | Shutdown | Killed | NoConnection => reason.clone(),
+            NameConflict(holder) => NameConflict(cut(holder)),
+            Normal | Shutdown | Killed | NoConnection | Rebalanced => reason.clone(),
         }),
         CallError::Timeout | CallError::NoProc | CallError::MailboxFull | CallError::NoConnection => error.clone(),
     }

@@ -93,7 +93,7 @@ impl Driver {
                 if incarnation.0 > 1 {
                     slot.count_restart(self.system.env());
                 }
-                (Event::ChildStarted { child, attempt }, Some(RuntimeEvent::Started { path, incarnation }))
+                (Event::ChildStarted { child, attempt, info: None }, Some(RuntimeEvent::Started { path, incarnation }))
             }
             What::Ignored => {
                 self.last_exit = Some((child.clone(), CallError::NoProc));

@@ -8,7 +8,7 @@ use super::child::Phase;
 use super::procedure::{AdminAct, Awaited, Goal, Procedure};
 use super::{Deferred, Supervisor, report};
 use crate::effect::{AdminDone, AdminError, Effect, ReportContext};
-use crate::spec::{ChildId, Restart, Shutdown};
+use crate::spec::{ChildId, ChildSpec, Restart, Shutdown};
 
 impl Supervisor {
     pub(super) fn child_started(
@@ -16,6 +16,7 @@ impl Supervisor {
         now: Uptime,
         id: &ChildId,
         attempt: StartAttempt,
+        info: Option<String>,
         effects: &mut Vec<Effect>,
     ) {
         let Some(at) = self.starting(id, attempt) else { return };
@@ -25,7 +26,7 @@ impl Supervisor {
         match self.procedure.as_ref().map(|procedure| &procedure.goal) {
             Some(Goal::Restart { .. }) => child.restarts += 1,
             Some(&Goal::Admin { call, .. }) => {
-                effects.push(Effect::Answer { call, result: Ok(AdminDone::Started(attempt)) });
+                effects.push(Effect::Answer { call, result: Ok(AdminDone::Started { attempt, info }) });
             }
             Some(Goal::Boot | Goal::FailedBoot { .. } | Goal::Shutdown) | None => {}
         }
@@ -69,17 +70,25 @@ impl Supervisor {
             }
             Goal::Restart { .. } => {
                 effects.push(report(ReportContext::StartError, &reason, &id));
-                self.try_again(now, at, effects);
+                self.try_again(now, at, reason.is_counted(), effects);
             }
             // Who asked is told, and nobody else.
             Goal::Admin { call, act } => {
-                if matches!(act, AdminAct::Start) {
-                    self.children.remove(at);
-                    effects.push(Effect::Forget(id));
-                } else {
-                    effects.push(Effect::ChildEnded { child: id });
-                }
-                effects.push(Effect::Answer { call, result: Err(AdminError::StartFailed(reason)) });
+                let error = match (act, reason) {
+                    (AdminAct::Start, ExitReason::NameConflict(holder)) => {
+                        self.forget(at, effects);
+                        AdminError::NameTaken(holder)
+                    }
+                    (AdminAct::Start, reason) => {
+                        self.forget(at, effects);
+                        AdminError::StartFailed(reason)
+                    }
+                    (AdminAct::Restart | AdminAct::Terminate(_), reason) => {
+                        effects.push(Effect::ChildEnded { child: id });
+                        AdminError::StartFailed(reason)
+                    }
+                };
+                effects.push(Effect::Answer { call, result: Err(error) });
             }
             Goal::Shutdown | Goal::FailedBoot { .. } => unreachable!("nothing is started on the way out"),
         }
@@ -94,6 +103,7 @@ impl Supervisor {
         effects: &mut Vec<Effect>,
     ) {
         let Some(at) = self.children.position(&id) else { return };
+        let with_all = self.awaits_instances();
         let child = &mut self.children[at];
         if child.attempt() != Some(attempt) {
             return;
@@ -101,17 +111,18 @@ impl Supervisor {
         child.cancel_timer(effects);
         match child.phase {
             Phase::Starting { .. } => self.child_start_failed(now, id, attempt, reason, effects),
+            Phase::Stopping { .. } if with_all => self.instance_stopped(at, reason, effects),
             Phase::Stopping { .. } => {
                 self.report_stop(at, &reason, effects);
                 self.stopped_by_procedure(at, effects);
                 self.answered(attempt, effects);
             }
             Phase::Running { .. } | Phase::Unkillable { .. } if self.procedure.is_some() => {
-                child.phase = Phase::Exited;
-                self.deferred.push_back(Deferred::Exit { id, reason });
+                child.phase = Phase::Exited { attempt, reason };
+                self.deferred.push_back(Deferred::Exit { id, ended: attempt });
             }
             Phase::Running { .. } | Phase::Unkillable { .. } => self.own_exit(now, at, &reason, effects),
-            Phase::Undefined | Phase::Exited | Phase::Waiting { .. } | Phase::Blocked => {
+            Phase::Undefined | Phase::Exited { .. } | Phase::Waiting { .. } | Phase::Blocked => {
                 unreachable!("these have no attempt")
             }
         }
@@ -138,15 +149,7 @@ impl Supervisor {
     /// Tells people of a child that was to stop and ended otherwise. It changes nothing.
     pub(super) fn report_stop(&self, at: usize, reason: &ExitReason, effects: &mut Vec<Effect>) {
         let spec = &self.children[at].spec;
-        let brutal = spec.shutdown == Shutdown::BrutalKill;
-        let fine = match reason {
-            ExitReason::Killed => brutal,
-            // A permanent child ends on request with `shutdown` alone, the others in any orderly way.
-            ExitReason::Shutdown => !brutal || spec.restart != Restart::Permanent,
-            ExitReason::Normal | ExitReason::ShutdownWith(_) => spec.restart != Restart::Permanent,
-            ExitReason::Panicked(_) | ExitReason::Error(_) | ExitReason::NoConnection => false,
-        };
-        if !fine {
+        if !ends_as_asked(spec, reason) {
             effects.push(report(ReportContext::ShutdownError, reason, &spec.id));
         }
     }
@@ -156,12 +159,17 @@ impl Supervisor {
         let child = &mut self.children[at];
         child.phase = Phase::Undefined;
         child.started_at = None;
-        let keep = child.spec.restart != Restart::Temporary;
+        let keep = child.spec.restart != Restart::Temporary && !self.is_dynamic();
         if !keep {
-            let child = self.children.remove(at);
-            effects.push(Effect::Forget(child.spec.id));
+            self.forget(at, effects);
         }
         keep
+    }
+
+    /// The spec of a child goes.
+    pub(super) fn forget(&mut self, at: usize, effects: &mut Vec<Effect>) {
+        let child = if self.is_dynamic() { self.children.swap_remove(at) } else { self.children.remove(at) };
+        effects.push(Effect::Forget(child.spec.id));
     }
 
     /// The same, for a child whose group is to be started again.
@@ -178,5 +186,21 @@ impl Supervisor {
                 self.stopped(at, effects);
             }
         }
+    }
+}
+
+/// Whether a child that was to stop may end for this reason without a word.
+pub(super) fn ends_as_asked(spec: &ChildSpec, reason: &ExitReason) -> bool {
+    let brutal = spec.shutdown == Shutdown::BrutalKill;
+    match reason {
+        ExitReason::Killed => brutal,
+        // A permanent child ends on request with `shutdown` alone, the others in any orderly way.
+        ExitReason::Shutdown => !brutal || spec.restart != Restart::Permanent,
+        ExitReason::Normal | ExitReason::ShutdownWith(_) => spec.restart != Restart::Permanent,
+        ExitReason::Panicked(_)
+        | ExitReason::Error(_)
+        | ExitReason::NoConnection
+        | ExitReason::NameConflict(_)
+        | ExitReason::Rebalanced => false,
     }
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use covenant_types::{StartAttempt, Uptime};
+use covenant_types::{ExitReason, StartAttempt, Uptime};
 
 use super::{ChildState, ChildView};
 use crate::effect::Effect;
 use crate::event::Timer;
+use crate::restart_window::RestartWindow;
 use crate::spec::{ChildSpec, Shutdown};
 
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(super) struct Child {
     pub(super) started_at: Option<Uptime>,
     /// Restarts without a run of `reset_after` between them: the exponent of the back-off.
     in_a_row: u32,
+    /// Its restarts, where it has a budget of its own.
+    pub(super) window: Option<Box<RestartWindow>>,
     /// It was stopped with a group that is not started again yet.
     pub(super) adrift: bool,
 }
@@ -35,7 +38,7 @@ pub(super) enum Phase {
     /// It runs.
     Running { attempt: StartAttempt },
     /// It ended while the supervisor was busy; its exit is among what was deferred.
-    Exited,
+    Exited { attempt: StartAttempt, reason: ExitReason },
     /// It will be started again when its timer fires.
     Waiting { due: Uptime },
     /// It will be started again with its group, which is held up by a sibling that does not end.
@@ -48,8 +51,10 @@ pub(super) enum Phase {
 
 impl Child {
     pub(super) fn new(spec: ChildSpec) -> Self {
+        let window = spec.budget.map(|budget| Box::new(RestartWindow::new(budget.intensity, budget.period)));
         Self {
             spec,
+            window,
             phase: Phase::Undefined,
             restarts: 0,
             last_attempt: None,
@@ -65,7 +70,7 @@ impl Child {
             Phase::Undefined => ChildState::Undefined,
             Phase::Starting { .. } => ChildState::Starting,
             Phase::Running { .. } => ChildState::Running,
-            Phase::Exited | Phase::Waiting { .. } | Phase::Blocked => ChildState::Restarting,
+            Phase::Exited { .. } | Phase::Waiting { .. } | Phase::Blocked => ChildState::Restarting,
             Phase::Stopping { .. } => ChildState::Stopping,
             Phase::Unkillable { .. } => ChildState::Unkillable,
         };
@@ -79,6 +84,19 @@ impl Child {
         }
     }
 
+    /// Is what `spec` says from now on. What runs goes on, and what a budget has counted stays counted.
+    pub(super) fn respecify(&mut self, spec: ChildSpec) {
+        self.window = match (spec.budget, self.window.take()) {
+            (None, _) => None,
+            (Some(budget), None) => Some(Box::new(RestartWindow::new(budget.intensity, budget.period))),
+            (Some(budget), Some(mut window)) => {
+                window.change(budget.intensity, budget.period);
+                Some(window)
+            }
+        };
+        self.spec = spec;
+    }
+
     /// The attempt that may be running.
     pub(super) fn attempt(&self) -> Option<StartAttempt> {
         match self.phase {
@@ -86,7 +104,7 @@ impl Child {
             | Phase::Running { attempt }
             | Phase::Stopping { attempt }
             | Phase::Unkillable { attempt } => Some(attempt),
-            Phase::Undefined | Phase::Exited | Phase::Waiting { .. } | Phase::Blocked => None,
+            Phase::Undefined | Phase::Exited { .. } | Phase::Waiting { .. } | Phase::Blocked => None,
         }
     }
 

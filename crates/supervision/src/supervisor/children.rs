@@ -16,16 +16,17 @@ pub(super) struct Children {
 impl Children {
     pub(super) fn new(specs: Vec<ChildSpec>) -> Self {
         let mut children = Self::default();
-        specs.into_iter().for_each(|spec| children.push(spec));
+        specs.into_iter().for_each(|spec| children.push(Child::new(spec)));
         children
     }
 
     /// Adds a child at the end. Its id must be new.
-    pub(super) fn push(&mut self, spec: ChildSpec) {
-        self.places.insert(spec.id.clone(), self.list.len());
-        self.list.push(Child::new(spec));
+    pub(super) fn push(&mut self, child: Child) {
+        self.places.insert(child.spec.id.clone(), self.list.len());
+        self.list.push(child);
     }
 
+    /// Takes a child out and leaves the others in their order. The later in the list, the cheaper.
     pub(super) fn remove(&mut self, at: usize) -> Child {
         let child = self.list.remove(at);
         self.places.remove(&child.spec.id);
@@ -33,6 +34,18 @@ impl Children {
             if let Some(known) = self.places.get_mut(&moved.spec.id) {
                 *known = place;
             }
+        }
+        child
+    }
+
+    /// Takes a child out and puts the last in its place: for instances, which have no order, however many there are.
+    pub(super) fn swap_remove(&mut self, at: usize) -> Child {
+        let child = self.list.swap_remove(at);
+        self.places.remove(&child.spec.id);
+        if let Some(moved) = self.list.get(at)
+            && let Some(place) = self.places.get_mut(&moved.spec.id)
+        {
+            *place = at;
         }
         child
     }
@@ -49,8 +62,18 @@ impl Children {
         self.list.iter()
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Child> {
+        self.list.iter_mut()
+    }
+
     pub(super) fn ids(&self) -> impl DoubleEndedIterator<Item = ChildId> {
         self.list.iter().map(|child| child.spec.id.clone())
+    }
+
+    /// All children, which are here no more.
+    pub(super) fn take(&mut self) -> Vec<Child> {
+        self.places.clear();
+        std::mem::take(&mut self.list)
     }
 }
 

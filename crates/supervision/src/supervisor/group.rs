@@ -17,12 +17,15 @@ use crate::event::Timer;
 use crate::restart_window::Verdict;
 use crate::spec::{ChildId, Restart, Strategy};
 
+/// The least pause before a restart that is not counted.
+const UNCOUNTED_PAUSE: Duration = Duration::from_secs(1);
+
 impl Supervisor {
     /// Performs policy for a child that ended by itself. Nothing else is under way.
     pub(super) fn own_exit(&mut self, now: Uptime, at: usize, reason: &ExitReason, effects: &mut Vec<Effect>) {
         let child = &mut self.children[at];
         child.phase = Phase::Undefined;
-        let id = child.spec.id.clone();
+        let (id, significant) = (child.spec.id.clone(), child.spec.significant);
         let restart = match child.spec.restart {
             Restart::Permanent => true,
             Restart::Transient => !reason.is_orderly(),
@@ -36,24 +39,28 @@ impl Supervisor {
             // Its group waits for somebody who would not end, perhaps for this very child, and takes it along.
             Some(Phase::Blocked) => self.stopped_with_group(at, effects),
             Some(_) if restart => self.join(now, at, effects),
-            None if restart => self.restart(now, at, effects),
+            None if restart => self.restart(now, at, reason.is_counted(), effects),
             Some(_) | None => {
                 if self.stopped(at, effects) {
                     effects.push(Effect::ChildEnded { child: id });
                 }
+                self.ended_for_good(significant, effects);
             }
         }
     }
 
-    /// Spends one restart on the child at `at` and its group: at once, after a pause, or never again.
-    fn restart(&mut self, now: Uptime, at: usize, effects: &mut Vec<Effect>) {
-        if self.window.record(now) == Verdict::Escalate {
-            let child = &mut self.children[at];
+    /// Spends one restart on the child at `at` and its group: at once, after a pause, or never again. What is not counted
+    /// is not spent, and waits instead, for it has no other bound.
+    fn restart(&mut self, now: Uptime, at: usize, counted: bool, effects: &mut Vec<Effect>) {
+        let child = &mut self.children[at];
+        let window = child.window.as_deref_mut().unwrap_or(&mut self.window);
+        if counted && window.record(now) == Verdict::Escalate {
             child.phase = Phase::Undefined;
             effects.push(report(ReportContext::ReachedMaxIntensity, &ExitReason::Shutdown, &child.spec.id));
             return self.shut_down(effects);
         }
-        let Some(pause) = self.pause(now, at) else { return self.restart_group(at, effects) };
+        let least = (!counted).then_some(UNCOUNTED_PAUSE);
+        let Some(pause) = self.pause(now, at).max(least) else { return self.restart_group(at, effects) };
         self.wait(Timer::Backoff, now, at, pause, effects);
         // Those of its group who wait already wait as long as it does.
         for member in self.group(at).filter(|member| *member != at) {
@@ -64,8 +71,12 @@ impl Supervisor {
     }
 
     /// A restart's start failed. The rest of the group stays stopped; the next try counts as one more exit of this child.
-    pub(super) fn try_again(&mut self, now: Uptime, at: usize, effects: &mut Vec<Effect>) {
-        self.wait(Timer::RetryStart, now, at, Duration::ZERO, effects);
+    pub(super) fn try_again(&mut self, now: Uptime, at: usize, counted: bool, effects: &mut Vec<Effect>) {
+        if counted {
+            self.wait(Timer::RetryStart, now, at, Duration::ZERO, effects);
+        } else {
+            self.wait(Timer::Backoff, now, at, UNCOUNTED_PAUSE, effects);
+        }
     }
 
     /// The wait of the child at `at` is over, and with it that of its group.
@@ -79,7 +90,7 @@ impl Supervisor {
             }
         }
         let first = leader.unwrap_or(at);
-        if retry { self.restart(now, first, effects) } else { self.restart_group(first, effects) }
+        if retry { self.restart(now, first, true, effects) } else { self.restart_group(first, effects) }
     }
 
     /// Waits with the group that waits already.
@@ -88,7 +99,14 @@ impl Supervisor {
         let Phase::Waiting { due } = leader.phase else { return };
         let kind = match leader.timer {
             Some(Timer::RetryStart(_)) => Timer::RetryStart,
-            Some(Timer::Backoff(_) | Timer::StopDeadline(_) | Timer::KillGrace(_)) | None => Timer::Backoff,
+            Some(
+                Timer::Backoff(_)
+                | Timer::StopDeadline(_)
+                | Timer::KillGrace(_)
+                | Timer::InstancesDeadline
+                | Timer::InstancesGrace,
+            )
+            | None => Timer::Backoff,
         };
         self.wait(kind, now, at, due.since(now), effects);
     }
@@ -109,7 +127,7 @@ impl Supervisor {
 
     /// Restarts the group that waited for somebody who would not end, if that has ended or gone. Says whether it did.
     pub(super) fn unblock(&mut self, now: Uptime, effects: &mut Vec<Effect>) -> bool {
-        if self.strategy == Strategy::OneForOne {
+        if !self.has_groups() {
             return false; // nobody waits for siblings
         }
         let Some(first) = self.children.iter().position(|child| child.phase == Phase::Blocked) else { return false };
@@ -126,16 +144,21 @@ impl Supervisor {
     /// Who of those that are being restarted takes the child at `at` along: the first, whose group has all the others.
     pub(super) fn leader_of(&self, at: usize) -> Option<usize> {
         let mut others = match self.strategy {
-            Strategy::OneForOne => return None,
+            Strategy::OneForOne | Strategy::Dynamic => return None,
             Strategy::RestForOne => 0..at,
             Strategy::OneForAll => 0..self.children.len(),
         };
         others.find(|other| *other != at && self.children[*other].is_restarting())
     }
 
+    /// Whether children share a fate here.
+    pub(super) fn has_groups(&self) -> bool {
+        matches!(self.strategy, Strategy::RestForOne | Strategy::OneForAll)
+    }
+
     fn group(&self, at: usize) -> Range<usize> {
         match self.strategy {
-            Strategy::OneForOne => at..at + 1,
+            Strategy::OneForOne | Strategy::Dynamic => at..at + 1,
             Strategy::RestForOne => at..self.children.len(),
             Strategy::OneForAll => 0..self.children.len(),
         }
@@ -144,7 +167,7 @@ impl Supervisor {
     /// How long a restart of the child at `at` waits: its own pause, under one_for_all the longest of the group's.
     fn pause(&mut self, now: Uptime, at: usize) -> Option<Duration> {
         let members = match self.strategy {
-            Strategy::OneForOne | Strategy::RestForOne => at..at + 1,
+            Strategy::OneForOne | Strategy::Dynamic | Strategy::RestForOne => at..at + 1,
             Strategy::OneForAll => 0..self.children.len(),
         };
         let mut longest = None;

@@ -5,7 +5,9 @@ mod answers;
 mod child;
 mod children;
 mod group;
+mod instances;
 mod procedure;
+mod respecify;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,7 +18,7 @@ use crate::backoff::Lots;
 use crate::effect::{AdminError, Effect, Report, ReportContext};
 use crate::event::{AdminRequest, Event, Timer};
 use crate::restart_window::RestartWindow;
-use crate::spec::{ChildId, ChildKind, Restart, SpecError, Strategy, SupervisorSpec};
+use crate::spec::{AutoShutdown, ChildId, ChildKind, ChildSpec, Restart, SpecError, Strategy, SupervisorSpec};
 use child::{Child, Phase};
 use children::Children;
 use procedure::{Awaited, Goal, Procedure};
@@ -30,10 +32,17 @@ use procedure::{Awaited, Goal, Procedure};
 #[derive(Debug)]
 pub struct Supervisor {
     strategy: Strategy,
+    auto_shutdown: AutoShutdown,
     window: RestartWindow,
     attempts: StartAttempts,
     lots: Lots,
     children: Children,
+    /// What the instances of a dynamic supervisor are made after.
+    template: Option<ChildSpec>,
+    /// Instances that were asked to stop and have not ended, while all of them are stopped.
+    stopping_instances: usize,
+    /// How those ended that did not end as asked.
+    failures: instances::Failures,
     procedure: Option<Procedure>,
     deferred: VecDeque<Deferred>,
     booted: bool,
@@ -43,8 +52,8 @@ pub struct Supervisor {
 /// What waits for the end of a procedure.
 #[derive(Debug)]
 enum Deferred {
-    /// A child ended.
-    Exit { id: ChildId, reason: ExitReason },
+    /// A child's attempt ended.
+    Exit { id: ChildId, ended: StartAttempt },
     /// A child is to be started again.
     Timer(Timer),
     /// An operator wants something.
@@ -85,6 +94,19 @@ pub struct ChildView<'a> {
     pub restarts: u64,
 }
 
+/// How many children there are: OTP's `count_children`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Specs; instances share one.
+    pub specs: usize,
+    /// Children of which something runs.
+    pub active: usize,
+    /// Children that supervise, running or not.
+    pub supervisors: usize,
+    /// Children that work, running or not.
+    pub workers: usize,
+}
+
 /// Administrative calls that may wait behind one procedure.
 const ADMIN_WAITING_MAX: usize = 64;
 
@@ -95,12 +117,18 @@ impl Supervisor {
     /// The spec is wrong.
     pub fn new(spec: SupervisorSpec, attempts: StartAttempts, jitter_seed: u64) -> Result<Self, SpecError> {
         spec.validate()?;
+        let SupervisorSpec { strategy, intensity, period, auto_shutdown, mut children } = spec;
+        let template = if strategy == Strategy::Dynamic { children.pop() } else { None };
         Ok(Self {
-            strategy: spec.strategy,
-            window: RestartWindow::new(spec.intensity, spec.period),
+            strategy,
+            auto_shutdown,
+            window: RestartWindow::new(intensity, period),
             attempts,
             lots: Lots::new(jitter_seed),
-            children: Children::new(spec.children),
+            children: Children::new(children),
+            template,
+            stopping_instances: 0,
+            failures: instances::Failures::default(),
             procedure: None,
             deferred: VecDeque::new(),
             booted: false,
@@ -122,7 +150,7 @@ impl Supervisor {
         effects
     }
 
-    /// The children in start order.
+    /// The children in start order; instances in no order.
     pub fn children(&self) -> impl Iterator<Item = ChildView<'_>> {
         self.children.iter().map(Child::view)
     }
@@ -132,9 +160,41 @@ impl Supervisor {
         self.children.position(id).map(|at| self.children[at].view())
     }
 
-    /// The longest an orderly stop can take: children stop one after the other. `None` where one is waited for without a
-    /// limit; how long a subtree takes is known to [`TreeSpec::stop_bound`](crate::TreeSpec::stop_bound).
+    /// What the instances of a dynamic supervisor are made after.
+    pub fn template(&self) -> Option<&ChildSpec> {
+        self.template.as_ref()
+    }
+
+    /// The spec of one child; of an instance, under its own name.
+    pub fn child_spec(&self, id: &ChildId) -> Option<&ChildSpec> {
+        self.children.position(id).map(|at| &self.children[at].spec)
+    }
+
+    /// How many children there are.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for child in self.children.iter() {
+            counts.active += usize::from(child.attempt().is_some());
+            match child.spec.kind {
+                ChildKind::Supervisor => counts.supervisors += 1,
+                ChildKind::Worker => counts.workers += 1,
+            }
+        }
+        counts.specs = if self.is_dynamic() { 1 } else { self.children.len() };
+        counts
+    }
+
+    fn is_dynamic(&self) -> bool {
+        self.template.is_some()
+    }
+
+    /// The longest an orderly stop can take: children stop one after the other, instances all at once. `None` where one is
+    /// waited for without a limit; how long a subtree takes is known to
+    /// [`TreeSpec::stop_bound`](crate::TreeSpec::stop_bound).
     pub fn stop_bound(&self) -> Option<Duration> {
+        if let Some(template) = &self.template {
+            return template.stop_bound();
+        }
         let bound = |child: &Child| child.spec.stop_bound();
         self.children.iter().try_fold(Duration::ZERO, |sum, child| sum.checked_add(bound(child)?))
     }
@@ -142,7 +202,7 @@ impl Supervisor {
     fn step(&mut self, now: Uptime, event: Event, effects: &mut Vec<Effect>) {
         match event {
             Event::StartRequested => self.boot(effects),
-            Event::ChildStarted { child, attempt } => self.child_started(now, &child, attempt, effects),
+            Event::ChildStarted { child, attempt, info } => self.child_started(now, &child, attempt, info, effects),
             Event::ChildIgnored { child, attempt } => self.child_ignored(now, child, attempt, effects),
             Event::ChildStartFailed { child, attempt, reason } => {
                 self.child_start_failed(now, child, attempt, reason, effects);
@@ -165,9 +225,12 @@ impl Supervisor {
     fn catch_up(&mut self, now: Uptime, effects: &mut Vec<Effect>) {
         while self.is_free() {
             match self.deferred.pop_front() {
-                Some(Deferred::Exit { id, reason }) => {
-                    let at = self.children.position(&id).filter(|at| self.children[*at].phase == Phase::Exited);
-                    if let Some(at) = at {
+                Some(Deferred::Exit { id, ended }) => {
+                    let Some(at) = self.children.position(&id) else { continue };
+                    if let Phase::Exited { attempt, reason } = &self.children[at].phase
+                        && *attempt == ended
+                    {
+                        let reason = reason.clone();
                         self.own_exit(now, at, &reason, effects);
                     }
                 }
@@ -199,11 +262,30 @@ impl Supervisor {
                 Goal::Admin { call, .. } => effects.push(Effect::Answer { call, result: Err(AdminError::Stopping) }),
                 Goal::Boot | Goal::Restart { .. } => {}
             }
-            awaited = procedure.awaited.map(|awaited| self.stop_awaited(awaited, effects));
+            if !self.is_dynamic() {
+                awaited = procedure.awaited.map(|awaited| self.stop_awaited(awaited, effects));
+            }
+        }
+        if let Some(template) = &self.template {
+            let shutdown = template.shutdown;
+            return self.stop_instances(shutdown, effects);
         }
         let stops = self.children.ids().rev().collect();
         let procedure = Procedure { awaited, ..Procedure::new(Goal::Shutdown, stops, VecDeque::new()) };
         self.begin(procedure, effects);
+    }
+
+    /// A child has ended by itself, for good: the supervisor may end with it.
+    fn ended_for_good(&mut self, significant: bool, effects: &mut Vec<Effect>) {
+        let matters = |child: &Child| child.spec.significant && child.phase != Phase::Undefined;
+        let enough = match self.auto_shutdown {
+            AutoShutdown::Never => false,
+            AutoShutdown::AnySignificant => true,
+            AutoShutdown::AllSignificant => !self.children.iter().any(matters),
+        };
+        if significant && enough {
+            self.shut_down(effects);
+        }
     }
 
     /// Whoever was awaited is awaited to end. A start under way may never answer, and nobody needs it any more: a worker is
@@ -229,6 +311,11 @@ impl Supervisor {
     }
 
     fn timer_fired(&mut self, now: Uptime, timer: Timer, effects: &mut Vec<Effect>) {
+        match timer {
+            Timer::InstancesDeadline => return self.kill_instances(effects),
+            Timer::InstancesGrace => return self.give_up_on_instances(effects),
+            Timer::StopDeadline(_) | Timer::KillGrace(_) | Timer::Backoff(_) | Timer::RetryStart(_) => {}
+        }
         let Some(at) = self.children.iter().position(|child| child.timer == Some(timer)) else { return };
         let busy = self.procedure.is_some();
         match timer {
@@ -238,7 +325,7 @@ impl Supervisor {
             }
             Timer::KillGrace(attempt) => {
                 self.children[at].timer = None;
-                self.give_up_on(at, attempt, effects);
+                self.give_up_on(now, at, attempt, effects);
             }
             // The child stays `Restarting`; its turn comes when the procedure under way is done.
             Timer::Backoff(_) | Timer::RetryStart(_) if busy => self.deferred.push_back(Deferred::Timer(timer)),
@@ -246,18 +333,26 @@ impl Supervisor {
                 self.children[at].timer = None;
                 self.waited(now, at, matches!(timer, Timer::RetryStart(_)), effects);
             }
+            Timer::InstancesDeadline | Timer::InstancesGrace => unreachable!("no child has these"),
         }
     }
 
     /// A killed child did not end in time: it is fenced, reported, and nobody waits for it any longer.
-    fn give_up_on(&mut self, at: usize, attempt: StartAttempt, effects: &mut Vec<Effect>) {
+    fn give_up_on(&mut self, now: Uptime, at: usize, attempt: StartAttempt, effects: &mut Vec<Effect>) {
         let child = &mut self.children[at];
-        child.phase = Phase::Unkillable { attempt };
         effects.push(report(ReportContext::Unkillable, &ExitReason::Killed, &child.spec.id));
+        if child.spec.allow_overlap {
+            // Its successor may run beside it, so for policy it has ended.
+            let id = child.spec.id.clone();
+            return self.child_exited(now, id, attempt, ExitReason::Killed, effects);
+        }
+        child.phase = Phase::Unkillable { attempt };
         let awaited = self.procedure.as_ref().and_then(|procedure| procedure.awaited.as_ref());
         if awaited == Some(&Awaited::Stop(attempt)) {
             self.give_up_waiting(effects);
             self.go_on(effects);
+        } else if awaited == Some(&Awaited::Instances) {
+            self.look_for_the_last(effects);
         }
     }
 
@@ -267,16 +362,6 @@ impl Supervisor {
             self.deferred.push_back(Deferred::Admin { call, request });
         } else {
             effects.push(Effect::Answer { call, result: Err(AdminError::Busy) });
-        }
-    }
-
-    /// The reason of a child whose exit waits to be looked at; it waits no longer.
-    fn take_deferred_exit(&mut self, wanted: &ChildId) -> Option<ExitReason> {
-        let is_it = |deferred: &Deferred| matches!(deferred, Deferred::Exit { id, .. } if id == wanted);
-        let found = self.deferred.iter().position(is_it)?;
-        match self.deferred.remove(found) {
-            Some(Deferred::Exit { reason, .. }) => Some(reason),
-            Some(Deferred::Timer(_) | Deferred::Admin { .. }) | None => None,
         }
     }
 
@@ -292,7 +377,7 @@ impl Supervisor {
 }
 
 fn report(context: ReportContext, reason: &ExitReason, offender: &ChildId) -> Effect {
-    Effect::Report(Report { context, reason: reason.clone(), offender: offender.clone() })
+    Effect::Report(Report { context, reason: reason.clone(), offender: offender.clone(), count: 1 })
 }
 
 #[cfg(test)]

@@ -48,6 +48,8 @@ pub(super) enum AdminAct {
 pub(super) enum Awaited {
     Start(StartAttempt),
     Stop(StartAttempt),
+    /// All instances that were asked to stop.
+    Instances,
 }
 
 impl Procedure {
@@ -89,11 +91,10 @@ impl Supervisor {
             }
             Phase::Starting { attempt } | Phase::Stopping { attempt } => self.await_stop(attempt),
             Phase::Unkillable { .. } => self.give_up_waiting(effects),
-            Phase::Exited => {
+            Phase::Exited { ref reason, .. } => {
                 // It ended before it was asked to, and nobody has looked at why.
-                if let Some(reason) = self.take_deferred_exit(id) {
-                    self.report_stop(at, &reason, effects);
-                }
+                let reason = reason.clone();
+                self.report_stop(at, &reason, effects);
                 self.stopped_by_procedure(at, effects);
             }
             Phase::Waiting { .. } | Phase::Blocked => {
@@ -173,9 +174,12 @@ impl Supervisor {
 
     /// Those who were stopped with a group that nobody starts any more have ended.
     fn release_adrift(&mut self, effects: &mut Vec<Effect>) {
+        if !self.has_groups() {
+            return;
+        }
         let first = self.children.iter().position(Child::is_restarting);
         let led = |at| match (self.strategy, first) {
-            (Strategy::OneForOne, _) | (_, None) => false,
+            (Strategy::OneForOne | Strategy::Dynamic, _) | (_, None) => false,
             (Strategy::RestForOne, Some(first)) => first < at,
             (Strategy::OneForAll, Some(_)) => true,
         };

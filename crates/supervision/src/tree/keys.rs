@@ -13,8 +13,8 @@ use super::{TreeError, kind_of};
 /// Which keys a table may have.
 pub(super) struct Known {
     pub(super) here: &'static [&'static str],
-    /// Keys of the design that this release does not run yet, with the one value that says what it does run.
-    pub(super) later: &'static [(&'static str, Option<&'static str>)],
+    /// Keys of the design that this release does not run yet.
+    pub(super) later: &'static [&'static str],
 }
 
 pub(super) struct Keys<'a> {
@@ -29,16 +29,15 @@ impl<'a> Keys<'a> {
     pub(super) fn only(&self, known: &Known) -> Result<(), TreeError> {
         let mut keys: Vec<_> = self.table.iter().collect();
         keys.sort_by_key(|(key, _)| key.span().start);
-        for (key, value) in keys {
+        for (key, _) in keys {
             let name = key.get_ref().as_ref();
             if known.here.contains(&name) {
                 continue;
             }
-            let what = match known.later.iter().find(|(later, _)| *later == name) {
-                Some((_, Some(runs))) if matches!(value.get_ref(), DeValue::String(text) if text == runs) => continue,
-                Some((_, Some(runs))) => format!("{name:?} other than {runs:?} is not supported yet; remove it"),
-                Some((_, None)) => format!("{name:?} is not supported yet; remove it"),
-                None => unknown("key", name, known.here),
+            let what = if known.later.contains(&name) {
+                format!("{name:?} is not supported yet; remove it")
+            } else {
+                unknown("key", name, known.here)
             };
             return Err(self.error(key.span().start, &what));
         }
@@ -85,6 +84,14 @@ impl<'a> Keys<'a> {
         value.map(Some).ok_or_else(|| self.error_at_value(key, format!("{key} must be a plain number")))
     }
 
+    pub(super) fn boolean(&self, key: &str) -> Result<Option<bool>, TreeError> {
+        match self.get(key).map(Spanned::get_ref) {
+            None => Ok(None),
+            Some(DeValue::Boolean(value)) => Ok(Some(*value)),
+            Some(other) => Err(self.wrong_kind(key, "true or false", other)),
+        }
+    }
+
     pub(super) fn duration(&self, key: &str) -> Result<Option<Duration>, TreeError> {
         let Some(text) = self.text(key)? else { return Ok(None) };
         parse_duration(text).map(Some).map_err(|error| self.error_at_value(key, error.to_string()))
@@ -96,11 +103,7 @@ impl<'a> Keys<'a> {
             return Ok(Some(*value));
         }
         let all: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        let what = match (key, text) {
-            ("strategy", "dynamic") => "strategy \"dynamic\" is not supported yet; remove it".to_owned(),
-            _ => unknown(key, text, &all),
-        };
-        Err(self.error_at_value(key, what))
+        Err(self.error_at_value(key, unknown(key, text, &all)))
     }
 
     pub(super) fn table(&self, key: &str) -> Result<Option<Keys<'a>>, TreeError> {
@@ -157,6 +160,15 @@ impl<'a> Keys<'a> {
         let second = children.iter().filter(|child| child.text("id").ok().flatten() == Some(id)).nth(1);
         match second {
             Some(child) => child.error_at_value("id", what),
+            None => self.error_here(what),
+        }
+    }
+
+    /// An error at the value of `key` in the child that has this id.
+    pub(super) fn error_at_child(&self, id: &str, key: &str, what: String) -> TreeError {
+        let children = self.tables("child").unwrap_or_default();
+        match children.iter().find(|child| child.text("id").ok().flatten() == Some(id)) {
+            Some(child) => child.error_at_value(key, what),
             None => self.error_here(what),
         }
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use covenant_types::parse_duration;
 use toml::de::{DeTable, DeValue};
 
-use crate::spec::{ChildId, ChildKind, ChildSpec, Restart, Shutdown, Strategy, SupervisorSpec};
+use crate::spec::{AutoShutdown, Budget, ChildId, ChildKind, ChildSpec, Restart, Shutdown, Strategy, SupervisorSpec};
 use crate::{Backoff, SpecError};
 use error::short;
 pub use error::{TreeError, TreeSourceError};
@@ -37,6 +37,9 @@ pub struct TreeSpec {
     pub spec: SupervisorSpec,
     /// What its children do, in the same order.
     pub children: Vec<ChildNode>,
+    /// How many equal supervisors share the work: then `children` are these, named `0`, `1`, …, and what the file says is
+    /// what each of them is. 1 where the file's children are this supervisor's own.
+    pub partitions: u32,
 }
 
 impl TreeSpec {
@@ -59,6 +62,8 @@ pub struct ChildNode {
     pub spec: ChildSpec,
     /// Its mailbox.
     pub mailbox: Mailbox,
+    /// What runs it.
+    pub host: Host,
     /// What it does.
     pub work: Work,
 }
@@ -79,6 +84,16 @@ pub enum Work {
     },
     /// It is a supervisor of its own.
     Tree(TreeSpec),
+}
+
+/// What runs a child. Both hosts behave alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Host {
+    /// An actor of the library, for services and whatever such actors link to.
+    #[default]
+    Hosted,
+    /// A task, for instances in large numbers.
+    Light,
 }
 
 /// A mailbox: how much waits, and what happens to more.
@@ -118,6 +133,8 @@ const TREE_BYTES_MAX: usize = 8 * FILE_BYTES_MAX;
 const DEPTH_MAX: usize = 16;
 /// Children of all files together.
 const CHILDREN_MAX: usize = 10_000;
+/// The most partitions of one supervisor.
+const PARTITIONS_MAX: i64 = 1024;
 /// The largest mailbox.
 const CAPACITY_MAX: i64 = 1_000_000;
 
@@ -194,6 +211,9 @@ impl Loader<'_> {
         let plain: toml::Table = text.parse().map_err(bad_toml)?;
         let keys = Keys { text: &place, table: table.get_ref(), offset: table.span().start };
         keys.only(&SUPERVISOR_KEYS)?;
+        let strategy = keys.word("strategy", &STRATEGIES)?.unwrap_or_default();
+        let partitions = keys.integer("partitions", 1, PARTITIONS_MAX)?.unwrap_or(1);
+        let before = self.children;
         let mut children = Vec::new();
         for (at, child) in keys.tables("child")?.iter().enumerate() {
             self.children += 1;
@@ -201,27 +221,46 @@ impl Loader<'_> {
                 return Err(child.error_here(format!("the tree has more than {CHILDREN_MAX} children")));
             }
             let config = plain.get("child").and_then(|list| list.get(at)).and_then(|child| child.get("config"));
-            children.push(self.child(child, config)?);
+            let node = self.child(child, config)?;
+            if node.host == Host::Light && strategy != Strategy::Dynamic {
+                let what = "host \"light\" is for the children of a dynamic supervisor: use \"hosted\"".to_owned();
+                return Err(child.error_at_value("host", what));
+            }
+            children.push(node);
+        }
+        if let Ok(parts @ 2..) = usize::try_from(partitions) {
+            let of_each = self.children - before;
+            self.children = of_each.saturating_add(1).saturating_mul(parts).saturating_add(before);
+        }
+        if self.children > CHILDREN_MAX {
+            return Err(keys.error_here(format!("the tree has more than {CHILDREN_MAX} children")));
         }
         let spec = SupervisorSpec {
-            strategy: keys.word("strategy", &STRATEGIES)?.unwrap_or_default(),
+            strategy,
             intensity: match keys.integer("intensity", 0, i64::from(u32::MAX))? {
                 Some(value) => u32::try_from(value).unwrap_or(u32::MAX),
                 None => 1,
             },
             period: keys.duration("period")?.unwrap_or(Duration::from_secs(5)),
+            auto_shutdown: keys.word("auto_shutdown", &AUTO_SHUTDOWNS)?.unwrap_or_default(),
             children: children.iter().map(|child| child.spec.clone()).collect(),
         };
         spec.validate().map_err(|error| match &error {
             SpecError::DuplicateId(id) => keys.error_at_duplicate(id.as_str(), error.to_string()),
             SpecError::ZeroPeriod => keys.error_at_value("period", error.to_string()),
-            // These were looked at where they stand.
+            SpecError::DynamicAutoShutdown => keys.error_at_value("auto_shutdown", error.to_string()),
+            SpecError::NotOneTemplate(_) => keys.error_at_value("strategy", error.to_string()),
+            SpecError::SignificantNever(id) => keys.error_at_child(id.as_str(), "significant", error.to_string()),
+            // These were looked at where they stand, or are not about files.
             SpecError::BadId(_)
             | SpecError::BadBackoff(_)
             | SpecError::ZeroKillGrace(_)
+            | SpecError::ZeroBudgetPeriod(_)
+            | SpecError::SignificantPermanent(_)
+            | SpecError::StrategyChanged
             | SpecError::TooManyChildren(_) => keys.error_here(error.to_string()),
         })?;
-        Ok(TreeSpec { name: name.to_owned(), spec, children })
+        Ok(partition(TreeSpec { name: name.to_owned(), spec, children, partitions: 1 }, partitions))
     }
 
     fn child(&mut self, keys: &Keys<'_>, config: Option<&toml::Value>) -> Result<ChildNode, TreeError> {
@@ -277,8 +316,50 @@ impl Loader<'_> {
             return Err(keys.error_at_value("kill_grace", "kill_grace must be longer than zero".to_owned()));
         }
         spec.backoff = backoff(keys)?;
-        Ok(ChildNode { spec, mailbox: mailbox(keys)?, work })
+        spec.budget = budget(keys)?;
+        spec.significant = keys.boolean("significant")?.unwrap_or(false);
+        if let Err(error @ SpecError::SignificantPermanent(_)) = spec.validate() {
+            return Err(keys.error_at_value("significant", error.to_string()));
+        }
+        spec.allow_overlap = keys.boolean("allow_overlap")?.unwrap_or(false);
+        let host = keys.word("host", &HOSTS)?.unwrap_or_default();
+        if kind == ChildKind::Supervisor && host == Host::Light {
+            return Err(keys.error_at_value("host", "a supervisor has no host to choose".to_owned()));
+        }
+        Ok(ChildNode { spec, mailbox: mailbox(keys)?, host, work })
     }
+}
+
+/// A supervisor of `count` supervisors that are each as `one`.
+///
+/// It forgives as much as one of them: a part that gives up more often than that has a fault that restarts do not mend.
+fn partition(one: TreeSpec, count: i64) -> TreeSpec {
+    if count == 1 {
+        return one;
+    }
+    let part = |number: i64| {
+        let id = ChildId::new(&number.to_string()).ok()?;
+        let spec = ChildSpec::new(id, ChildKind::Supervisor);
+        let (mailbox, host) = (Mailbox::default(), Host::default());
+        Some(ChildNode { spec, mailbox, host, work: Work::Tree(one.clone()) })
+    };
+    let children: Vec<ChildNode> = (0..count).filter_map(part).collect();
+    let specs = children.iter().map(|child| child.spec.clone()).collect();
+    let (intensity, period) = (one.spec.intensity, one.spec.period);
+    let spec = SupervisorSpec { intensity, period, ..SupervisorSpec::new(Strategy::OneForOne, specs) };
+    TreeSpec { name: one.name, spec, children, partitions: u32::try_from(count).unwrap_or(u32::MAX) }
+}
+
+fn budget(keys: &Keys<'_>) -> Result<Option<Budget>, TreeError> {
+    let Some(table) = keys.table("budget")? else { return Ok(None) };
+    table.only(&BUDGET_KEYS)?;
+    let intensity = table.integer("intensity", 0, i64::from(u32::MAX))?;
+    let intensity = intensity.ok_or_else(|| table.error_here("a budget needs intensity".to_owned()))?;
+    let period = table.duration("period")?.ok_or_else(|| table.error_here("a budget needs period".to_owned()))?;
+    if period.is_zero() {
+        return Err(table.error_at_value("period", "the period of a budget must be longer than zero".to_owned()));
+    }
+    Ok(Some(Budget { intensity: u32::try_from(intensity).unwrap_or(u32::MAX), period }))
 }
 
 fn is_behaviour_name(name: &str) -> bool {
@@ -325,11 +406,18 @@ fn mailbox(keys: &Keys<'_>) -> Result<Mailbox, TreeError> {
     Ok(Mailbox { capacity, overflow: table.word("overflow", &OVERFLOWS)?.unwrap_or_default() })
 }
 
-const STRATEGIES: [(&str, Strategy); 3] = [
+const STRATEGIES: [(&str, Strategy); 4] = [
     ("one_for_one", Strategy::OneForOne),
     ("one_for_all", Strategy::OneForAll),
     ("rest_for_one", Strategy::RestForOne),
+    ("dynamic", Strategy::Dynamic),
 ];
+const AUTO_SHUTDOWNS: [(&str, AutoShutdown); 3] = [
+    ("never", AutoShutdown::Never),
+    ("any_significant", AutoShutdown::AnySignificant),
+    ("all_significant", AutoShutdown::AllSignificant),
+];
+const HOSTS: [(&str, Host); 2] = [("hosted", Host::Hosted), ("light", Host::Light)];
 const RESTARTS: [(&str, Restart); 3] =
     [("permanent", Restart::Permanent), ("transient", Restart::Transient), ("temporary", Restart::Temporary)];
 const OVERFLOWS: [(&str, Overflow); 4] = [
@@ -338,20 +426,27 @@ const OVERFLOWS: [(&str, Overflow); 4] = [
     ("drop-newest", Overflow::DropNewest),
     ("drop-oldest", Overflow::DropOldest),
 ];
-const SUPERVISOR_KEYS: Known = Known {
-    here: &["strategy", "intensity", "period", "child"],
-    later: &[("auto_shutdown", Some("never")), ("partitions", None)],
-};
+const SUPERVISOR_KEYS: Known =
+    Known { here: &["strategy", "intensity", "period", "auto_shutdown", "partitions", "child"], later: &[] };
 const CHILD_KEYS: Known = Known {
-    here: &["id", "behaviour", "tree", "restart", "shutdown", "backoff", "mailbox", "kill_grace", "config"],
-    later: &[
-        ("significant", None),
-        ("budget", None),
-        ("host", Some("hosted")),
-        ("allow_overlap", None),
-        ("placement", None),
+    here: &[
+        "id",
+        "behaviour",
+        "tree",
+        "restart",
+        "shutdown",
+        "significant",
+        "backoff",
+        "budget",
+        "mailbox",
+        "host",
+        "allow_overlap",
+        "kill_grace",
+        "config",
     ],
+    later: &["placement"],
 };
+const BUDGET_KEYS: Known = Known { here: &["intensity", "period"], later: &[] };
 const BACKOFF_KEYS: Known = Known { here: &["min", "max", "jitter", "reset_after"], later: &[] };
 const MAILBOX_KEYS: Known = Known { here: &["capacity", "overflow"], later: &[] };
 

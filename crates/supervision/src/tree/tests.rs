@@ -38,18 +38,23 @@ fn a_file_gets_otps_defaults() {
 
 #[test]
 fn every_key_is_read() {
-    let text = "strategy = \"rest_for_one\"\nintensity = 7\nperiod = \"30s\"\n[[child]]\nid = \"a\"\nbehaviour = \"x.y\"\n\
+    let text = "strategy = \"rest_for_one\"\nintensity = 7\nperiod = \"30s\"\nauto_shutdown = \"all_significant\"\n\
+                [[child]]\nid = \"a\"\nbehaviour = \"x.y\"\n\
                 restart = \"transient\"\nshutdown = \"brutal_kill\"\nkill_grace = \"2s\"\n\
                 backoff = { min = \"1s\", max = \"8s\", jitter = 0.5 }\nmailbox = { capacity = 3, overflow = \"drop-oldest\" }\n\
+                significant = true\nbudget = { intensity = 2, period = \"9s\" }\nhost = \"hosted\"\nallow_overlap = true\n\
                 config = { deep = { n = 1 } }\n[[child]]\nid = \"b\"\ntree = \"below\"\n";
     let tree = load(&[("root", text), ("below", CHILD)]).unwrap();
     assert_eq!((tree.spec.strategy, tree.spec.intensity), (Strategy::RestForOne, 7));
     let child = &tree.children[0];
     assert_eq!((child.spec.restart, child.spec.shutdown), (Restart::Transient, Shutdown::BrutalKill));
     assert_eq!(child.spec.backoff.unwrap().max, Duration::from_secs(8));
+    assert_eq!(child.spec.budget, Some(Budget { intensity: 2, period: Duration::from_secs(9) }));
+    assert_eq!((child.spec.significant, child.spec.allow_overlap, child.host), (true, true, Host::Hosted));
+    assert_eq!(tree.spec.auto_shutdown, AutoShutdown::AllSignificant);
     assert_eq!(child.mailbox, Mailbox { capacity: 3, overflow: Overflow::DropOldest });
     let Work::Behaviour { config, line, .. } = &child.work else { panic!("a behaviour") };
-    assert_eq!((config["deep"]["n"].as_integer(), *line), (Some(1), 4));
+    assert_eq!((config["deep"]["n"].as_integer(), *line), (Some(1), 5));
     let below = &tree.children[1];
     assert_eq!((below.spec.kind, below.spec.shutdown), (ChildKind::Supervisor, Shutdown::Infinity));
 }
@@ -70,9 +75,12 @@ fn mistakes_are_named_with_their_place() {
     check("strategy = \"one_for_al\"\n", "1:12: unknown strategy \"one_for_al\": did you mean \"one_for_all\"?");
     check(
         "strategy = \"sometimes\"\n",
-        "1:12: unknown strategy \"sometimes\": use one of one_for_one, one_for_all, rest_for_one",
+        "1:12: unknown strategy \"sometimes\": use one of one_for_one, one_for_all, rest_for_one, dynamic",
     );
-    check("zzz = 1\n", "1:1: unknown key \"zzz\": use one of strategy, intensity, period, child");
+    check(
+        "zzz = 1\n",
+        "1:1: unknown key \"zzz\": use one of strategy, intensity, period, auto_shutdown, partitions, child",
+    );
     check("intensity = -1\n", "1:13: intensity must be 0 to 4294967295");
     check("intensity = 4294967296\n", "1:13: intensity must be 0 to 4294967295");
     assert!(error("intensity = 99999999999999999999999\n").starts_with("root.toml:1:13: "));
@@ -144,20 +152,51 @@ fn a_value_of_another_kind_is_named_with_what_it_should_be() {
 
 #[test]
 fn what_a_later_release_runs_is_refused_by_name_and_never_ignored() {
-    check("strategy = \"dynamic\"\n", "1:12: strategy \"dynamic\" is not supported yet; remove it");
-    check("partitions = 4\n", "1:1: \"partitions\" is not supported yet; remove it");
-    check(
-        "auto_shutdown = \"any_significant\"\n",
-        "1:1: \"auto_shutdown\" other than \"never\" is not supported yet; remove it",
-    );
-    check(&child("host = \"light\""), "4:1: \"host\" other than \"hosted\" is not supported yet; remove it");
-    for key in ["significant = true", "budget = { intensity = 1, period = \"1s\" }", "allow_overlap = true"] {
-        let name = key.split(' ').next().unwrap();
-        check(&child(key), &format!("4:1: {name:?} is not supported yet; remove it"));
-    }
     check(&child("placement = { role = \"hub\" }"), "4:1: \"placement\" is not supported yet; remove it");
-    // These say what is run anyway.
-    load(&[("root", &format!("auto_shutdown = \"never\"\n{}", child("host = \"hosted\"")))]).unwrap();
+}
+
+#[test]
+fn keys_that_contradict_each_other_are_named_where_they_stand() {
+    check(
+        &child("significant = true\nrestart = \"transient\""),
+        "4:15: a is significant, and auto_shutdown is never: set any_significant or all_significant",
+    );
+    check(
+        &child("significant = true"),
+        "4:15: a is permanent and never ends for good, so it cannot be significant: make it transient or temporary",
+    );
+    check(
+        &format!("strategy = \"dynamic\"\nauto_shutdown = \"any_significant\"\n{CHILD}"),
+        "2:17: a dynamic supervisor does not end with its children: auto_shutdown must be never",
+    );
+    check("strategy = \"dynamic\"\n", "1:12: a dynamic supervisor has one child, the template of its instances, not 0");
+    check(
+        &child("host = \"light\""),
+        "4:8: host \"light\" is for the children of a dynamic supervisor: use \"hosted\"",
+    );
+    check(
+        &child("budget = { intensity = 1, period = \"0s\" }"),
+        "4:36: the period of a budget must be longer than zero",
+    );
+    check(&child("budget = { period = \"1s\" }"), "4:10: a budget needs intensity");
+    check("partitions = 0\n", "1:14: partitions must be 1 to 1024");
+}
+
+#[test]
+fn a_partitioned_tree_is_a_supervisor_of_equal_supervisors() {
+    let text = format!("partitions = 3\nintensity = 7\nstrategy = \"one_for_all\"\n{CHILD}");
+    let tree = load(&[("root", &text)]).unwrap();
+    assert_eq!((tree.partitions, tree.spec.strategy, tree.spec.intensity), (3, Strategy::OneForOne, 7));
+    let parts: Vec<&str> = tree.children.iter().map(|part| part.spec.id.as_str()).collect();
+    assert_eq!(parts, ["0", "1", "2"]);
+    for part in &tree.children {
+        let Work::Tree(part) = &part.work else { panic!("a partition is a tree") };
+        assert_eq!((part.spec.strategy, part.children.len()), (Strategy::OneForAll, 1));
+    }
+    let below = format!("partitions = 1000\n{CHILD}");
+    let nested = "partitions = 1000\n[[child]]\nid = \"b\"\ntree = \"below\"\n";
+    let error = load(&[("root", nested), ("below", &below)]).unwrap_err().to_string();
+    assert_eq!(error, "root.toml:1:1: the tree has more than 10000 children");
 }
 
 #[test]
@@ -240,7 +279,7 @@ fn columns_are_counted_as_editors_count_them() {
     );
     check(
         "child = [ { \"\u{e9}\" = 1, idd = 2 } ]\n",
-        "1:13: unknown key \"\u{e9}\": use one of id, behaviour, tree, restart, shutdown, backoff, mailbox, kill_grace, config",
+        "1:13: unknown key \"\u{e9}\": use one of id, behaviour, tree, restart, shutdown, significant, backoff, budget, mailbox, host, allow_overlap, kill_grace, config",
     );
     check("\u{feff}periode = \"1s\"\n", "1:1: unknown key \"periode\": did you mean \"period\"?");
 }

@@ -101,7 +101,7 @@ fn a_bad_spec_is_refused_by_name() {
         OneForOne,
         "a",
         "add b:back=2s..1s",
-        "refused: the child's spec is wrong: the backoff of b needs 0 < min <= max and 0 <= jitter <= 1",
+        "refused: the spec is wrong: the backoff of b needs 0 < min <= max and 0 <= jitter <= 1",
     );
 }
 

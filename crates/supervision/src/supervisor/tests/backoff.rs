@@ -98,7 +98,7 @@ fn jitter_is_decided_by_the_seed() {
         let _boot = core.handle(now, Event::StartRequested);
         for _ in 0..4 {
             let attempt = core.child(&child).and_then(|view| view.attempt).unwrap();
-            let _started = core.handle(now, Event::ChildStarted { child: child.clone(), attempt });
+            let _started = core.handle(now, Event::ChildStarted { child: child.clone(), attempt, info: None });
             let reason = ExitReason::Killed;
             for effect in core.handle(now, Event::ChildExited { child: child.clone(), attempt, reason }) {
                 if let Effect::SetTimer { timer, after } = effect {

@@ -74,7 +74,7 @@ impl Bench {
             }
             ["up", child] => {
                 let attempt = self.attempt(child);
-                self.event(Event::ChildStarted { child: id(child), attempt });
+                self.event(Event::ChildStarted { child: id(child), attempt, info: None });
             }
             ["fail", child] => {
                 let attempt = self.ended(child);
@@ -94,6 +94,27 @@ impl Bench {
                 self.natures.insert(spec.id.clone(), nature);
                 self.admin(AdminRequest::Start(spec));
             }
+            ["instance", child] => {
+                let (spec, nature) = script::child(child);
+                self.natures.insert(spec.id.clone(), nature);
+                self.admin(AdminRequest::StartInstance(spec.id));
+            }
+            // `replace STRATEGY, LIMITS AND CHILDREN`
+            ["replace", strategy, ..] => {
+                let text = step.strip_prefix("replace ").and_then(|rest| rest.strip_prefix(strategy)).unwrap();
+                let strategy = match strategy {
+                    "all" => Strategy::OneForAll,
+                    "rest" => Strategy::RestForOne,
+                    "dynamic" => Strategy::Dynamic,
+                    _ => Strategy::OneForOne,
+                };
+                let (spec, natures) = script::supervisor(strategy, text.trim_start());
+                for (child, nature) in spec.children.iter().zip(natures) {
+                    self.natures.entry(child.id.clone()).or_insert(nature);
+                }
+                self.admin(AdminRequest::ReplaceSpecs(spec));
+            }
+            ["conflict", child] => self.exit(child, ExitReason::NameConflict("there".into())),
             // How a child behaves from now on.
             ["now", child] => {
                 let (spec, nature) = script::child(child);
@@ -173,7 +194,9 @@ impl Bench {
                 return self.reports.push("max intensity".to_owned());
             }
             Effect::Report(report) => {
-                return self.reports.push(format!("{:?} {} {}", report.context, report.offender, report.reason));
+                let many = if report.count > 1 { format!(" x{}", report.count) } else { String::new() };
+                let line = format!("{:?} {} {}{many}", report.context, report.offender, report.reason);
+                return self.reports.push(line);
             }
             Effect::Forget(child) => format!("forget {child}"),
             Effect::ChildEnded { child } => format!("ended {child}"),
@@ -183,7 +206,7 @@ impl Bench {
             Effect::Answer { call, result } => {
                 assert!(call <= self.calls, "nobody asked");
                 match result {
-                    Ok(AdminDone::Started(_)) => "ok, started".to_owned(),
+                    Ok(AdminDone::Started { .. }) => "ok, started".to_owned(),
                     Ok(AdminDone::Ignored) => "ok, ignored".to_owned(),
                     Ok(AdminDone::Done) => "ok".to_owned(),
                     Err(error) => format!("refused: {error}"),
@@ -209,7 +232,7 @@ impl Bench {
         } else {
             self.log.push(format!("start {child}"));
             self.attempts.insert(child.clone(), attempt);
-            self.events.push_back(Event::ChildStarted { child, attempt });
+            self.events.push_back(Event::ChildStarted { child, attempt, info: None });
         }
     }
 

@@ -4,10 +4,14 @@
 //! children and steps are written.
 
 mod admin;
+mod auto_shutdown;
 mod backoff;
 mod bench;
+mod budgets;
+mod instances;
 mod intensity;
 mod random;
+mod replace;
 mod reports;
 mod restart_types;
 mod script;
@@ -16,7 +20,7 @@ mod stop;
 mod strategies;
 mod unkillable;
 
-use crate::Strategy::{self, OneForAll, OneForOne, RestForOne};
+use crate::Strategy::{self, Dynamic, OneForAll, OneForOne, RestForOne};
 use bench::Bench;
 
 /// After a boot that is not looked at, each step of `script` does what stands at its place in `expected`, reports left out.

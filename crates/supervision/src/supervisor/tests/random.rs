@@ -93,7 +93,7 @@ impl World {
     fn new(strategy: Strategy, intensity: u32, traits: &[Traits]) -> Self {
         let children: Vec<ChildSpec> = traits.iter().enumerate().map(|(child, traits)| spec(child, *traits)).collect();
         let free_starts = children.iter().map(|child| (child.id.clone(), 1)).collect();
-        let spec = SupervisorSpec { strategy, intensity, period: PERIOD, children };
+        let spec = SupervisorSpec { intensity, period: PERIOD, ..SupervisorSpec::new(strategy, children) };
         Self {
             core: Supervisor::new(spec, StartAttempts::default(), 7).unwrap(),
             now: Uptime::ZERO,
@@ -169,7 +169,7 @@ impl World {
             }
             _ => {
                 self.lives.insert(child.clone(), (attempt, Life::Running));
-                self.give(Event::ChildStarted { child, attempt });
+                self.give(Event::ChildStarted { child, attempt, info: None });
             }
         }
     }
@@ -271,13 +271,13 @@ impl World {
     /// A restart starts each child once at most: none starts more often within a period than the intensity forgives.
     fn note_start(&mut self, child: ChildId) {
         let free: usize = match self.strategy {
-            Strategy::OneForOne => self.free_starts.values().sum(),
+            Strategy::OneForOne | Strategy::Dynamic => self.free_starts.values().sum(),
             Strategy::OneForAll | Strategy::RestForOne => self.free_starts.get(&child).copied().unwrap_or(0),
         };
         let now = self.now;
         self.starts.entry(child.clone()).or_default().push(now);
         let counted: Vec<&Vec<Uptime>> = match self.strategy {
-            Strategy::OneForOne => self.starts.values().collect(),
+            Strategy::OneForOne | Strategy::Dynamic => self.starts.values().collect(),
             Strategy::OneForAll | Strategy::RestForOne => self.starts.get(&child).into_iter().collect(),
         };
         // A pause may come between the restart that is spent and its start.

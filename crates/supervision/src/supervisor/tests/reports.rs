@@ -4,6 +4,7 @@ use super::*;
 fn reports_say_who_and_why() {
     check_reports(OneForOne, "0/5s a", "crash a", "ChildTerminated a panic: boom, max intensity");
     let report = crate::Report {
+        count: 1,
         context: crate::ReportContext::ChildTerminated,
         reason: covenant_types::ExitReason::Killed,
         offender: super::script::id("a"),
