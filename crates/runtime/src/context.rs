@@ -66,6 +66,11 @@ impl<B: Behaviour> Context<B> {
         self.incarnation
     }
 
+    /// Tells whoever had this actor started by hand something about it, once it has started. Only the first word counts.
+    pub fn tell_starter(&self, info: impl Into<String>) {
+        self.notice.inform(info.into());
+    }
+
     /// This actor, for others.
     pub fn me(&self) -> Ref<B::Message> {
         Ref::local(Arc::clone(&self.mailbox))

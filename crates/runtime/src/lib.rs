@@ -17,6 +17,7 @@
 //! 1. [`Behaviour`], [`Context`], [`Ref`], [`Reply`]  2. `lane`, `host`  3. `notice`, `supervisor`  4. [`System`]
 #![deny(clippy::disallowed_methods)]
 
+mod admin;
 mod behaviour;
 mod context;
 mod deadline;
@@ -37,6 +38,7 @@ mod supervisor;
 mod system;
 mod view;
 
+pub use admin::{AdminFailure, Started};
 pub use behaviour::{Behaviour, Exit, StartError};
 pub use context::{Context, SpawnRefused, TASKS_MAX, TIMERS_MAX};
 pub use event::{EVENTS_MAX, RuntimeEvent};

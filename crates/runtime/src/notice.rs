@@ -22,6 +22,8 @@ pub(crate) struct Notice {
     attempt: StartAttempt,
     started: AtomicBool,
     ending: OnceLock<Ending>,
+    /// What the child has to say to whoever had it started.
+    info: OnceLock<Box<str>>,
     /// Counted as unkillable until it is gone after all.
     unkillable: AtomicBool,
     system: System,
@@ -43,7 +45,7 @@ pub(crate) struct News {
 
 #[derive(Debug)]
 pub(crate) enum What {
-    Started,
+    Started(Option<String>),
     Ignored,
     StartFailed(ExitReason),
     Exited(ExitReason),
@@ -64,13 +66,28 @@ impl Notice {
         system: System,
     ) -> Arc<Self> {
         let (started, unkillable) = (AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Self { to, slot, child, attempt, started, ending: OnceLock::new(), unkillable, system })
+        Arc::new(Self {
+            to,
+            slot,
+            child,
+            attempt,
+            started,
+            ending: OnceLock::new(),
+            info: OnceLock::new(),
+            unkillable,
+            system,
+        })
     }
 
     /// The child runs.
     pub(crate) fn started(&self) {
         self.started.store(true, Ordering::Release);
-        self.tell(What::Started);
+        self.tell(What::Started(self.info.get().map(|info| info.to_string())));
+    }
+
+    /// Notes what the child has to say of itself when it has started. The first word stays.
+    pub(crate) fn inform(&self, info: String) {
+        let _ = self.info.set(info.into_boxed_str());
     }
 
     /// Notes why the child ends. The first reason stays; without one it was killed.

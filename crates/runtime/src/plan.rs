@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use covenant_env::RealClock;
-use covenant_supervision::{ChildId, ChildKind, ChildNode, SpecError, SupervisorSpec, TreeSpec, Work};
+use covenant_supervision::{ChildId, ChildKind, ChildNode, SpecError, Strategy, SupervisorSpec, TreeSpec, Work};
 use covenant_types::{ActorPath, ActorPathError, ExitReason};
 
 use crate::deadline::Deadlines;
@@ -17,12 +18,18 @@ use crate::{BehaviourRegistry, System, supervisor};
 pub(crate) struct TreePlan {
     pub(crate) slot: Arc<Slot>,
     pub(crate) spec: SupervisorSpec,
+    /// The children it starts with; none where it is dynamic.
     pub(crate) children: BTreeMap<ChildId, PlannedChild>,
+    /// What the instances of a dynamic supervisor are made after.
+    pub(crate) template: Option<ChildNode>,
+    /// The place of the next child that is added while it runs.
+    pub(crate) next_place: AtomicU64,
 }
 
+#[derive(Clone)]
 pub(crate) struct PlannedChild {
     pub(crate) slot: Arc<Slot>,
-    pub(crate) starter: Box<dyn Starter>,
+    pub(crate) starter: Arc<dyn Starter>,
 }
 
 /// Why a system did not start. Nothing of it runs.
@@ -84,38 +91,53 @@ pub enum BootError {
 /// What [`System::start`] would refuse before it starts the first child.
 pub fn check_tree(tree: &TreeSpec, registry: &BehaviourRegistry) -> Result<(), BootError> {
     let deadlines = Deadlines::new(Arc::new(RealClock::new()));
-    plan(tree.clone(), &ActorPath::root(), registry, &deadlines).map(drop)
+    plan(tree.clone(), &ActorPath::root(), 0, registry, &deadlines).map(drop)
 }
 
 /// Makes the plan of `tree` at `path`.
 pub(crate) fn plan(
     tree: TreeSpec,
     path: &ActorPath,
+    place: u64,
     registry: &BehaviourRegistry,
     deadlines: &Arc<Deadlines>,
 ) -> Result<TreePlan, BootError> {
-    let mut children = BTreeMap::new();
-    let mut slots = Vec::with_capacity(tree.children.len());
+    let slot = Arc::new(Slot::new(path.clone(), ChildKind::Supervisor, None, None, place));
+    let mut plan =
+        TreePlan { slot, spec: tree.spec, children: BTreeMap::new(), template: None, next_place: AtomicU64::new(0) };
+    let dynamic = plan.spec.strategy == Strategy::Dynamic;
     for node in tree.children {
         let id = node.spec.id.clone();
-        let child = plan_child(node, path.child(id.as_str())?, registry, deadlines)?;
-        slots.push(Arc::clone(&child.slot));
-        children.insert(id, child);
+        let child = plan_child(node.clone(), path.child(id.as_str())?, plan.take_place(), registry, deadlines)?;
+        if dynamic {
+            plan.template = Some(node); // planned all the same, so that a bad config is found before anything starts
+        } else {
+            plan.slot.adopt(Arc::clone(&child.slot));
+            plan.children.insert(id, child);
+        }
     }
-    let slot = Arc::new(Slot::new(path.clone(), ChildKind::Supervisor, None, None, slots));
-    Ok(TreePlan { slot, spec: tree.spec, children })
+    Ok(plan)
 }
 
-fn plan_child(
+impl TreePlan {
+    /// The place of one more child.
+    pub(crate) fn take_place(&self) -> u64 {
+        self.next_place.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Makes the plan of one child at `path`.
+pub(crate) fn plan_child(
     node: ChildNode,
     path: ActorPath,
+    place: u64,
     registry: &BehaviourRegistry,
     deadlines: &Arc<Deadlines>,
 ) -> Result<PlannedChild, BootError> {
     match node.work {
         Work::Tree(tree) => {
-            let tree = plan(tree, &path, registry, deadlines)?;
-            Ok(PlannedChild { slot: Arc::clone(&tree.slot), starter: Box::new(TreeStarter(Arc::new(tree))) })
+            let tree = plan(tree, &path, place, registry, deadlines)?;
+            Ok(PlannedChild { slot: Arc::clone(&tree.slot), starter: Arc::new(TreeStarter(Arc::new(tree))) })
         }
         Work::Behaviour { name, config, file, line } => {
             let Some(factory) = registry.find(&name) else {
@@ -127,8 +149,8 @@ fn plan_child(
                 Ok(starter) => starter,
                 Err(why) => return Err(BootError::BadConfig { file, line, path, name, why }),
             };
-            let slot = Slot::new(path, node.spec.kind, Some(name), Some(mailbox), Vec::new());
-            Ok(PlannedChild { slot: Arc::new(slot), starter })
+            let slot = Slot::new(path, node.spec.kind, Some(name), Some(mailbox), place);
+            Ok(PlannedChild { slot: Arc::new(slot), starter: Arc::from(starter) })
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the system knows of one path, over all its incarnations.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use covenant_env::Env;
@@ -21,8 +22,12 @@ pub(crate) struct Slot {
     pub(crate) behaviour: Option<String>,
     /// `None` for a supervisor.
     pub(crate) mailbox: Option<Arc<dyn AnyMailbox>>,
-    /// The records of a supervisor's children, in start order.
-    pub(crate) children: Vec<Arc<Slot>>,
+    /// The records of a supervisor's children, by their place in start order.
+    children: Mutex<BTreeMap<u64, Arc<Slot>>>,
+    /// This record's place among its siblings. Places are never used twice under one supervisor.
+    place: u64,
+    /// No spec stands behind it at present: it is not shown.
+    forgotten: AtomicBool,
     incarnation: AtomicU32,
     restarts: AtomicU64,
     now: Mutex<Now>,
@@ -92,20 +97,48 @@ impl Slot {
         kind: ChildKind,
         behaviour: Option<String>,
         mailbox: Option<Arc<dyn AnyMailbox>>,
-        children: Vec<Arc<Slot>>,
+        place: u64,
     ) -> Self {
         Self {
             path,
             kind,
             behaviour,
             mailbox,
-            children,
+            children: Mutex::new(BTreeMap::new()),
+            place,
+            forgotten: AtomicBool::new(false),
             incarnation: AtomicU32::new(0),
             restarts: AtomicU64::new(0),
             now: Mutex::new(Now { state: ActorState::Undefined, running: None }),
             inlet: Mutex::new(None),
             metrics: OnceLock::new(),
         }
+    }
+
+    /// The records below, in start order.
+    pub(crate) fn children(&self) -> Vec<Arc<Slot>> {
+        self.children.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Adds the record of a child.
+    pub(crate) fn adopt(&self, child: Arc<Slot>) {
+        let before = self.children.lock().unwrap_or_else(PoisonError::into_inner).insert(child.place, child);
+        drop(before);
+    }
+
+    /// Takes the record of a child away.
+    pub(crate) fn disown(&self, child: &Slot) {
+        let gone = self.children.lock().unwrap_or_else(PoisonError::into_inner).remove(&child.place);
+        drop(gone); // after the lock
+    }
+
+    /// Whether a spec stands behind this record.
+    pub(crate) fn set_forgotten(&self, forgotten: bool) {
+        self.forgotten.store(forgotten, Ordering::Release);
+    }
+
+    fn is_forgotten(&self) -> bool {
+        self.forgotten.load(Ordering::Acquire)
     }
 
     pub(crate) fn incarnation(&self) -> Incarnation {
@@ -164,7 +197,7 @@ impl Slot {
 
     /// Adds the paths below that still run.
     pub(crate) fn collect_running(&self, into: &mut Vec<ActorPath>) {
-        for child in &self.children {
+        for child in self.children() {
             if child.running().is_some() {
                 into.push(child.path.clone());
             }
@@ -177,7 +210,7 @@ impl Slot {
         if let Some(mailbox) = &self.mailbox {
             mailbox.close(error.clone());
         }
-        for child in &self.children {
+        for child in self.children() {
             child.close(error);
         }
     }
@@ -213,7 +246,12 @@ impl Slot {
             mailbox,
             handled: self.mailbox.as_ref().map_or(0, |mailbox| mailbox.handled()),
             behaviour: self.behaviour.clone(),
-            children: self.children.iter().map(|child| child.view(env)).collect(),
+            children: self
+                .children()
+                .iter()
+                .filter(|child| !child.is_forgotten())
+                .map(|child| child.view(env))
+                .collect(),
         }
     }
 

@@ -5,20 +5,20 @@ use std::fmt;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use covenant_env::{Env, Task};
-use covenant_supervision::{ChildId, SpecError, TreeSpec};
+use covenant_supervision::{ChildId, ChildNode, SpecError, TreeSpec};
 use covenant_types::{ActorPath, CallError, ExitReason, StartAttempt, StartAttempts};
 use tokio::sync::{broadcast, watch};
 
 use crate::deadline::{self, Deadlines};
 use crate::mailbox::Mailbox;
 use crate::notice::{Above, News, Notice, What};
-use crate::plan::{TreePlan, plan};
+use crate::plan::{PlannedChild, TreePlan, plan, plan_child};
 use crate::slot::{Handle, Running, Slot};
-use crate::supervisor::{self, Order};
+use crate::supervisor::{self, Desk, Order};
 use crate::{ActorState, BehaviourRegistry, BootError, EVENTS_MAX, Inlet, Ref, Resources, RuntimeEvent, TreeView};
 
 /// What a system is made of.
@@ -47,7 +47,10 @@ struct Shared {
     env: Env,
     resources: Resources,
     root: Arc<Slot>,
-    slots: BTreeMap<ActorPath, Arc<Slot>>,
+    /// The record of every path there is; children are added and taken away while the tree runs.
+    slots: RwLock<BTreeMap<ActorPath, Arc<Slot>>>,
+    registry: BehaviourRegistry,
+    deadlines: Arc<Deadlines>,
     attempts: StartAttempts,
     events: broadcast::Sender<RuntimeEvent>,
     state: watch::Sender<RootState>,
@@ -92,8 +95,8 @@ impl System {
         let SystemConfig { env, tree, registry, resources } = config;
         let id = ChildId::new("root").map_err(|why: SpecError| BootError::BadSpec { path: ActorPath::root(), why })?;
         let deadlines = Deadlines::new(Arc::clone(&env.clock));
-        let plan = Arc::new(plan(tree, &ActorPath::root(), &registry, &deadlines)?);
-        let system = Self { shared: Arc::new(Shared::new(env, resources, &plan, deadlines)), _owner: None };
+        let plan = Arc::new(plan(tree, &ActorPath::root(), 0, &registry, &deadlines)?);
+        let system = Self { shared: Arc::new(Shared::new(env, resources, registry, &plan, deadlines)), _owner: None };
         let mut state = system.shared.state.subscribe();
         let above = Arc::new(Outside(Arc::clone(&system.shared)));
         let notice = Notice::new(above, Arc::clone(&system.shared.root), id, ROOT_ATTEMPT, system.clone());
@@ -168,14 +171,13 @@ impl System {
     /// Dropping the future does not take the kill back.
     pub async fn kill(&self, path: &ActorPath) -> Result<(), KillError> {
         let parent = path.parent().ok_or(KillError::Root)?;
-        let slot = self.shared.slots.get(path).ok_or_else(|| KillError::NoSuchPath(path.clone()))?;
+        let slot = self.slot(path).ok_or_else(|| KillError::NoSuchPath(path.clone()))?;
         let not_running = || KillError::NotRunning(path.clone());
         let attempt = slot.running().ok_or_else(not_running)?.attempt;
         if slot.state() == ActorState::Unkillable {
             return Ok(()); // it was killed before, and a second time changes nothing
         }
-        let above = self.shared.slots.get(&parent).and_then(|above| above.running()).ok_or_else(not_running)?;
-        let Handle::Supervisor(_, supervisor) = above.handle else { return Err(not_running()) };
+        let supervisor = self.desk(&parent).ok_or_else(not_running)?;
         let child = ChildId::new(path.id()).map_err(|_| KillError::NoSuchPath(path.clone()))?;
         let mut events = self.events();
         let mut ended = pin!(self.ended());
@@ -198,7 +200,7 @@ impl System {
     /// # Errors
     /// [`CallError::NoProc`] where the tree has no such actor, `Rejected` where its messages are of another type.
     pub fn lookup<M: Send + 'static>(&self, path: &ActorPath) -> Result<Ref<M>, CallError> {
-        let mailbox = self.shared.slots.get(path).and_then(|slot| slot.mailbox.clone()).ok_or(CallError::NoProc)?;
+        let mailbox = self.slot(path).and_then(|slot| slot.mailbox.clone()).ok_or(CallError::NoProc)?;
         let mailbox: Arc<Mailbox<M>> = mailbox
             .into_any()
             .downcast()
@@ -208,7 +210,7 @@ impl System {
 
     /// The way in for other nodes, once the actor at `path` has exposed itself.
     pub fn inlet(&self, path: &ActorPath) -> Option<Arc<dyn Inlet>> {
-        self.shared.slots.get(path)?.inlet()
+        self.slot(path)?.inlet()
     }
 
     /// What happens from now on. A receiver that lags by more than [`EVENTS_MAX`] loses the oldest.
@@ -224,6 +226,47 @@ impl System {
     /// The world this system runs in.
     pub fn env(&self) -> &Env {
         &self.shared.env
+    }
+
+    fn slots(&self) -> RwLockReadGuard<'_, BTreeMap<ActorPath, Arc<Slot>>> {
+        self.shared.slots.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn slot(&self, path: &ActorPath) -> Option<Arc<Slot>> {
+        self.slots().get(path).cloned()
+    }
+
+    /// Where orders to the supervisor at `path` go, while it runs.
+    pub(crate) fn desk(&self, path: &ActorPath) -> Option<Arc<Desk>> {
+        match self.slot(path)?.running()?.handle {
+            Handle::Supervisor(_, desk) => Some(desk),
+            Handle::Worker(..) => None,
+        }
+    }
+
+    /// Makes the record of a new path, and those below it, known.
+    pub(crate) fn enter(&self, slot: &Arc<Slot>) {
+        let mut slots = self.shared.slots.write().unwrap_or_else(PoisonError::into_inner);
+        collect_slots(slot, &mut slots);
+    }
+
+    /// Takes the record of a path, and those below it, away.
+    pub(crate) fn strike_off(&self, slot: &Arc<Slot>) {
+        let mut gone = BTreeMap::new();
+        collect_slots(slot, &mut gone);
+        let mut slots = self.shared.slots.write().unwrap_or_else(PoisonError::into_inner);
+        for (path, slot) in &gone {
+            // Another may have the path by now.
+            if slots.get(path).is_some_and(|known| Arc::ptr_eq(known, slot)) {
+                slots.remove(path);
+            }
+        }
+        drop(slots); // before the records, whose drop may run anything
+    }
+
+    /// The plan of a child that is added while the tree runs.
+    pub(crate) fn plan_child(&self, node: ChildNode, path: ActorPath, place: u64) -> Result<PlannedChild, BootError> {
+        plan_child(node, path, place, &self.shared.registry, &self.shared.deadlines)
     }
 
     pub(crate) fn resources(&self) -> &Resources {
@@ -261,15 +304,23 @@ impl System {
 }
 
 impl Shared {
-    fn new(env: Env, resources: Resources, plan: &TreePlan, deadlines: Arc<Deadlines>) -> Self {
-        let keeper = env.system.spawn(deadlines.keep());
+    fn new(
+        env: Env,
+        resources: Resources,
+        registry: BehaviourRegistry,
+        plan: &TreePlan,
+        deadlines: Arc<Deadlines>,
+    ) -> Self {
+        let keeper = env.system.spawn(Arc::clone(&deadlines).keep());
         let mut slots = BTreeMap::new();
         collect_slots(&plan.slot, &mut slots);
         Self {
             env,
             resources,
             root: Arc::clone(&plan.slot),
-            slots,
+            slots: RwLock::new(slots),
+            registry,
+            deadlines,
             attempts: StartAttempts::default(),
             events: broadcast::Sender::new(EVENTS_MAX),
             state: watch::Sender::new(RootState::Starting),
@@ -294,7 +345,7 @@ impl Shared {
 
 fn collect_slots(slot: &Arc<Slot>, into: &mut BTreeMap<ActorPath, Arc<Slot>>) {
     into.insert(slot.path.clone(), Arc::clone(slot));
-    slot.children.iter().for_each(|child| collect_slots(child, into));
+    slot.children().iter().for_each(|child| collect_slots(child, into));
 }
 
 /// Who hears of the root.
@@ -303,7 +354,7 @@ struct Outside(Arc<Shared>);
 impl Above for Outside {
     fn hear(&self, news: News) {
         let state = match news.what {
-            What::Started => {
+            What::Started(_) => {
                 self.0.root.set_state(ActorState::Running);
                 RootState::Running
             }
@@ -320,7 +371,7 @@ impl Above for Outside {
 
 impl fmt::Debug for System {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("System").field("actors", &self.shared.slots.len()).finish_non_exhaustive()
+        f.debug_struct("System").field("actors", &self.slots().len()).finish_non_exhaustive()
     }
 }
 

@@ -11,11 +11,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use covenant_supervision::{ChildId, Timer};
 use covenant_types::ExitReason;
 
+use super::admin::Call;
 use super::driver::Driver;
 use crate::notice::News;
 use crate::panic_text;
 
-/// What reaches a supervisor. Bounded by its children: each attempt is heard of twice at most, each timer once.
+/// What reaches a supervisor. Bounded by its children, each attempt is heard of twice at most, each timer once, and by
+/// whoever waits for an answer.
 #[derive(Debug)]
 pub(crate) enum Order {
     /// The children are to be started.
@@ -26,6 +28,8 @@ pub(crate) enum Order {
     Timer(Timer),
     /// Somebody wants a child killed.
     Kill(ChildId),
+    /// Somebody wants something of the supervisor, and waits for the answer.
+    Admin(Call),
     /// The parent wants this supervisor to stop.
     Shutdown,
 }

@@ -3,19 +3,22 @@
 //! It keeps what the effects need: the running children, timers, and the port through which the children are heard. When
 //! it is dropped, its children are killed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use covenant_env::Task;
-use covenant_supervision::{ChildId, ChildKind, Effect, Event, Report, ReportContext, SpecError, Supervisor, Timer};
+use covenant_supervision::{
+    ChildId, ChildKind, ChildView, Effect, Event, Report, ReportContext, SpecError, Supervisor, Timer,
+};
 use covenant_types::{CallError, ExitReason, StartAttempt};
 use ractor::ActorCell;
 use rand::Rng;
 
+use super::admin::Calls;
 use super::desk::{Desk, Order};
 use crate::notice::{Above, Ending, News, Notice, What};
-use crate::plan::TreePlan;
+use crate::plan::{PlannedChild, TreePlan};
 use crate::slot::{Running, Slot};
 use crate::view::ActorState;
 use crate::{RuntimeEvent, System};
@@ -34,14 +37,17 @@ impl Above for Port {
 }
 
 pub(super) struct Driver {
-    plan: Arc<TreePlan>,
-    system: System,
-    core: Supervisor,
+    pub(super) plan: Arc<TreePlan>,
+    pub(super) system: System,
+    pub(super) core: Supervisor,
     port: Arc<Port>,
     /// The actor that owns this driver.
     myself: ActorCell,
+    /// Those there are specs for: the plan's, and what was added since.
+    pub(super) planned: BTreeMap<ChildId, PlannedChild>,
     children: BTreeMap<ChildId, Begun>,
     timers: BTreeMap<Timer, Task>,
+    pub(super) calls: Calls,
     /// Why the child that is being dealt with ended: what its callers hear if it does not come back.
     last_exit: Option<(ChildId, CallError)>,
 }
@@ -64,8 +70,9 @@ impl Driver {
         let seed = system.env().random.derive(&label).random();
         let core = Supervisor::new(plan.spec.clone(), system.attempts(), seed)?;
         let port = Arc::new(Port { desk, notice });
-        let (children, timers) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { plan, system, core, port, myself, children, timers, last_exit: None })
+        let planned = plan.children.clone();
+        let (children, timers, calls) = (BTreeMap::new(), BTreeMap::new(), Calls::default());
+        Ok(Self { plan, system, core, port, myself, planned, children, timers, calls, last_exit: None })
     }
 
     pub(super) fn obey(&mut self, order: Order) {
@@ -77,6 +84,7 @@ impl Driver {
                 self.feed(Event::TimerFired(timer), None);
             }
             Order::Kill(child) => self.kill(child),
+            Order::Admin(call) => self.admin(call),
             Order::Shutdown => self.feed(Event::ShutdownRequested, None),
         }
     }
@@ -85,15 +93,15 @@ impl Driver {
         let Some(slot) = self.slot(&child) else { return };
         // Read now: once the effects are performed the next incarnation may be running.
         let (path, incarnation) = (slot.path.clone(), slot.incarnation());
-        if !matches!(what, What::Started) && self.begun(&child, attempt).is_some() {
+        if !matches!(what, What::Started(_)) && self.begun(&child, attempt).is_some() {
             self.children.remove(&child);
         }
         let (event, happened) = match what {
-            What::Started => {
+            What::Started(info) => {
                 if incarnation.0 > 1 {
                     slot.count_restart(self.system.env());
                 }
-                (Event::ChildStarted { child, attempt, info: None }, Some(RuntimeEvent::Started { path, incarnation }))
+                (Event::ChildStarted { child, attempt, info }, Some(RuntimeEvent::Started { path, incarnation }))
             }
             What::Ignored => {
                 self.last_exit = Some((child.clone(), CallError::NoProc));
@@ -130,7 +138,7 @@ impl Driver {
     }
 
     /// Asks the core, shows and tells what `happened`, and performs what follows.
-    fn feed(&mut self, event: Event, happened: Option<RuntimeEvent>) {
+    pub(super) fn feed(&mut self, event: Event, happened: Option<RuntimeEvent>) {
         let now = self.system.env().now();
         let child = child_of_event(&event).cloned();
         let effects = self.core.handle(now, event);
@@ -153,12 +161,15 @@ impl Driver {
 
     /// Makes what the core says of its children visible: of all in a small tree, of those an event touched in a large.
     fn show<'a>(&self, touched: impl Iterator<Item = &'a ChildId>) {
-        let all = self.plan.children.len() <= SHOW_ALL_MAX;
-        let touched: BTreeSet<&ChildId> = if all { BTreeSet::new() } else { touched.collect() };
-        for view in self.core.children().filter(|view| all || touched.contains(view.id)) {
-            if let Some(planned) = self.plan.children.get(view.id) {
+        let show = |view: ChildView<'_>| {
+            if let Some(planned) = self.planned.get(view.id) {
                 planned.slot.set_state(view.state.into());
             }
+        };
+        if self.planned.len() <= SHOW_ALL_MAX {
+            self.core.children().for_each(show);
+        } else {
+            touched.filter_map(|child| self.core.child(child)).for_each(show);
         }
     }
 
@@ -177,11 +188,10 @@ impl Driver {
             }
             Effect::SetTimer { timer, after } => self.set_timer(timer, after),
             Effect::CancelTimer(timer) => drop(self.timers.remove(&timer)),
-            Effect::Forget(child) | Effect::ChildEnded { child } => {
-                if let Some(slot) = self.slot(&child) {
-                    slot.set_state(ActorState::Undefined); // the core may have forgotten it
-                    slot.close(&self.farewell(&child));
-                }
+            Effect::ChildEnded { child } => self.dismiss(&child),
+            Effect::Forget(child) => {
+                self.dismiss(&child);
+                self.forget(&child);
             }
             Effect::Started => {
                 let slot = &self.plan.slot;
@@ -192,18 +202,26 @@ impl Driver {
                 self.port.notice.ends(Ending::Exit(reason));
                 self.myself.stop(None);
             }
-            // Reports are made by `feed`. Nobody makes administrative calls yet, so none is answered.
-            Effect::Report(_) | Effect::Answer { .. } => {}
+            Effect::Answer { call, result } => self.answer(call, result),
+            Effect::Report(_) => {} // made by `feed`
+        }
+    }
+
+    /// Nothing runs of this child and nothing will by itself.
+    fn dismiss(&mut self, child: &ChildId) {
+        if let Some(slot) = self.slot(child) {
+            slot.set_state(ActorState::Undefined); // the core may have forgotten it
+            slot.close(&self.farewell(child));
         }
     }
 
     fn start(&mut self, child: ChildId, attempt: StartAttempt) {
-        let plan = Arc::clone(&self.plan);
-        // The core starts only what the plan has: both come from one tree.
-        let Some(planned) = plan.children.get(&child) else { return };
+        // The core starts only what is planned: it hears of a child after this driver.
+        let Some(planned) = self.planned.get(&child).cloned() else { return };
         let above: Arc<dyn Above> = Arc::clone(&self.port) as Arc<dyn Above>;
         let slot = Arc::clone(&planned.slot);
         let notice = Notice::new(above, slot, child.clone(), attempt, self.system.clone());
+        planned.slot.set_forgotten(false);
         planned.slot.reopen();
         let held = Arc::downgrade(&notice);
         if let Some(handle) = planned.starter.start(&self.system, &planned.slot, notice) {
@@ -259,7 +277,7 @@ impl Driver {
     }
 
     fn slot(&self, child: &ChildId) -> Option<Arc<Slot>> {
-        self.plan.children.get(child).map(|planned| Arc::clone(&planned.slot))
+        self.planned.get(child).map(|planned| Arc::clone(&planned.slot))
     }
 
     fn begun(&self, child: &ChildId, attempt: StartAttempt) -> Option<&Begun> {
@@ -313,5 +331,6 @@ impl Drop for Driver {
                 slot.set_state(ActorState::Stopping);
             }
         }
+        self.forget_added();
     }
 }

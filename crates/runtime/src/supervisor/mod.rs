@@ -3,6 +3,7 @@
 //! The actor lives on the system runtime and gives the supervisor what every actor has: it can be killed, and it dies
 //! with all it holds. Orders do not pass through it; see [`desk`].
 
+mod admin;
 mod desk;
 mod driver;
 
@@ -16,6 +17,7 @@ use crate::host::Ctl;
 use crate::notice::{Ending, Notice};
 use crate::plan::TreePlan;
 use crate::slot::Handle;
+pub(crate) use admin::{Answer, Call, Done, Request};
 pub(crate) use desk::{Desk, Order};
 use driver::Driver;
 

@@ -116,6 +116,8 @@ pub struct ProbeConfig {
     pub start: String,
     /// `hang`, `panic`.
     pub stop: String,
+    /// What it tells who starts it.
+    pub info: String,
 }
 
 pub struct Probe {
@@ -150,6 +152,9 @@ impl Behaviour for Probe {
             "fail" => return Err(StartError::failed("told to")),
             "panic" => panic!("told to"),
             _ => {}
+        }
+        if !config.info.is_empty() {
+            ctx.tell_starter(&*config.info);
         }
         journal.write(format!("start {id}"));
         journal.alive.fetch_add(1, Ordering::AcqRel);
@@ -281,7 +286,12 @@ impl Rig {
     }
 
     pub fn view(&self, path: &str) -> TreeView {
-        self.system.tree().find(&path.parse().unwrap()).unwrap().clone()
+        self.find(path).unwrap()
+    }
+
+    /// What the tree shows at `path`; nothing where there is no spec.
+    pub fn find(&self, path: &str) -> Option<TreeView> {
+        self.system.tree().find(&path.parse().unwrap()).cloned()
     }
 
     pub fn state(&self, path: &str) -> ActorState {

@@ -1,0 +1,196 @@
+//! Calls to a supervisor that runs: children that are started, stopped, restarted and forgotten while the others go on.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use covenant_supervision::{AdminDone, AdminError, AdminRequest, ChildId, ChildNode, Counts, Event, Work};
+use covenant_types::ExitReason;
+use tokio::sync::oneshot;
+
+use super::driver::Driver;
+use crate::plan::PlannedChild;
+use crate::{AdminFailure, Started};
+
+/// A call to a supervisor, and where its answer goes.
+pub(crate) struct Call {
+    pub(crate) request: Request,
+    pub(crate) answer: oneshot::Sender<Answer>,
+}
+
+pub(crate) type Answer = Result<Done, AdminFailure>;
+
+/// What a call came to.
+#[derive(Debug)]
+pub(crate) enum Done {
+    /// What was asked.
+    Done,
+    Started(Started),
+    Counts(Counts),
+}
+
+/// What is wanted.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Terminate(ChildId),
+    Restart(ChildId),
+    Delete(ChildId),
+    /// One more child, the last in order.
+    Start(Box<ChildNode>),
+    /// One more instance of the template, with these keys over those of its `config`. Without a name it gets a number.
+    StartInstance {
+        id: Option<ChildId>,
+        config: toml::Table,
+    },
+    Count,
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.request.fmt(f)
+    }
+}
+
+/// The calls the core has not answered yet. Bounded by the core, which refuses more than it lets wait.
+#[derive(Default)]
+pub(super) struct Calls {
+    last: u64,
+    waiting: BTreeMap<u64, Waiting>,
+}
+
+struct Waiting {
+    answer: oneshot::Sender<Answer>,
+    child: ChildId,
+    /// The child was made known for this call: its record goes where nothing comes of it.
+    added: bool,
+}
+
+impl Driver {
+    pub(super) fn admin(&mut self, Call { request, answer }: Call) {
+        match self.prepare(request) {
+            Ok((request, child, added)) => {
+                self.calls.last += 1;
+                let call = self.calls.last;
+                self.calls.waiting.insert(call, Waiting { answer, child, added });
+                self.feed(Event::Admin { call, request }, None);
+            }
+            Err(at_once) => {
+                let _caller_left = answer.send(at_once);
+            }
+        }
+    }
+
+    /// What the core is asked, the child it is about, and whether that was made known for it; or the answer, where the core
+    /// need not be asked.
+    fn prepare(&mut self, request: Request) -> Result<(AdminRequest, ChildId, bool), Answer> {
+        match request {
+            Request::Count => Err(Ok(Done::Counts(self.core.counts()))),
+            Request::Terminate(id) => Ok((AdminRequest::Terminate(id.clone()), id, false)),
+            Request::Restart(id) => Ok((AdminRequest::Restart(id.clone()), id, false)),
+            Request::Delete(id) => Ok((AdminRequest::Delete(id.clone()), id, false)),
+            Request::Start(node) => {
+                let spec = node.spec.clone();
+                let (id, added) = (spec.id.clone(), self.add(*node).map_err(Err)?);
+                Ok((AdminRequest::Start(spec), id, added))
+            }
+            Request::StartInstance { id, config } => {
+                let (id, added) = self.add_instance(id, config).map_err(Err)?;
+                Ok((AdminRequest::StartInstance(id.clone()), id, added))
+            }
+        }
+    }
+
+    /// Makes a child known that may be added. False where there is one of that id, which the core will say.
+    fn add(&mut self, node: ChildNode) -> Result<bool, AdminFailure> {
+        let id = node.spec.id.clone();
+        if self.core.child(&id).is_some() {
+            return Ok(false);
+        }
+        self.forget(&id); // what is left of an earlier child of that id
+        let bad = |why: String| AdminFailure::Refused(AdminError::BadSpec(why));
+        let path = self.plan.slot.path.child(id.as_str()).map_err(|error| bad(error.to_string()))?;
+        let planned =
+            self.system.plan_child(node, path, self.plan.take_place()).map_err(|error| bad(error.to_string()))?;
+        self.plan.slot.adopt(Arc::clone(&planned.slot));
+        self.system.enter(&planned.slot);
+        self.planned.insert(id, planned);
+        Ok(true)
+    }
+
+    fn add_instance(&mut self, id: Option<ChildId>, config: toml::Table) -> Result<(ChildId, bool), AdminFailure> {
+        let bad = |why: String| AdminFailure::Refused(AdminError::BadSpec(why));
+        let Some(mut node) = self.plan.template.clone() else {
+            return Err(bad(format!(
+                "{} is not dynamic: only a dynamic supervisor has instances",
+                self.plan.slot.path
+            )));
+        };
+        let id = match id {
+            Some(id) => id,
+            None => ChildId::new(&self.plan.take_place().to_string()).map_err(|error| bad(error.to_string()))?,
+        };
+        match &mut node.work {
+            Work::Behaviour { config: template, .. } => template.extend(config),
+            Work::Tree(_) if !config.is_empty() => {
+                return Err(bad(
+                    "an instance that is a tree takes no config: the behaviours in that file do".to_owned()
+                ));
+            }
+            Work::Tree(_) => {}
+        }
+        if node.spec.id == id {
+            return Ok((id, false)); // the core refuses it
+        }
+        node.spec.id = id.clone();
+        let added = self.add(node)?;
+        Ok((id, added))
+    }
+
+    pub(super) fn answer(&mut self, call: u64, result: Result<AdminDone, AdminError>) {
+        let Some(Waiting { answer, child, added }) = self.calls.waiting.remove(&call) else { return };
+        if added && self.core.child(&child).is_none() {
+            self.forget(&child); // nothing came of it
+        }
+        let path = |id: &ChildId| self.planned.get(id).map(|planned| planned.slot.path.clone());
+        let told = match result {
+            Ok(AdminDone::Done) => Ok(Done::Done),
+            Ok(AdminDone::Ignored) => Ok(Done::Started(Started { path: None, info: None })),
+            Ok(AdminDone::Started { info, .. }) => Ok(Done::Started(Started { path: path(&child), info })),
+            Err(error) => Err(AdminFailure::Refused(error)),
+        };
+        let _caller_left = answer.send(told);
+    }
+
+    /// The spec of this child is gone. The record of one that was planned stays, out of sight: the next incarnation of this
+    /// supervisor starts it again.
+    pub(super) fn forget(&mut self, child: &ChildId) {
+        match self.plan.children.get(child) {
+            Some(planned) if self.is_planned(child, planned) => planned.slot.set_forgotten(true),
+            Some(_) | None => {
+                if let Some(added) = self.planned.remove(child) {
+                    self.strike_off(&added);
+                }
+            }
+        }
+    }
+
+    fn is_planned(&self, child: &ChildId, planned: &PlannedChild) -> bool {
+        self.planned.get(child).is_none_or(|known| Arc::ptr_eq(&known.slot, &planned.slot))
+    }
+
+    /// This supervisor ends: what was added while it ran goes with it.
+    pub(super) fn forget_added(&mut self) {
+        let added = std::mem::take(&mut self.planned);
+        for (child, planned) in added {
+            if self.plan.children.get(&child).is_none_or(|known| !Arc::ptr_eq(&known.slot, &planned.slot)) {
+                self.strike_off(&planned);
+            }
+        }
+    }
+
+    fn strike_off(&self, child: &PlannedChild) {
+        self.plan.slot.disown(&child.slot);
+        self.system.strike_off(&child.slot);
+        child.slot.close_gone(ExitReason::Shutdown);
+    }
+}
