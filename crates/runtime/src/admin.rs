@@ -5,7 +5,7 @@ use covenant_types::ActorPath;
 use tokio::sync::oneshot;
 
 use crate::System;
-use crate::supervisor::{Answer, Call, Done, Order, Request};
+use crate::supervisor::{Answer, Call, Order, Outcome, Request};
 
 /// A child that was started by hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,8 +89,8 @@ impl System {
     /// No supervisor runs there.
     pub async fn count_children(&self, path: &ActorPath) -> Result<Counts, AdminFailure> {
         match self.ask(path, Request::Count).await? {
-            Done::Counts(counts) => Ok(counts),
-            Done::Done | Done::Started(_) => Err(AdminFailure::Gone(path.clone())),
+            Outcome::Counts(counts) => Ok(counts),
+            Outcome::Done | Outcome::Started(_) => Err(AdminFailure::Gone(path.clone())),
         }
     }
 
@@ -104,8 +104,8 @@ impl System {
 
 fn started(answer: Answer, supervisor: &ActorPath) -> Result<Started, AdminFailure> {
     match answer? {
-        Done::Started(started) => Ok(started),
-        Done::Done | Done::Counts(_) => Err(AdminFailure::Gone(supervisor.clone())),
+        Outcome::Started(started) => Ok(started),
+        Outcome::Done | Outcome::Counts(_) => Err(AdminFailure::Gone(supervisor.clone())),
     }
 }
 

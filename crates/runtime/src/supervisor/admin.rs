@@ -18,11 +18,11 @@ pub(crate) struct Call {
     pub(crate) answer: oneshot::Sender<Answer>,
 }
 
-pub(crate) type Answer = Result<Done, AdminFailure>;
+pub(crate) type Answer = Result<Outcome, AdminFailure>;
 
 /// What a call came to.
 #[derive(Debug)]
-pub(crate) enum Done {
+pub(crate) enum Outcome {
     /// What was asked.
     Done,
     Started(Started),
@@ -84,7 +84,7 @@ impl Driver {
     /// need not be asked.
     fn prepare(&mut self, request: Request) -> Result<(AdminRequest, ChildId, bool), Answer> {
         match request {
-            Request::Count => Err(Ok(Done::Counts(self.core.counts()))),
+            Request::Count => Err(Ok(Outcome::Counts(self.core.counts()))),
             Request::Terminate(id) => Ok((AdminRequest::Terminate(id.clone()), id, false)),
             Request::Restart(id) => Ok((AdminRequest::Restart(id.clone()), id, false)),
             Request::Delete(id) => Ok((AdminRequest::Delete(id.clone()), id, false)),
@@ -153,9 +153,9 @@ impl Driver {
         }
         let path = |id: &ChildId| self.planned.get(id).map(|planned| planned.slot.path.clone());
         let told = match result {
-            Ok(AdminDone::Done) => Ok(Done::Done),
-            Ok(AdminDone::Ignored) => Ok(Done::Started(Started { path: None, info: None })),
-            Ok(AdminDone::Started { info, .. }) => Ok(Done::Started(Started { path: path(&child), info })),
+            Ok(AdminDone::Done) => Ok(Outcome::Done),
+            Ok(AdminDone::Ignored) => Ok(Outcome::Started(Started { path: None, info: None })),
+            Ok(AdminDone::Started { info, .. }) => Ok(Outcome::Started(Started { path: path(&child), info })),
             Err(error) => Err(AdminFailure::Refused(error)),
         };
         let _caller_left = answer.send(told);

@@ -17,7 +17,7 @@ use crate::host::Ctl;
 use crate::notice::{Ending, Notice};
 use crate::plan::TreePlan;
 use crate::slot::Handle;
-pub(crate) use admin::{Answer, Call, Done, Request};
+pub(crate) use admin::{Answer, Call, Outcome, Request};
 pub(crate) use desk::{Desk, Order};
 use driver::Driver;
 
