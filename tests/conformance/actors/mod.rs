@@ -1,0 +1,1 @@
+//! The cases on real actors.
