@@ -206,7 +206,8 @@ impl Bench {
             Effect::Answer { call, result } => {
                 assert!(call <= self.calls, "nobody asked");
                 match result {
-                    Ok(AdminDone::Started { .. }) => "ok, started".to_owned(),
+                    Ok(AdminDone::Started { info: Some(info), .. }) => format!("ok, started, {info}"),
+                    Ok(AdminDone::Started { info: None, .. }) => "ok, started".to_owned(),
                     Ok(AdminDone::Ignored) => "ok, ignored".to_owned(),
                     Ok(AdminDone::Done) => "ok".to_owned(),
                     Err(error) => format!("refused: {error}"),
@@ -226,13 +227,18 @@ impl Bench {
             self.log.push(format!("start {child} fails"));
             let reason = ExitReason::Error("no".into());
             self.events.push_back(Event::ChildStartFailed { child, attempt, reason });
+        } else if nature.taken {
+            self.log.push(format!("start {child} taken"));
+            let reason = ExitReason::NameConflict("other".into());
+            self.events.push_back(Event::ChildStartFailed { child, attempt, reason });
         } else if nature.ignored {
             self.log.push(format!("start {child} ignored"));
             self.events.push_back(Event::ChildIgnored { child, attempt });
         } else {
             self.log.push(format!("start {child}"));
             self.attempts.insert(child.clone(), attempt);
-            self.events.push_back(Event::ChildStarted { child, attempt, info: None });
+            let info = nature.tells.then(|| "extra".to_owned());
+            self.events.push_back(Event::ChildStarted { child, attempt, info });
         }
     }
 

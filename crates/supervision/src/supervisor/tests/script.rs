@@ -4,7 +4,8 @@
 //! second to stop. `2/5s/any` and `2/5s/all` end with their significant children. Further traits: `transient` `brutal`
 //! `infinity` `sup` (a supervisor), `sig` (significant), `overlap`, `back=1s..8s` (a back-off without jitter, reset after
 //! 10 s), `own=1/5s` (a budget of its own); and of their behaviour: `slow` (its start waits for `up`, `fail` or `ignore`), `lasting` (does
-//! not stop when asked), `immortal` (does not end when killed either), `ignored`, `bad` (every start fails).
+//! not stop when asked), `immortal` (does not end when killed either), `ignored`, `bad` (every start fails), `taken` (every
+//! start finds that another runs in its place), `tells` (who starts it hears `extra`).
 
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub(super) struct Nature {
     pub(super) lasting: bool,
     pub(super) immortal: bool,
     pub(super) ignored: bool,
+    pub(super) taken: bool,
+    pub(super) tells: bool,
     /// How many of its next starts fail.
     pub(super) fails: u32,
 }
@@ -64,6 +67,8 @@ pub(super) fn child(text: &str) -> (ChildSpec, Nature) {
             "lasting" => nature.lasting = true,
             "immortal" => (nature.lasting, nature.immortal) = (true, true),
             "ignored" => nature.ignored = true,
+            "taken" => nature.taken = true,
+            "tells" => nature.tells = true,
             "bad" => nature.fails = u32::MAX,
             word => match word.strip_prefix("back=") {
                 Some(pauses) => spec.backoff = Some(backoff(pauses)),
