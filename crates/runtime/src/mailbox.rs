@@ -125,6 +125,8 @@ pub(crate) trait AnyMailbox: Send + Sync {
     fn reopen(&self);
     /// Lets the running batch end after the message in hand.
     fn interrupt(&self);
+    /// Wakes the incarnation that runs, if one does, to look at more than its messages.
+    fn ring(&self);
     /// How many messages there are.
     fn depth(&self) -> usize;
     /// How many there may be.
@@ -150,6 +152,10 @@ impl<M: Send + 'static> AnyMailbox for Mailbox<M> {
 
     fn interrupt(&self) {
         self.lane.interrupt();
+    }
+
+    fn ring(&self) {
+        self.lane.ring();
     }
 
     fn depth(&self) -> usize {

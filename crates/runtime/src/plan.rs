@@ -145,7 +145,7 @@ pub(crate) fn plan_child(
                 return Err(BootError::UnknownBehaviour { file, line, path, name, known });
             };
             let mailbox = factory.mailbox(path.clone(), &node.mailbox, deadlines);
-            let starter = match factory.child(config, &mailbox) {
+            let starter = match factory.child(config, &mailbox, node.host) {
                 Ok(starter) => starter,
                 Err(why) => return Err(BootError::BadConfig { file, line, path, name, why }),
             };

@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use covenant_supervision::Mailbox as MailboxSettings;
+use covenant_supervision::{Host, Mailbox as MailboxSettings};
 use covenant_types::ActorPath;
 
 use crate::deadline::Deadlines;
@@ -56,11 +56,12 @@ pub(crate) trait Factory: Send + Sync {
     /// The mailbox of a child at `path`.
     fn mailbox(&self, path: ActorPath, settings: &MailboxSettings, deadlines: &Arc<Deadlines>) -> Arc<dyn AnyMailbox>;
 
-    /// How to start a child with this `config`.
+    /// How to start a child with this `config` on `host`.
     ///
     /// # Errors
     /// The config is not of the behaviour's type.
-    fn child(&self, config: toml::Table, mailbox: &Arc<dyn AnyMailbox>) -> Result<Box<dyn Starter>, String>;
+    fn child(&self, config: toml::Table, mailbox: &Arc<dyn AnyMailbox>, host: Host)
+    -> Result<Box<dyn Starter>, String>;
 }
 
 /// Starts one child, again and again.
@@ -76,27 +77,33 @@ impl<B: Behaviour> Factory for FactoryOf<B> {
         Arc::new(Mailbox::<B::Message>::new(path, settings, Arc::clone(deadlines)))
     }
 
-    fn child(&self, config: toml::Table, mailbox: &Arc<dyn AnyMailbox>) -> Result<Box<dyn Starter>, String> {
+    fn child(
+        &self,
+        config: toml::Table,
+        mailbox: &Arc<dyn AnyMailbox>,
+        host: Host,
+    ) -> Result<Box<dyn Starter>, String> {
         config.clone().try_into::<B::Config>().map_err(|error| error.message().to_owned())?;
         let mailbox = Arc::clone(mailbox).into_any().downcast().map_err(|_| "the mailbox is of another type")?;
-        Ok(Box::new(HostedStarter::<B> { config: Arc::new(config), mailbox }))
+        Ok(Box::new(BehaviourStarter::<B> { config: Arc::new(config), mailbox, host }))
     }
 }
 
-struct HostedStarter<B: Behaviour> {
+struct BehaviourStarter<B: Behaviour> {
     config: Arc<toml::Table>,
     mailbox: Arc<Mailbox<B::Message>>,
+    host: Host,
 }
 
-impl<B: Behaviour> Starter for HostedStarter<B> {
+impl<B: Behaviour> Starter for BehaviourStarter<B> {
     fn start(&self, system: &System, slot: &Arc<Slot>, notice: Arc<Notice>) -> Option<Handle> {
-        let cell = host::spawn::<B>(Birth {
+        let birth = Birth::<B> {
             config: Arc::clone(&self.config),
             mailbox: Arc::clone(&self.mailbox),
             slot: Arc::clone(slot),
             system: system.clone(),
             notice,
-        })?;
-        Some(Handle::Worker(cell, Arc::clone(&self.mailbox) as Arc<dyn AnyMailbox>))
+        };
+        host::spawn(self.host, birth).map(Handle::Worker)
     }
 }

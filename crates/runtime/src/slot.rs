@@ -11,6 +11,7 @@ use metrics::{Counter, Gauge};
 use ractor::ActorCell;
 
 use crate::Inlet;
+use crate::host::Worker;
 use crate::mailbox::AnyMailbox;
 use crate::supervisor::{Desk, Order};
 use crate::view::{ActorState, MailboxView, TreeView};
@@ -51,7 +52,7 @@ pub(crate) struct Running {
 /// How to end what runs.
 #[derive(Clone)]
 pub(crate) enum Handle {
-    Worker(ActorCell, Arc<dyn AnyMailbox>),
+    Worker(Worker),
     Supervisor(ActorCell, Arc<Desk>),
 }
 
@@ -59,28 +60,16 @@ impl Running {
     /// Asks it to end in order.
     pub(crate) fn stop(&self) {
         match &self.handle {
-            Handle::Worker(cell, mailbox) => {
-                mailbox.interrupt();
-                cell.stop(None);
-            }
+            Handle::Worker(worker) => worker.stop(),
             // Its driver stops the children first and then its actor.
             Handle::Supervisor(_, desk) => desk.post(Order::Shutdown),
         }
     }
 
-    /// Resolves when its actor has stopped. For a supervisor that is when it has done what it can about its children.
-    pub(crate) async fn actor_stopped(&self) {
-        let (Handle::Worker(cell, _) | Handle::Supervisor(cell, _)) = &self.handle;
-        let _ = cell.wait(None).await; // without a timeout it cannot fail
-    }
-
     /// Ends it at its next `.await`.
     pub(crate) fn kill(&self) {
         match &self.handle {
-            Handle::Worker(cell, mailbox) => {
-                mailbox.interrupt();
-                cell.kill();
-            }
+            Handle::Worker(worker) => worker.kill(),
             Handle::Supervisor(cell, _) => cell.kill(),
         }
     }

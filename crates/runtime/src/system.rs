@@ -124,10 +124,12 @@ impl System {
         let began = self.shared.env.now();
         self.shared.stopping.store(true, Ordering::Release);
         let mut in_time = true;
-        if let Some(root) = self.shared.root.running() {
+        if let Some(root) = self.shared.root.running()
+            && let Handle::Supervisor(actor, _) = &root.handle
+        {
             root.stop();
             // The root's actor stops when all below it have stopped, or were killed and given up as unkillable.
-            in_time = deadline::within(deadline, root.actor_stopped()).await.is_some();
+            in_time = deadline::within(deadline, actor.wait(None)).await.is_some();
             if !in_time {
                 root.kill();
                 let _ = deadline::within(KILL_WAIT, self.ended()).await;

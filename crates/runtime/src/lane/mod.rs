@@ -191,6 +191,14 @@ impl<M, K: Bell> Lane<M, K> {
         self.interrupt.store(true, Ordering::Relaxed);
     }
 
+    /// Wakes the reader, if one is attached, whether or not messages wait.
+    pub(crate) fn ring(&self) {
+        let bell = self.lock().bell.clone();
+        if let Some(bell) = bell {
+            bell.ring();
+        }
+    }
+
     /// How many messages wait or are in the running batch.
     pub(crate) fn depth(&self) -> usize {
         self.lock().len()

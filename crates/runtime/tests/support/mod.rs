@@ -12,7 +12,7 @@ use covenant_runtime::{
     ActorState, Behaviour, BehaviourRegistry, Context, Exit, Ref, Reply, Resources, RuntimeEvent, StartError, System,
     SystemConfig, TreeView,
 };
-use covenant_supervision::{TreeSource, TreeSourceError, TreeSpec, load_tree};
+use covenant_supervision::{Host, TreeSource, TreeSourceError, TreeSpec, Work, load_tree};
 use covenant_types::{ActorPath, CallError, ExitReason, Incarnation};
 use serde::Deserialize;
 use tokio::sync::{Notify, broadcast};
@@ -71,6 +71,13 @@ impl Gate {
     }
     pub async fn entered(&self) {
         within(self.entered.notified()).await;
+    }
+    /// Waits without an `.await`.
+    pub fn spin(&self) {
+        self.entered.notify_one();
+        while self.spinning.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
     }
     pub fn open(&self) {
         self.spinning.store(false, Ordering::Release);
@@ -190,12 +197,7 @@ impl Behaviour for Probe {
                 gate.open.notified().await;
                 reply.send(());
             }
-            Ask::Spin(gate) => {
-                gate.entered.notify_one();
-                while gate.spinning.load(Ordering::Acquire) {
-                    std::thread::yield_now();
-                }
-            }
+            Ask::Spin(gate) => gate.spin(),
             Ask::Beside(act) => act(ctx),
             Ask::Keep(reply) => self.kept.push(reply),
             Ask::Forget(reply) => drop(reply),
@@ -326,7 +328,19 @@ pub fn tree(main: &str, others: &[(&str, &str)]) -> TreeSpec {
     let mut files: BTreeMap<_, _> =
         others.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
     files.insert("main".to_owned(), main.to_owned());
-    load_tree("main", &Files(files)).unwrap_or_else(|error| panic!("{error}"))
+    let mut tree = load_tree("main", &Files(files)).unwrap_or_else(|error| panic!("{error}"));
+    put_on(crate::HOST, &mut tree);
+    tree
+}
+
+/// Has every behaviour of `tree` run on `host`, also where a file could not say so.
+fn put_on(host: Host, tree: &mut TreeSpec) {
+    for child in &mut tree.children {
+        child.host = host;
+        if let Work::Tree(below) = &mut child.work {
+            put_on(host, below);
+        }
+    }
 }
 
 /// A tree of probes in one line: the supervisor's keys, then the children's ids, each perhaps with keys of its own.

@@ -1,15 +1,12 @@
 //! Orderly ends.
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
-mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::support::{self, Ask, End, Gate, LONG, Rig, gone, probes, subtree, within};
 use covenant_runtime::{ActorState, StopReport};
 use covenant_types::{CallError, ExitReason};
-use support::{Ask, End, Gate, LONG, Rig, gone, probes, subtree, within};
 
 #[tokio::test]
 async fn a_system_stops_in_reverse_start_order_through_its_subtrees() {

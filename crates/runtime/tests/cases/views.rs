@@ -1,17 +1,14 @@
 //! What can be seen from outside: the tree, events, metrics.
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
-mod support;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::support::{Ask, End, Gate, Rig, eventually, probes, subtree};
 use covenant_env::{Env, Metrics};
 use covenant_runtime::{ActorKind, ActorState, RuntimeEvent, TreeView};
 use covenant_types::{ExitReason, Incarnation};
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
-use support::{Ask, End, Gate, Rig, eventually, probes, subtree};
 
 #[tokio::test]
 async fn the_tree_shows_every_path_with_what_it_does_and_survives_json() {

@@ -1,14 +1,11 @@
 //! Messages over restarts, full mailboxes, and how calls end.
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
-mod support;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{self, Ask, End, Gate, LONG, Rig, gone, probes, within};
 use covenant_runtime::{Ref, Reply};
 use covenant_types::{CallError, ExitReason};
-use support::{Ask, End, Gate, LONG, Rig, gone, probes, within};
 
 const MANY: &str = "intensity = 1000";
 

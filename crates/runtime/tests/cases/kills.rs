@@ -1,16 +1,13 @@
 //! Kills, and what cannot be killed.
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
-mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::support::{Ask, End, Gate, LONG, Probe, Rig, eventually, probes, subtree, within};
 use covenant_env::{Env, Metrics};
 use covenant_runtime::{ActorState, Context, KillError, Ref, RuntimeEvent, SpawnRefused, TASKS_MAX};
 use covenant_types::{ActorPath, ExitReason};
-use support::{Ask, End, Gate, LONG, Probe, Rig, eventually, probes, subtree, within};
 
 #[tokio::test]
 async fn a_kill_ends_a_waiting_handler_and_the_next_incarnation_answers() {
@@ -77,6 +74,28 @@ async fn a_spinning_handler_is_unkillable_counted_and_leaves_its_siblings_alone(
     assert_eq!(rig.exit_of("/a").await, ExitReason::Killed);
     assert_eq!(rig.start_of("/a").await, 2);
     assert_eq!((rig.who("/a").await, rig.who("/b").await, rig.system.unkillable()), (2, 1, 0));
+    rig.system.stop(LONG).await;
+    work.shutdown_background();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_kill_nothing_of_the_incarnation_begins_not_even_its_stop() {
+    let (env, work) = env_with_workers(1);
+    let mut rig = Rig::start_in(env, &probes("", &[("a", "kill_grace = \"20ms\"")]), &[]).await.unwrap();
+    let (gate, probe) = (Gate::new(), rig.probe("/a"));
+    let spinning = Arc::clone(&gate);
+    let spin_and_stop = Ask::Beside(Box::new(move |ctx| {
+        spinning.spin();
+        ctx.stop();
+    }));
+    probe.cast(spin_and_stop).await.unwrap();
+    gate.entered().await;
+    probe.cast(Ask::Beside(Box::new(|ctx| assert_eq!(ctx.incarnation().0, 2)))).await.unwrap();
+    rig.kill("/a").await;
+    gate.open();
+    assert_eq!(rig.exit_of("/a").await, ExitReason::Killed);
+    assert_eq!(rig.who("/a").await, 2);
+    assert_eq!(rig.journal.lines(), ["start a", "end a", "start a"]);
     rig.system.stop(LONG).await;
     work.shutdown_background();
 }

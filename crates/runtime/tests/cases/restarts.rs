@@ -1,14 +1,11 @@
 //! What is started again, with whom, and when a supervisor gives up.
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
-mod support;
 
 use std::sync::Arc;
 
+use crate::support::{self, End, Journal, LONG, Rig, probes, subtree, within};
 use covenant_env::Env;
 use covenant_runtime::{ActorState, BootError, RuntimeEvent, System};
 use covenant_types::ExitReason;
-use support::{End, Journal, LONG, Rig, probes, subtree, within};
 
 const FORGIVING: &str = "intensity = 100";
 

@@ -1,10 +1,8 @@
 //! Messages from other nodes, through the inlet.
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
-mod support;
 
 use std::sync::{Arc, Mutex};
 
+use crate::support::{self, LONG, within};
 use covenant_env::Env;
 use covenant_runtime::{
     Behaviour, BehaviourRegistry, Context, Exit, Outlet, Ref, Remotable, RemoteReply, RemoteSender, Reply, Resources,
@@ -12,7 +10,6 @@ use covenant_runtime::{
 };
 use covenant_types::{ActorPath, CallError, ExitReason, NodeId, NodeName, Role};
 use serde::{Deserialize, Serialize};
-use support::{LONG, within};
 use tokio::sync::oneshot;
 
 /// Adds numbers.

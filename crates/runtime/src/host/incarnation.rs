@@ -1,0 +1,184 @@
+//! One incarnation of a behaviour: its start, its turns at the lane, its stop. Both hosts run this.
+//!
+//! Panics are caught here, so that every end has a typed reason.
+
+use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use covenant_types::{CallError, ExitReason};
+use futures_util::FutureExt;
+
+use super::{Birth, Doorbell};
+use crate::mailbox::{AnyMailbox, Mailbox};
+use crate::notice::Ending;
+use crate::{Behaviour, Context, Exit, StartError, panic_text, scope};
+
+/// The most messages a batch has, so that other actors of the same thread get their turn.
+const BATCH_MESSAGES_MAX: u32 = 256;
+/// How long a batch may take before it ends early: senders who wait for room wait for its end.
+const BATCH_TIME_MAX: Duration = Duration::from_micros(100);
+
+/// A running incarnation.
+pub(super) struct Incarnation<B: Behaviour> {
+    /// `None` once its `stop` has taken it.
+    behaviour: Option<B>,
+    context: Context<B>,
+}
+
+/// How a turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Nothing waits: the bell is rung when something does.
+    Idle,
+    /// More waits. Nobody will ring for it.
+    More,
+    /// It wants to stop in order.
+    Stop,
+    /// It is over.
+    Crashed,
+}
+
+impl<B: Behaviour> Incarnation<B> {
+    /// Starts the behaviour, which is rung at `bell` from then on. Where this is `None` the notice says why.
+    pub(super) async fn begin(birth: Birth<B>, bell: Doorbell) -> Option<Self> {
+        let Birth { config, mailbox, slot, system, notice } = birth;
+        let context = Context::<B>::new(mailbox, slot, system, notice);
+        let start = async { B::start(read_config::<B>(&config)?, &context).await };
+        let ending = match AssertUnwindSafe(start).catch_unwind().await {
+            Ok(Ok(behaviour)) => {
+                context.slot().count_start(context.incarnation());
+                context.mailbox().lane.attach(bell);
+                context.notice().started();
+                if context.is_stopping() {
+                    context.mailbox().interrupt();
+                }
+                return Some(Self { behaviour: Some(behaviour), context });
+            }
+            Ok(Err(StartError::Ignore)) => Ending::Ignored,
+            Ok(Err(StartError::Failed(why))) => Ending::Exit(ExitReason::Error(why)),
+            Err(payload) => Ending::Exit(ExitReason::Panicked(panic_text(&*payload))),
+        };
+        context.notice().ends(ending);
+        None
+    }
+
+    /// Whether it asked to stop.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.context.is_stopping()
+    }
+
+    /// Handles what waits, up to the bounds of a batch.
+    pub(super) async fn turn(&mut self) -> Turn {
+        let Self { behaviour: Some(behaviour), context } = self else { return Turn::Idle };
+        let (caught, orphans) = {
+            // A kill drops the batch with the message in hand. Locals are dropped last to first: these put what a kill
+            // answers around the drop of the batch.
+            let abandoned = scope::Abandoned::default();
+            let _after = abandoned.after();
+            let mut batch = pin!(AssertUnwindSafe(run_batch(behaviour, context)).catch_unwind());
+            let _before = abandoned.before();
+            poll_fn(|cx| match scope::collect(|| batch.as_mut().poll(cx)) {
+                (Poll::Ready(caught), orphans) => {
+                    abandoned.done();
+                    Poll::Ready((caught, orphans))
+                }
+                (Poll::Pending, orphans) => {
+                    drop(orphans); // the handler goes on without them
+                    context.handler_suspended();
+                    Poll::Pending
+                }
+            })
+            .await
+        };
+        let reason = match caught {
+            Ok(Ok(more)) => {
+                drop(orphans);
+                return match (context.is_stopping(), more) {
+                    (true, _) => Turn::Stop,
+                    (false, true) => Turn::More,
+                    (false, false) => Turn::Idle,
+                };
+            }
+            Ok(Err(Exit(reason))) => reason,
+            Err(payload) => ExitReason::Panicked(panic_text(&*payload)),
+        };
+        orphans.settle(&CallError::Gone(reason.clone()));
+        if reason.is_orderly() {
+            context.mailbox().interrupt();
+            context.end_with(reason);
+            return Turn::Stop;
+        }
+        context.notice().ends(Ending::Exit(reason));
+        Turn::Crashed
+    }
+
+    /// Runs the behaviour's `stop`.
+    pub(super) async fn stop(&mut self) {
+        let Some(behaviour) = self.behaviour.take() else { return };
+        let reason = self.context.stop_reason();
+        let stopped = AssertUnwindSafe(behaviour.stop(&reason, &self.context)).catch_unwind().await;
+        let reason = match stopped {
+            Ok(()) => reason,
+            Err(payload) => ExitReason::Panicked(panic_text(&*payload)),
+        };
+        self.context.notice().ends(Ending::Exit(reason));
+    }
+}
+
+/// True when messages are left.
+///
+/// The batch is a local of this future: a panic, an `Err` and a kill all drop it, and with it give the rest back to the
+/// lane before the supervisor hears of the end.
+async fn run_batch<B: Behaviour>(behaviour: &mut B, context: &Context<B>) -> Result<bool, Exit> {
+    context.begin_batch();
+    let mailbox = context.mailbox();
+    let mut handled = Handled { mailbox, messages: 0 };
+    let mut batch = mailbox.lane.take();
+    let began = if batch.is_long() { Some(context.env().now()) } else { None };
+    let mut look_at_clock_after = 1;
+    while let Some(message) = batch.next() {
+        handled.messages += 1;
+        behaviour.handle(message, context).await?;
+        if context.ends_batch() || handled.messages == BATCH_MESSAGES_MAX {
+            break;
+        }
+        // At 1, 2, 4, 8 … messages: a clock per message would cost as much as the message.
+        if let Some(began) = began
+            && handled.messages == look_at_clock_after
+        {
+            look_at_clock_after *= 2;
+            if context.env().now().since(began) >= BATCH_TIME_MAX {
+                break;
+            }
+        }
+    }
+    Ok(batch.finish())
+}
+
+/// Adds to the mailbox's count once per batch.
+struct Handled<'a, M: Send + 'static> {
+    mailbox: &'a Mailbox<M>,
+    messages: u32,
+}
+
+impl<M: Send + 'static> Drop for Handled<'_, M> {
+    fn drop(&mut self) {
+        self.mailbox.add_handled(u64::from(self.messages));
+    }
+}
+
+/// Calls that the state or a task still held are answered with the reason of the end.
+impl<B: Behaviour> Drop for Incarnation<B> {
+    fn drop(&mut self) {
+        self.context.mailbox().lane.detach();
+        let reason = self.context.notice().reason();
+        scope::answering(CallError::Gone(reason), || drop(self.behaviour.take()));
+    }
+}
+
+fn read_config<B: Behaviour>(config: &toml::Table) -> Result<B::Config, StartError> {
+    config.clone().try_into().map_err(|error: toml::de::Error| StartError::failed(error.message()))
+}

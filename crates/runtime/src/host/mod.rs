@@ -1,0 +1,97 @@
+//! Where a behaviour runs: on a ractor actor ([`hosted`]), or on a bare task ([`light`]).
+//!
+//! Both take the same [`Birth`], run the same [`Incarnation`](incarnation::Incarnation) and are ended through the same
+//! [`Worker`], so that nothing outside this folder asks which it is. What differs is how they are woken, stopped and
+//! killed.
+
+mod hosted;
+mod incarnation;
+mod light;
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use covenant_supervision::Host;
+use ractor::{ActorCell, ActorRef};
+
+use crate::lane::Bell;
+use crate::mailbox::{AnyMailbox, Mailbox};
+use crate::notice::Notice;
+use crate::slot::Slot;
+use crate::{Behaviour, System};
+pub(crate) use hosted::Ctl;
+use light::Life;
+
+/// What one start attempt is given.
+pub(crate) struct Birth<B: Behaviour> {
+    pub(crate) config: Arc<toml::Table>,
+    pub(crate) mailbox: Arc<Mailbox<B::Message>>,
+    pub(crate) slot: Arc<Slot>,
+    pub(crate) system: System,
+    pub(crate) notice: Arc<Notice>,
+}
+
+/// Begins a start attempt on the work runtime. How it went is told by its notice.
+pub(crate) fn spawn<B: Behaviour>(host: Host, birth: Birth<B>) -> Option<Worker> {
+    let mailbox: Arc<dyn AnyMailbox> = Arc::clone(&birth.mailbox) as Arc<dyn AnyMailbox>;
+    let body = match host {
+        Host::Hosted => Body::Hosted(hosted::spawn(birth)?),
+        Host::Light => Body::Light(light::spawn(birth)),
+    };
+    Some(Worker { mailbox, body })
+}
+
+/// An attempt to run a behaviour: how to end it.
+#[derive(Clone)]
+pub(crate) struct Worker {
+    mailbox: Arc<dyn AnyMailbox>,
+    body: Body,
+}
+
+#[derive(Clone)]
+enum Body {
+    Hosted(ActorCell),
+    Light(Arc<Life>),
+}
+
+impl Worker {
+    /// Asks it to end in order, after the message in hand.
+    pub(crate) fn stop(&self) {
+        self.mailbox.interrupt();
+        match &self.body {
+            Body::Hosted(cell) => cell.stop(None),
+            Body::Light(life) => {
+                life.ask_to_stop();
+                self.mailbox.ring();
+            }
+        }
+    }
+
+    /// Ends it at its next `.await`.
+    pub(crate) fn kill(&self) {
+        self.mailbox.interrupt();
+        match &self.body {
+            Body::Hosted(cell) => cell.kill(),
+            Body::Light(life) => life.kill(),
+        }
+    }
+}
+
+/// Wakes an actor, so that it looks at its lane. One ring too many costs a look and nothing else.
+#[derive(Clone)]
+pub(crate) enum Doorbell {
+    /// A hosted one, through ractor's queue.
+    Hosted(ActorRef<Ctl>),
+    /// The task of a light one.
+    Light(Waker),
+}
+
+impl Bell for Doorbell {
+    fn ring(self) {
+        match self {
+            // An actor that has gone is replaced by one that looks when it attaches.
+            Self::Hosted(actor) => drop(actor.cast(Ctl::Doorbell)),
+            Self::Light(task) => task.wake(),
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! What every actor promises, whatever runs it. The hosts differ in [`HOST`](crate::HOST) and in nothing that is told here.
+
+mod kills;
+mod mailboxes;
+mod remote;
+mod restarts;
+mod stops;
+mod views;
