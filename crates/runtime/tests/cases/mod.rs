@@ -1,5 +1,6 @@
 //! What every actor promises, whatever runs it. The hosts differ in [`HOST`](crate::HOST) and in nothing that is told here.
 
+mod children;
 mod kills;
 mod mailboxes;
 mod remote;

@@ -1,12 +1,9 @@
 //! Children that come and go while their supervisor runs: administrative calls, and the instances of dynamic supervisors.
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-mod support;
-
+use crate::support::{self, Ask, End, LONG, Rig, gone, probes, subtree, tree};
 use covenant_runtime::{ActorState, AdminFailure, Started};
 use covenant_supervision::{AdminError, ChildId, ChildNode};
 use covenant_types::{ActorPath, CallError, ExitReason};
-use support::{Ask, End, LONG, Rig, gone, probes, subtree, tree};
 
 fn path(text: &str) -> ActorPath {
     text.parse().unwrap()
