@@ -12,6 +12,7 @@ use covenant_types::{CallError, ExitReason};
 use futures_util::FutureExt;
 
 use super::{Birth, Doorbell};
+use crate::lane::Reader;
 use crate::mailbox::{AnyMailbox, Mailbox};
 use crate::notice::Ending;
 use crate::{Behaviour, Context, Exit, StartError, panic_text, scope};
@@ -26,6 +27,8 @@ pub(super) struct Incarnation<B: Behaviour> {
     /// `None` once its `stop` has taken it.
     behaviour: Option<B>,
     context: Context<B>,
+    /// Its attachment to the lane.
+    reader: Reader,
 }
 
 /// How a turn ended.
@@ -50,12 +53,12 @@ impl<B: Behaviour> Incarnation<B> {
         let ending = match AssertUnwindSafe(start).catch_unwind().await {
             Ok(Ok(behaviour)) => {
                 context.slot().count_start(context.incarnation());
-                context.mailbox().lane.attach(bell);
+                let reader = context.mailbox().lane.attach(bell);
                 context.notice().started();
                 if context.is_stopping() {
                     context.mailbox().interrupt();
                 }
-                return Some(Self { behaviour: Some(behaviour), context });
+                return Some(Self { behaviour: Some(behaviour), context, reader });
             }
             Ok(Err(StartError::Ignore)) => Ending::Ignored,
             Ok(Err(StartError::Failed(why))) => Ending::Exit(ExitReason::Error(why)),
@@ -72,7 +75,7 @@ impl<B: Behaviour> Incarnation<B> {
 
     /// Handles what waits, up to the bounds of a batch.
     pub(super) async fn turn(&mut self) -> Turn {
-        let Self { behaviour: Some(behaviour), context } = self else { return Turn::Idle };
+        let Self { behaviour: Some(behaviour), context, .. } = self else { return Turn::Idle };
         let (caught, orphans) = {
             // A kill drops the batch with the message in hand. Locals are dropped last to first: these put what a kill
             // answers around the drop of the batch.
@@ -173,7 +176,7 @@ impl<M: Send + 'static> Drop for Handled<'_, M> {
 /// Calls that the state or a task still held are answered with the reason of the end.
 impl<B: Behaviour> Drop for Incarnation<B> {
     fn drop(&mut self) {
-        self.context.mailbox().lane.detach();
+        self.context.mailbox().lane.detach(self.reader);
         let reason = self.context.notice().reason();
         scope::answering(CallError::Gone(reason), || drop(self.behaviour.take()));
     }

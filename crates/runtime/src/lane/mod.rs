@@ -5,16 +5,18 @@
 //! spec: a crash loses the message in hand and nothing else, and the next incarnation attaches to the same lane.
 //!
 //! # Invariants
-//! - Never more than `capacity` messages, those of the running batch included.
+//! - Never more than `capacity` messages, those of the running batch included; while a reader that was given up still has
+//!   a batch, not counting that.
 //! - `scheduled` is true from the ring of a bell until the batch that answers it found nothing more, and that check and
 //!   the change of `scheduled` happen under one lock: a message is never left without a bell.
 //! - A batch returns what it did not hand out when it is dropped, however the reader ended.
 //! - One sender's messages keep their order.
+//! - A reader that was replaced while it held a batch is handed nothing more, and what it gives back comes first again.
 
 use std::collections::VecDeque;
 use std::mem;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -30,8 +32,8 @@ pub(crate) struct Lane<M, K> {
     capacity: usize,
     /// Readers take one message at a time, so that the oldest can still be evicted.
     evicting: bool,
-    /// Set by whoever stops the reader: the rest of its batch stays in the lane.
-    interrupt: AtomicBool,
+    /// The reader that may go on with its batch; [`NOBODY`] from when somebody stops it: the rest stays in the lane.
+    may_read: AtomicU64,
     inner: Mutex<Inner<M, K>>,
     space: Notify,
 }
@@ -48,9 +50,16 @@ struct Inner<M, K> {
     /// A bell was rung or a batch is running.
     scheduled: bool,
     closed: bool,
+    /// The reader that attached last.
+    reader: Reader,
     /// `None` while no incarnation is attached.
     bell: Option<K>,
 }
+
+/// One attachment to a lane, counted from 1.
+pub(crate) type Reader = u64;
+
+const NOBODY: Reader = 0;
 
 /// A message the lane did not take.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,7 +77,7 @@ impl<M, K: Bell> Lane<M, K> {
         Self {
             capacity: capacity.max(1),
             evicting,
-            interrupt: AtomicBool::new(false),
+            may_read: AtomicU64::new(NOBODY),
             inner: Mutex::new(Inner {
                 queue: VecDeque::new(),
                 front: VecDeque::new(),
@@ -76,6 +85,7 @@ impl<M, K: Bell> Lane<M, K> {
                 blocked: 0,
                 scheduled: false,
                 closed: false,
+                reader: NOBODY,
                 bell: None,
             }),
             space: Notify::new(),
@@ -150,24 +160,29 @@ impl<M, K: Bell> Lane<M, K> {
     }
 
     /// A new incarnation takes over, and is woken if messages wait.
-    pub(crate) fn attach(&self, bell: K) {
-        let ring = {
+    pub(crate) fn attach(&self, bell: K) -> Reader {
+        let (ring, reader) = {
             let mut inner = self.lock();
+            inner.reader += 1;
+            inner.held = 0; // a batch of a reader before, if there is one, is that reader's
             inner.scheduled = !(inner.queue.is_empty() && inner.front.is_empty());
             inner.bell = Some(bell.clone());
-            inner.scheduled
+            self.may_read.store(inner.reader, Ordering::Relaxed);
+            (inner.scheduled, inner.reader)
         };
-        self.interrupt.store(false, Ordering::Relaxed);
         if ring {
             bell.ring();
         }
+        reader
     }
 
-    /// The incarnation has ended; messages wait for the next.
-    pub(crate) fn detach(&self) {
+    /// This reader has ended; messages wait for the next, or for the one that has taken over already.
+    pub(crate) fn detach(&self, reader: Reader) {
         let mut inner = self.lock();
-        inner.bell = None;
-        inner.scheduled = false;
+        if inner.reader == reader {
+            inner.bell = None;
+            inner.scheduled = false;
+        }
     }
 
     /// Ends the lane: senders are refused. Returns what was waiting, to be dropped outside the lock.
@@ -188,7 +203,7 @@ impl<M, K: Bell> Lane<M, K> {
 
     /// Lets the running batch end after the message in hand.
     pub(crate) fn interrupt(&self) {
-        self.interrupt.store(true, Ordering::Relaxed);
+        self.may_read.store(NOBODY, Ordering::Relaxed);
     }
 
     /// Wakes the reader, if one is attached, whether or not messages wait.
@@ -213,15 +228,16 @@ impl<M, K: Bell> Lane<M, K> {
     pub(crate) fn take(&self) -> Batch<'_, M, K> {
         let mut inner = self.lock();
         let inner = &mut *inner;
+        let reader = inner.reader;
         if self.evicting {
-            return Batch { lane: self, buffer: VecDeque::new(), done: false };
+            return Batch { lane: self, reader, buffer: VecDeque::new(), done: false };
         }
         if inner.front.is_empty() {
             mem::swap(&mut inner.front, &mut inner.queue); // the whole queue in one step
         }
         let buffer = mem::take(&mut inner.front);
         inner.held = buffer.len();
-        Batch { lane: self, buffer, done: false }
+        Batch { lane: self, reader, buffer, done: false }
     }
 
     /// The oldest message of an evicting lane.
@@ -230,15 +246,23 @@ impl<M, K: Bell> Lane<M, K> {
         inner.front.pop_front().or_else(|| inner.queue.pop_front())
     }
 
-    /// Takes back the rest of a batch. True when messages wait.
-    fn give_back(&self, mut rest: VecDeque<M>) -> bool {
+    /// Takes back the rest of a batch. True when messages wait for this reader.
+    fn give_back(&self, reader: Reader, mut rest: VecDeque<M>) -> bool {
         let (more, wake, _surplus) = {
             let mut inner = self.lock();
+            if inner.reader != reader {
+                let bell = inner.put_first(&mut rest);
+                drop(inner);
+                bell.into_iter().for_each(Bell::ring);
+                return false;
+            }
             let inner = &mut *inner;
             let freed = inner.held - rest.len();
             inner.held = 0;
             if !inner.closed && !rest.is_empty() {
-                mem::swap(&mut inner.front, &mut rest); // `take` left `front` empty, and nobody else fills it
+                // `take` left `front` empty. Only a reader that was replaced may have given something back since.
+                rest.append(&mut inner.front);
+                mem::swap(&mut inner.front, &mut rest);
             }
             let more = !(inner.front.is_empty() && inner.queue.is_empty());
             let mut surplus = None;
@@ -262,6 +286,21 @@ impl<M, K: Bell> Lane<M, K> {
 }
 
 impl<M, K: Bell> Inner<M, K> {
+    /// What a reader that was replaced had not got to comes before what waits. Returns the bell to ring, as `append` does.
+    fn put_first(&mut self, rest: &mut VecDeque<M>) -> Option<K> {
+        if self.closed || rest.is_empty() {
+            return None; // dropped by the caller, outside the lock
+        }
+        rest.append(&mut self.front);
+        mem::swap(&mut self.front, rest);
+        if self.scheduled {
+            return None;
+        }
+        let bell = self.bell.clone()?;
+        self.scheduled = true;
+        Some(bell)
+    }
+
     fn len(&self) -> usize {
         self.queue.len() + self.front.len() + self.held
     }
@@ -290,6 +329,7 @@ impl<M, K: Bell> Drop for Blocked<'_, M, K> {
 /// Messages taken from a lane. What is not handed out goes back when this is dropped.
 pub(crate) struct Batch<'a, M, K: Bell> {
     lane: &'a Lane<M, K>,
+    reader: Reader,
     buffer: VecDeque<M>,
     done: bool,
 }
@@ -297,7 +337,7 @@ pub(crate) struct Batch<'a, M, K: Bell> {
 impl<M, K: Bell> Batch<'_, M, K> {
     /// The next message; `None` at the end, or when the reader is to stop.
     pub(crate) fn next(&mut self) -> Option<M> {
-        if self.lane.interrupt.load(Ordering::Relaxed) {
+        if self.lane.may_read.load(Ordering::Relaxed) != self.reader {
             return None;
         }
         if self.lane.evicting { self.lane.take_one() } else { self.buffer.pop_front() }
@@ -311,14 +351,14 @@ impl<M, K: Bell> Batch<'_, M, K> {
     /// Ends the batch. True when messages wait: the reader must come again by itself.
     pub(crate) fn finish(mut self) -> bool {
         self.done = true;
-        self.lane.give_back(mem::take(&mut self.buffer))
+        self.lane.give_back(self.reader, mem::take(&mut self.buffer))
     }
 }
 
 impl<M, K: Bell> Drop for Batch<'_, M, K> {
     fn drop(&mut self) {
         if !self.done {
-            self.lane.give_back(mem::take(&mut self.buffer));
+            self.lane.give_back(self.reader, mem::take(&mut self.buffer));
         }
     }
 }

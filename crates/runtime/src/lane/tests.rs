@@ -29,9 +29,9 @@ async fn read(
     all: usize,
     crash_every: Option<u32>,
     got: &mut Vec<Message>,
-) {
+) -> Reader {
     let bell = TestBell(Arc::new(Notify::new()));
-    lane.attach(bell.clone());
+    let reader = lane.attach(bell.clone());
     while got.len() < all {
         bell.0.notified().await;
         let mut batch = lane.take();
@@ -40,7 +40,7 @@ async fn read(
             got.push(message);
             assert!(lane.depth() <= lane.capacity(), "more than the capacity");
             if crash_every.is_some_and(|every| got.len().is_multiple_of(every as usize)) {
-                return; // drops the batch as a panic, an `Err` and a kill do
+                return reader; // drops the batch as a panic, an `Err` and a kill do
             }
         }
         if batch.finish() {
@@ -48,6 +48,7 @@ async fn read(
             tokio::task::yield_now().await;
         }
     }
+    reader
 }
 
 fn runtimes() -> Vec<Runtime> {
@@ -80,8 +81,8 @@ fn check(senders: usize, capacity: usize, batch_max: usize, crash_every: Option<
             let mut got = Vec::new();
             let reading = async {
                 while got.len() < all {
-                    read(&lane, batch_max, all, crash_every, &mut got).await;
-                    lane.detach();
+                    let reader = read(&lane, batch_max, all, crash_every, &mut got).await;
+                    lane.detach(reader);
                 }
             };
             tokio::time::timeout(Duration::from_secs(30), reading).await.expect("a wake-up was lost");
@@ -168,13 +169,13 @@ fn a_sender_rings_only_when_nobody_is_about_to_look() {
 fn an_interrupted_batch_gives_the_rest_back_in_order() {
     let lane = Lane::<u32, TestBell>::new(8, false);
     (0..4).for_each(|number| lane.try_send(number).unwrap());
-    lane.attach(TestBell(Arc::new(Notify::new())));
+    let reader = lane.attach(TestBell(Arc::new(Notify::new())));
     let mut batch = lane.take();
     assert_eq!(batch.next(), Some(0));
     lane.interrupt();
     assert_eq!(batch.next(), None);
     drop(batch);
-    lane.detach();
+    lane.detach(reader);
     let next = TestBell(Arc::new(Notify::new()));
     lane.attach(next.clone()); // the next incarnation
     assert_eq!(next.0.notified().now_or_never(), Some(()), "it is woken for what was given back");
@@ -183,6 +184,30 @@ fn an_interrupted_batch_gives_the_rest_back_in_order() {
     assert_eq!(Vec::from_iter(std::iter::from_fn(|| batch.next())), [1, 2, 3]);
     assert!(batch.finish());
     assert_eq!(lane.take().next(), Some(4));
+}
+
+#[test]
+fn a_reader_that_was_replaced_reads_no_more_and_gives_back_what_it_held() {
+    let lane = Lane::<u32, TestBell>::new(8, false);
+    (0..3).for_each(|number| lane.try_send(number).unwrap());
+    let old = lane.attach(TestBell(Arc::new(Notify::new())));
+    let mut stuck = lane.take();
+    assert_eq!(stuck.next(), Some(0));
+    lane.interrupt(); // it is killed, and does not end
+    let bell = TestBell(Arc::new(Notify::new()));
+    lane.attach(bell.clone());
+    (3..6).for_each(|number| lane.try_send(number).unwrap());
+    assert_eq!(bell.0.notified().now_or_never(), Some(()));
+    let mut batch = lane.take();
+    assert_eq!((batch.next(), stuck.next()), (Some(3), None), "only the new one reads");
+    drop(stuck);
+    lane.detach(old);
+    assert!(batch.finish(), "what came back waits");
+    let mut batch = lane.take();
+    assert_eq!(Vec::from_iter(std::iter::from_fn(|| batch.next())), [4, 5, 1, 2], "nothing is lost");
+    assert!(!batch.finish());
+    lane.try_send(6).unwrap();
+    assert_eq!(bell.0.notified().now_or_never(), Some(()), "the new reader is still attached");
 }
 
 #[tokio::test]

@@ -149,6 +149,9 @@ impl Driver {
         let mut reports = Vec::new();
         for effect in effects {
             if let Effect::Report(report) = effect {
+                if report.context == ReportContext::Unkillable {
+                    self.mark_unkillable(&report.offender); // before its successor takes its place here
+                }
                 reports.push(report); // people can wait for the log; callers wait for the start behind it
             } else {
                 self.perform(effect);
@@ -247,6 +250,12 @@ impl Driver {
         self.timers.insert(timer, task);
     }
 
+    fn mark_unkillable(&self, child: &ChildId) {
+        if let Some(notice) = self.children.get(child).and_then(|child| child.notice.upgrade()) {
+            notice.mark_unkillable();
+        }
+    }
+
     fn report(&mut self, report: &Report) {
         let supervisor = &self.plan.slot.path;
         tracing::error!(%supervisor, context = ?report.context, offender = %report.offender, reason = %report.reason, "supervisor report");
@@ -258,9 +267,6 @@ impl Driver {
             }),
             ReportContext::Unkillable => {
                 let Some(slot) = self.slot(&report.offender) else { return };
-                if let Some(notice) = self.children.get(&report.offender).and_then(|child| child.notice.upgrade()) {
-                    notice.mark_unkillable();
-                }
                 let (path, incarnation) = (slot.path.clone(), slot.incarnation());
                 self.system.publish(RuntimeEvent::Unkillable { path, incarnation });
             }

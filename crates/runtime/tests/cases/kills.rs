@@ -9,6 +9,25 @@ use covenant_env::{Env, Metrics};
 use covenant_runtime::{ActorState, Context, KillError, Ref, RuntimeEvent, SpawnRefused, TASKS_MAX};
 use covenant_types::{ActorPath, ExitReason};
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_successor_may_overlap_with_one_that_does_not_end() {
+    let keys = "allow_overlap = true; kill_grace = \"50ms\"";
+    let rig = Rig::start(&probes("intensity = 100", &[("x", keys)]), &[]).await;
+    let gate = Gate::new();
+    rig.probe("/x").cast(Ask::Spin(Arc::clone(&gate))).await.unwrap();
+    gate.entered().await;
+    rig.probe("/x").cast(Ask::Note(1)).await.unwrap();
+    rig.kill("/x").await;
+    assert_eq!(rig.who("/x").await, 2, "the successor answers while the other spins");
+    assert_eq!(rig.system.unkillable(), 1);
+    rig.probe("/x").cast(Ask::Note(2)).await.unwrap();
+    gate.open();
+    eventually(|| rig.system.unkillable() == 0).await;
+    assert_eq!(rig.who("/x").await, 2, "the end of the old one is nobody's end");
+    let noted = rig.probe("/x").call(Ask::Noted, LONG).await.unwrap();
+    assert_eq!(noted, [1, 2], "what waited behind the stuck message is not lost");
+}
+
 #[tokio::test]
 async fn a_kill_ends_a_waiting_handler_and_the_next_incarnation_answers() {
     let mut rig = Rig::start(&probes("", &[("a", ""), ("b", "")]), &[]).await;
