@@ -15,12 +15,14 @@
 //! - Every `Start` is answered by the driver exactly once: started, ignored or failed.
 //!
 //! # Reading order
-//! 1. [`SupervisorSpec`], [`ChildSpec`]  2. [`Event`], [`Effect`]  3. [`Supervisor`]  4. [`load_tree`]
+//! 1. [`SupervisorSpec`], [`ChildSpec`]  2. [`Event`], [`Effect`]  3. [`Supervisor`]  4. [`load_tree`]  5. [`lint_tree`]
 #![deny(clippy::disallowed_methods)]
 
 mod backoff;
 mod effect;
 mod event;
+mod files;
+mod lint;
 mod restart_window;
 mod spec;
 mod supervisor;
@@ -29,6 +31,8 @@ mod tree;
 pub use backoff::Backoff;
 pub use effect::{AdminDone, AdminError, AdminResult, Effect, Report, ReportContext};
 pub use event::{AdminRequest, Event, Timer};
+pub use files::TreeFiles;
+pub use lint::{LintCode, LintWarning, lint_tree};
 pub use spec::{
     AutoShutdown, Budget, ChildId, ChildKind, ChildSpec, Restart, Shutdown, SpecError, Strategy, SupervisorSpec,
 };

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use covenant_supervision::{
-    ChildNode, Effect, Event, Restart, Supervisor, TreeSource, TreeSourceError, TreeSpec, Work, load_tree,
+    ChildNode, Effect, Event, Restart, Supervisor, TreeFiles, TreeSource, TreeSourceError, TreeSpec, Work, lint_tree,
+    load_tree,
 };
 use covenant_types::{ExitReason, StartAttempts, Uptime};
 
@@ -56,6 +57,14 @@ fn each_role_stops_within_its_drain_deadline() {
     for role in ROLES {
         let bound = load(role).stop_bound();
         assert!(bound.is_some_and(|bound| bound <= DRAIN_DEADLINE), "{role}: {bound:?}");
+    }
+}
+
+#[test]
+fn the_linter_has_nothing_to_say_about_any_role() {
+    for role in ROLES {
+        let (files, _) = TreeFiles::read(role, &Repository).unwrap();
+        assert_eq!(lint_tree(&files, DRAIN_DEADLINE).unwrap(), [], "{role}");
     }
 }
 

@@ -5,7 +5,7 @@
 
 mod error;
 mod keys;
-mod text;
+pub(crate) mod text;
 
 use std::time::Duration;
 

@@ -1,26 +1,26 @@
 //! The text of a tree file, and where in it an offset lies.
 
-pub(super) struct Text<'a> {
+pub(crate) struct Text<'a> {
     /// The file's name as errors show it.
-    pub(super) file: &'a str,
+    pub(crate) file: &'a str,
     text: &'a str,
     /// The offset each line begins at. Kept so that a file with many children is not read through for each of them.
     lines: Vec<usize>,
 }
 
 impl<'a> Text<'a> {
-    pub(super) fn new(file: &'a str, text: &'a str) -> Self {
+    pub(crate) fn new(file: &'a str, text: &'a str) -> Self {
         let later = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
         Self { file, text, lines: std::iter::once(0).chain(later).collect() }
     }
 
     /// The line an offset lies in, counted from 1.
-    pub(super) fn line(&self, offset: usize) -> usize {
+    pub(crate) fn line(&self, offset: usize) -> usize {
         self.lines.partition_point(|begin| *begin <= offset)
     }
 
     /// The line and the column, counted from 1 and in characters, as editors do.
-    pub(super) fn place(&self, offset: usize) -> (usize, usize) {
+    pub(crate) fn place(&self, offset: usize) -> (usize, usize) {
         let line = self.line(offset);
         let begin = self.lines[line - 1];
         let before = self.text.get(begin..offset.min(self.text.len())).unwrap_or_default();
