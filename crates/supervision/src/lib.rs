@@ -19,6 +19,7 @@
 #![deny(clippy::disallowed_methods)]
 
 mod backoff;
+mod change;
 mod effect;
 mod event;
 mod files;
@@ -29,6 +30,7 @@ mod supervisor;
 mod tree;
 
 pub use backoff::Backoff;
+pub use change::{ChangeError, ChangePlan, ChildChange, RunningChild, SupervisorChange, Tree, plan_change};
 pub use effect::{AdminDone, AdminError, AdminResult, Effect, Report, ReportContext};
 pub use event::{AdminRequest, Event, Timer};
 pub use files::TreeFiles;

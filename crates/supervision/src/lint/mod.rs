@@ -249,11 +249,7 @@ impl Lint {
     fn drain(&mut self, tree: &TreeSpec, drain: Duration) {
         // Without any bound there is a worker that is waited for without a limit, which is told where it stands.
         let Some(bound) = tree.stop_bound().filter(|bound| *bound > drain) else { return };
-        let alone = |child: &ChildNode| {
-            let spec = crate::SupervisorSpec { children: vec![child.spec.clone()], ..tree.spec.clone() };
-            TreeSpec { spec, children: vec![child.clone()], ..tree.clone() }.stop_bound()
-        };
-        let longest = (0..tree.children.len()).max_by_key(|at| tree.children.get(*at).and_then(alone));
+        let longest = (0..tree.children.len()).max_by_key(|at| tree.children.get(*at).and_then(ChildNode::stop_bound));
         let Some((at, child)) = longest.and_then(|at| Some((at, tree.children.get(at)?))) else { return };
         let what = format!(
             "an orderly stop can take {}, and the node has {} before it kills what is left; {} alone can take {}: shorten \
@@ -261,7 +257,7 @@ impl Lint {
             readable(bound),
             readable(drain),
             child.spec.id,
-            alone(child).map_or_else(String::new, readable),
+            child.stop_bound().map_or_else(String::new, readable),
         );
         let anchor = match tree.partitions {
             0 | 1 => Anchor::child(at, "shutdown"),

@@ -46,12 +46,12 @@ impl TreeSpec {
     /// The longest an orderly stop of the whole tree can take: children stop one after the other, and a subtree that is
     /// waited for without a limit takes as long as its own children. `None` where a worker is waited for without a limit.
     pub fn stop_bound(&self) -> Option<Duration> {
-        let bound = |child: &ChildNode| match (&child.work, child.spec.stop_bound()) {
-            (Work::Behaviour { .. }, own) => own,
-            (Work::Tree(tree), None) => tree.stop_bound(),
-            (Work::Tree(tree), Some(own)) => Some(tree.stop_bound().map_or(own, |below| below.min(own))),
-        };
-        self.children.iter().try_fold(Duration::ZERO, |sum, child| sum.checked_add(bound(child)?))
+        self.children.iter().try_fold(Duration::ZERO, |sum, child| sum.checked_add(child.stop_bound()?))
+    }
+
+    /// How many actors and supervisors it has, itself included. A template of instances counts as one.
+    pub fn size(&self) -> usize {
+        1 + self.children.iter().map(ChildNode::size).sum::<usize>()
     }
 }
 
@@ -66,6 +66,25 @@ pub struct ChildNode {
     pub host: Host,
     /// What it does.
     pub work: Work,
+}
+
+impl ChildNode {
+    /// The longest an orderly stop of it and all below it can take. `None` where a worker is waited for without a limit.
+    pub fn stop_bound(&self) -> Option<Duration> {
+        match (&self.work, self.spec.stop_bound()) {
+            (Work::Behaviour { .. }, own) => own,
+            (Work::Tree(tree), None) => tree.stop_bound(),
+            (Work::Tree(tree), Some(own)) => Some(tree.stop_bound().map_or(own, |below| below.min(own))),
+        }
+    }
+
+    /// How many actors and supervisors it is, those below included.
+    pub fn size(&self) -> usize {
+        match &self.work {
+            Work::Behaviour { .. } => 1,
+            Work::Tree(tree) => tree.size(),
+        }
+    }
 }
 
 /// What a child does.
