@@ -148,10 +148,26 @@ pub(crate) enum TreeVerb {
         #[arg(long)]
         watch: bool,
     },
-    /// Check a tree file and the files it names
+    /// Check a tree file and the files it names, and warn of what would not mend itself
     Check {
         /// The file
         file: PathBuf,
+        /// How long the node has for an orderly stop: its drain_deadline
+        #[arg(long, default_value = "20s", value_parser = covenant_types::parse_duration)]
+        drain: std::time::Duration,
+        /// Exit with 6 when there are warnings
+        #[arg(long)]
+        strict: bool,
+    },
+    /// Compare a file with the running tree: what would start, stop, restart and stay
+    Plan {
+        /// The root file
+        file: PathBuf,
+    },
+    /// Whether what runs is what the tree in force says, or a file; exits with 5 when it is not
+    Drift {
+        /// The root file, instead of the tree in force
+        file: Option<PathBuf>,
     },
 }
 

@@ -7,6 +7,7 @@ mod client;
 mod node_run;
 mod operator_file;
 mod output;
+mod rates;
 mod target;
 mod up;
 mod verbs;

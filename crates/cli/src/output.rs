@@ -57,6 +57,29 @@ impl Output {
         let _reader_left = writeln!(std::io::stdout().lock(), "{text}");
     }
 
+    /// Prints a view that replaces the last one: in place on a terminal, below it elsewhere. Lines beyond the screen are
+    /// left out, so that the next one lands where this one did.
+    pub(crate) fn redraw(self, text: &str) {
+        let mut out = std::io::stdout().lock();
+        if !out.is_terminal() {
+            let _reader_left = writeln!(out, "{text}\n");
+            return;
+        }
+        let rows = crossterm::terminal::size().map_or(24, |(_, rows)| usize::from(rows)).saturating_sub(1).max(1);
+        let mut screen = String::from(NO_WRAP_AND_HOME);
+        let count = text.lines().count();
+        let shown = if count > rows { rows - 1 } else { count };
+        for line in text.lines().take(shown) {
+            screen.push_str(line);
+            screen.push_str(REST_OF_LINE_AND_NEXT);
+        }
+        if shown < count {
+            screen.push_str(&format!("... {} lines more than the screen has", count - shown));
+        }
+        screen.push_str(REST_OF_SCREEN_AND_WRAP);
+        let _reader_left = out.write_all(screen.as_bytes()).and_then(|()| out.flush());
+    }
+
     /// Prints a remark on stderr.
     #[expect(clippy::unused_self, reason = "all printing goes through here")]
     pub(crate) fn talk(self, text: &str) {
@@ -108,6 +131,10 @@ impl Output {
         lines.join("\n")
     }
 }
+
+const NO_WRAP_AND_HOME: &str = "\x1b[?7l\x1b[H";
+const REST_OF_LINE_AND_NEXT: &str = "\x1b[K\r\n";
+const REST_OF_SCREEN_AND_WRAP: &str = "\x1b[J\x1b[?7h";
 
 /// Bytes as people read them.
 pub(crate) fn bytes(count: u64) -> String {

@@ -105,6 +105,8 @@ verbs! {
     Balances = "ledger balances" needs Viewer,
     /// What content a node has.
     ContentList = "content list" needs Viewer,
+    /// What a change of a node's tree would do.
+    TreePlan = "tree plan" needs Viewer,
     /// Starts, stops and changes children of a tree.
     TreeChange = "tree change" needs Operator,
     /// Puts content in.
@@ -196,6 +198,7 @@ mod tests {
             (Verb::Incidents, &[Viewer, Operator, Chaos, Admin]),
             (Verb::Balances, &[Viewer, Operator, Chaos, Admin]),
             (Verb::ContentList, &[Viewer, Operator, Chaos, Admin]),
+            (Verb::TreePlan, &[Viewer, Operator, Chaos, Admin]),
             (Verb::TreeChange, &[Operator, Admin]),
             (Verb::ContentPublish, &[Operator, Admin]),
             (Verb::ContentSubscribe, &[Operator, Admin]),

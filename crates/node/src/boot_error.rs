@@ -35,6 +35,9 @@ pub enum BootError {
              later remove the folder and join with a new token"
     )]
     CertificateEnded(String),
+    /// The tree in force is damaged or cannot be kept.
+    #[error(transparent)]
+    TreeStore(#[from] crate::TreeStoreError),
     /// The audit log is damaged.
     #[error(transparent)]
     Audit(#[from] crate::audit::AuditError),
@@ -77,12 +80,14 @@ impl BootError {
                 covenant_runtime::BootError::UnknownBehaviour { .. } | covenant_runtime::BootError::BadConfig { .. },
             ) => ErrorKind::Usage,
             Self::Data(_)
+            | Self::TreeStore(crate::TreeStoreError::Damaged { .. })
             | Self::WrongIdentity { .. }
             | Self::Listen(_)
             | Self::Cluster(ClusterError::Bind(BindError::AddressTaken(_))) => ErrorKind::Conflict,
             Self::Files(_)
             | Self::CertificateEnded(_)
             | Self::Audit(_)
+            | Self::TreeStore(_)
             | Self::Cluster(_)
             | Self::System(_)
             | Self::Tls(_) => ErrorKind::Failure,

@@ -8,24 +8,25 @@ use std::time::Duration;
 use covenant_cluster::{Cluster, ClusterConfig};
 use covenant_content::{ContentConfig, Trust};
 use covenant_env::{Env, Task};
-use covenant_identity::{NodeGrant, PeerIdentity, Subject};
+use covenant_identity::{NodeGrant, PeerIdentity, Subject, Verb};
 use covenant_ledger::{LedgerConfig, Nations};
 use covenant_runtime::{BehaviourRegistry, Ref, Resources, System, SystemConfig};
 use covenant_store::DataDir;
-use covenant_supervision::load_tree;
+use covenant_supervision::{TreeFiles, TreeSpec};
 use covenant_telemetry::{NodeMetrics, Notifier, ProcessGauges};
 use covenant_transport::join::Issuer;
 use covenant_transport::{NodeCredentials, Profile, TransportConfig};
 use covenant_types::{ActorPath, BootEpoch, NodeId};
 
 use crate::api::ApiError;
-use crate::audit::AuditLog;
+use crate::audit::{Act, AuditLog};
 use crate::boot_error::BootError;
 use crate::control;
 use crate::files::NodeFiles;
 use crate::http::{self, Server};
 use crate::issuer::{self, HubIssuer, IssuerHandle};
 use crate::known_peers::KnownPeers;
+use crate::live_tree::{Booted, Journal, LiveTree, Told, TreeStore};
 use crate::renewal::Renewer;
 use crate::{LinkProfile, NodeConfig, Trees};
 
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) uid: u32,
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) system: System,
+    pub(crate) live_tree: LiveTree,
     pub(crate) credentials: Arc<NodeCredentials>,
     pub(crate) issuer: Option<Arc<HubIssuer>>,
     pub(crate) audit: AuditLog,
@@ -92,9 +94,9 @@ pub async fn boot(
     notifier: Notifier,
 ) -> Result<Node, BootError> {
     // A wrong tree or table is refused before anything is touched.
-    let tree = load_tree(config.node.role.as_str(), &trees)?;
+    let (own, own_tree) = TreeFiles::read(config.node.role.as_str(), &trees)?;
     let registry = registry();
-    covenant_runtime::check_tree(&tree, &registry)?;
+    covenant_runtime::check_tree(&own_tree, &registry)?;
     let nations = config.ledger.nations.as_ref().map(|path| Nations::read(&config.node.data.join(path))).transpose()?;
     let lock = DataDir::open(&config.node.data)?;
     let files = NodeFiles::new(lock.path());
@@ -120,6 +122,7 @@ pub async fn boot(
         }
         tracing::warn!(why, "the certificate could not be renewed yet");
     }
+    let (tree, live_tree) = tree_to_boot(&own, &registry, lock.path(), &audit, &env)?;
     let epoch = lock.bump_epoch()?;
     let peers = KnownPeers::open(lock.path());
     let cluster = start_cluster(&config, &env, &credentials, epoch, issuer.clone(), &peers)?;
@@ -135,6 +138,7 @@ pub async fn boot(
         uid: crate::own_uid(),
         cluster,
         system,
+        live_tree,
         credentials,
         issuer,
         audit,
@@ -225,6 +229,31 @@ impl Shared {
             members.iter().filter(|member| member.state == covenant_cluster::MemberState::Reachable).count();
         format!("{} epoch {}: {reachable} of {} members reachable", self.config.node.name, self.epoch, members.len())
     }
+}
+
+/// The tree in force, which is the node's own unless another was applied.
+fn tree_to_boot(
+    own: &TreeFiles,
+    registry: &BehaviourRegistry,
+    data: &Path,
+    audit: &AuditLog,
+    env: &Env,
+) -> Result<(TreeSpec, LiveTree), BootError> {
+    let store = TreeStore::new(data);
+    let Booted { files, tree, interrupted, overruled } = store.boot(own)?;
+    covenant_runtime::check_tree(&tree, registry).map_err(|error| store.unusable(&files, error.to_string()))?;
+    if overruled {
+        tracing::warn!("an applied tree is in force, and the node's own has changed since: see `covenant tree drift`");
+    }
+    if let Some(Journal { plan, from, to, who }) = interrupted {
+        let result = format!("interrupted: the node ended before it was done, and boots {}", files.hash());
+        tracing::warn!(plan, who, result, "a change of the tree");
+        let (verb, target) = (Verb::TreeChange.to_string(), format!("plan {plan}"));
+        audit.record(env.wall(), Act { who, verb, target, before: from, after: to, result })?;
+        store.end()?;
+    }
+    let live_tree = LiveTree::new(store, Told::new(&files, tree.clone()));
+    Ok((tree, live_tree))
 }
 
 fn check_identity(config: &NodeConfig, identity: &PeerIdentity, id: NodeId) -> Result<NodeGrant, BootError> {

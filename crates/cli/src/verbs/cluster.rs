@@ -1,10 +1,7 @@
 //! Members, trees, actors, processes, incidents: what a cluster is and does.
 
-use std::time::Duration;
-
 use covenant_cluster::{MemberState, MemberView};
 use covenant_node::api::{ActorKilled, ApiError, KillActor, Status};
-use covenant_runtime::{ActorState, TreeView};
 use covenant_types::{NodeName, RemotePath};
 use covenant_watch::Incident;
 
@@ -12,9 +9,6 @@ use crate::args::{Global, NodeVerb};
 use crate::output::{Output, Tone, bytes};
 use crate::up::processes::ProcessView;
 use crate::up::{KillNode, StartNode};
-
-/// How often a watched view is drawn again.
-const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 /// Who is in the cluster.
 pub(crate) async fn members(global: &Global, output: &Output) -> Result<(), ApiError> {
@@ -72,50 +66,6 @@ pub(crate) async fn status(global: &Global, output: &Output) -> Result<(), ApiEr
         )
     });
     Ok(())
-}
-
-/// The running tree of one node.
-pub(crate) async fn tree(global: &Global, watch: bool, output: &Output) -> Result<(), ApiError> {
-    let client = global.client().await?;
-    loop {
-        let tree: TreeView = client.get("/v1/tree").await?;
-        output.view(&tree, |output| {
-            let mut rows = Vec::new();
-            branch(&tree, "", "", &mut rows);
-            let table =
-                output.table(&["ACTOR", "STATE", "INCARNATION", "RESTARTS", "MAILBOX", "HANDLED", "BEHAVIOUR"], &rows);
-            if watch { format!("\x1b[2J\x1b[H{table}") } else { table }
-        });
-        if !watch {
-            return Ok(());
-        }
-        tokio::time::sleep(WATCH_EVERY).await;
-    }
-}
-
-fn branch(view: &TreeView, lead: &str, below: &str, rows: &mut Vec<Vec<(Tone, String)>>) {
-    let name = if view.path.is_root() { "/" } else { view.path.id() };
-    let mailbox =
-        view.mailbox.map_or_else(|| "-".to_owned(), |mailbox| format!("{}/{}", mailbox.depth, mailbox.capacity));
-    let state = match view.state {
-        ActorState::Running => Tone::Good,
-        ActorState::Undefined => Tone::Dim,
-        ActorState::Starting | ActorState::Restarting | ActorState::Stopping | ActorState::Unkillable => Tone::Warn,
-    };
-    rows.push(vec![
-        (Tone::Plain, format!("{lead}{name}")),
-        (state, view.state.to_string()),
-        (Tone::Plain, view.incarnation.to_string()),
-        (Tone::Plain, view.restarts.to_string()),
-        (Tone::Plain, mailbox),
-        (Tone::Plain, view.handled.to_string()),
-        (Tone::Dim, view.behaviour.clone().unwrap_or_default()),
-    ]);
-    let last = view.children.len().saturating_sub(1);
-    for (at, child) in view.children.iter().enumerate() {
-        let (corner, bar) = if at == last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
-        branch(child, &format!("{below}{corner}"), &format!("{below}{bar}"), rows);
-    }
 }
 
 /// Kills one actor.

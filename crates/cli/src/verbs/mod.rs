@@ -4,15 +4,15 @@ mod cluster;
 pub(crate) mod content;
 mod identity;
 mod ledger;
+pub(crate) mod tree;
 
 use std::path::Path;
 
 use clap::CommandFactory;
 use covenant_chaos::{Scenario, Verdict};
 use covenant_node::api::{ApiError, ErrorKind};
-use covenant_supervision::load_tree;
 
-use crate::args::{ActorVerb, AuditVerb, ChaosVerb, Cli, Global, NodeVerb, TreeVerb, Verb};
+use crate::args::{ActorVerb, AuditVerb, ChaosVerb, Cli, Global, NodeVerb, Verb};
 use crate::output::Output;
 use crate::{node_run, up};
 
@@ -33,8 +33,7 @@ async fn perform(global: Global, verb: Verb, output: &Output) -> Result<(), ApiE
         Verb::Node(verb) => cluster::node(&global, verb, output).await,
         Verb::Members => cluster::members(&global, output).await,
         Verb::Status => cluster::status(&global, output).await,
-        Verb::Tree(TreeVerb::Show { watch }) => cluster::tree(&global, watch, output).await,
-        Verb::Tree(TreeVerb::Check { file }) => tree_check(&file, output),
+        Verb::Tree(verb) => tree::run(&global, verb, output).await,
         Verb::Actor(ActorVerb::Kill { path }) => cluster::actor_kill(&global, path, output).await,
         Verb::Incidents => cluster::incidents(&global, output).await,
         Verb::Ledger(verb) => ledger::run(&global, verb, output).await,
@@ -57,16 +56,6 @@ async fn perform(global: Global, verb: Verb, output: &Output) -> Result<(), ApiE
 
 fn runtime() -> Result<tokio::runtime::Runtime, ApiError> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(ApiError::failure)
-}
-
-fn tree_check(file: &Path, output: &Output) -> Result<(), ApiError> {
-    let (name, trees) = covenant_node::Trees::around(file).map_err(ApiError::usage)?;
-    let tree = load_tree(&name, &trees).map_err(ApiError::usage)?;
-    let children = covenant_node::behaviours_of(&tree);
-    covenant_runtime::check_tree(&tree, &covenant_node::registry()).map_err(ApiError::usage)?;
-    let answer = serde_json::json!({ "ok": true, "behaviours": children });
-    output.view(&answer, |_| format!("{}: a valid tree of {} behaviours", file.display(), children.len()));
-    Ok(())
 }
 
 fn scenario(file: &Path) -> Result<Scenario, ApiError> {

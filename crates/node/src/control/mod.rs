@@ -9,6 +9,7 @@ mod identity;
 mod ledger;
 mod routes;
 mod state;
+mod tree;
 
 use std::sync::Arc;
 

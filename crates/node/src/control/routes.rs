@@ -13,7 +13,7 @@ use covenant_runtime::TreeView;
 use covenant_watch::Incident;
 
 use super::caller::{Caller, Done, act};
-use super::{Answer, Control, body, content, identity, ledger, state};
+use super::{Answer, Control, body, content, identity, ledger, state, tree as trees};
 use crate::api::{ActorKilled, ApiError, ErrorKind, KillActor, Status};
 use crate::http::Connected;
 
@@ -26,6 +26,8 @@ pub(crate) fn router(control: Control) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/members", get(members))
         .route("/v1/tree", get(tree))
+        .route("/v1/tree/plan", post(trees::plan).layer(DefaultBodyLimit::max(trees::BUNDLE_BYTES_MAX)))
+        .route("/v1/tree/drift", post(trees::drift).layer(DefaultBodyLimit::max(trees::BUNDLE_BYTES_MAX)))
         .route("/v1/incidents", get(incidents))
         .route("/v1/actor/kill", post(kill_actor))
         .route("/v1/ledger/assess", post(ledger::assess))
