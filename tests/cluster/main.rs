@@ -5,4 +5,5 @@ mod cli;
 mod harness;
 mod kill_rounds;
 mod standalone;
+mod trees;
 mod up;

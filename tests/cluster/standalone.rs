@@ -1,7 +1,7 @@
 //! One node from `covenant init`, as a person without `covenant up` would run it.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use crate::harness::{self, assert_refused, run, text, wait_for};
 
 /// A node of its own, running.
-struct Solo {
+pub(crate) struct Solo {
     place: Place,
     child: Child,
 }
@@ -173,7 +173,7 @@ impl Place {
 
 impl Solo {
     /// Makes a node, starts it and waits until it is ready.
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let place = Place::new(free_udp(), free_tcp());
         let log = File::create(place.log_file()).unwrap();
         let child = Command::new(harness::binary())
@@ -194,8 +194,23 @@ impl Solo {
     }
 
     /// Runs one verb on this node.
-    fn verb(&self, args: &[&str]) -> Output {
+    pub(crate) fn verb(&self, args: &[&str]) -> Output {
         run(&[args, &["--socket", text(&self.place.socket())]].concat())
+    }
+
+    /// The first `count` lines that a verb prints which goes on for ever.
+    pub(crate) fn first_lines(&self, args: &[&str], count: usize) -> Vec<String> {
+        let mut child = Command::new(harness::binary())
+            .args([args, &["--socket", text(&self.place.socket())]].concat())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let lines = lines.take(count).collect::<Result<_, _>>().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        lines
     }
 
     /// The body of an answer with status 200.
