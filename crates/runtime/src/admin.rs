@@ -1,6 +1,8 @@
 //! OTP's administrative calls: children that are started, stopped, restarted and forgotten while the rest goes on.
 
-use covenant_supervision::{AdminError, ChildId, ChildNode, Counts};
+use std::collections::BTreeMap;
+
+use covenant_supervision::{AdminError, ChildId, ChildNode, Counts, TreeSpec};
 use covenant_types::ActorPath;
 use tokio::sync::oneshot;
 
@@ -14,6 +16,15 @@ pub struct Started {
     pub path: Option<ActorPath>,
     /// What it said of itself, by [`Context::tell_starter`](crate::Context::tell_starter).
     pub info: Option<String>,
+}
+
+/// What becomes of the mailbox of a child that runs something else from its next start on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rework {
+    /// It is kept, with every reference to it: the behaviour is the same.
+    Refit,
+    /// It closes, and the path has a new one.
+    Replace,
 }
 
 /// Why an administrative call did nothing.
@@ -92,6 +103,22 @@ impl System {
             Outcome::Counts(counts) => Ok(counts),
             Outcome::Done | Outcome::Started(_) => Err(AdminFailure::Gone(path.clone())),
         }
+    }
+
+    /// Makes `tree` what the supervisor at `path` and its children are from now on, and after restarts of either. What runs
+    /// goes on under its new rules; what is new is known and stopped; what `tree` does not name is kept until it is deleted.
+    /// Children in `rework` become what `tree` says at their next start; what others run stays as it was. The specs of
+    /// supervisors below are their own.
+    ///
+    /// # Errors
+    /// A spec is wrong. Nothing was changed.
+    pub async fn replace_specs(
+        &self,
+        path: &ActorPath,
+        tree: TreeSpec,
+        rework: BTreeMap<ChildId, Rework>,
+    ) -> Result<(), AdminFailure> {
+        self.ask(path, Request::ReplaceSpecs { tree: Box::new(tree), rework }).await.map(drop)
     }
 
     async fn ask(&self, supervisor: &ActorPath, request: Request) -> Answer {

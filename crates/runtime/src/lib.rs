@@ -38,7 +38,7 @@ mod supervisor;
 mod system;
 mod view;
 
-pub use admin::{AdminFailure, Started};
+pub use admin::{AdminFailure, Rework, Started};
 pub use behaviour::{Behaviour, Exit, StartError};
 pub use context::{Context, SpawnRefused, TASKS_MAX, TIMERS_MAX};
 pub use event::{EVENTS_MAX, RuntimeEvent};

@@ -1,8 +1,8 @@
 //! A tree file become concrete: every child with its record, its mailbox and the way to start it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use covenant_env::RealClock;
 use covenant_supervision::{ChildId, ChildKind, ChildNode, SpecError, Strategy, SupervisorSpec, TreeSpec, Work};
@@ -17,13 +17,19 @@ use crate::{BehaviourRegistry, System, supervisor};
 /// One supervisor and what it supervises.
 pub(crate) struct TreePlan {
     pub(crate) slot: Arc<Slot>,
+    /// What its next incarnation is. Changes with the specs of the one that runs.
+    planned: Mutex<Arc<Planned>>,
+    /// The place of the next child that is added while it runs.
+    next_place: AtomicU64,
+}
+
+/// What a supervisor is when it starts.
+pub(crate) struct Planned {
     pub(crate) spec: SupervisorSpec,
     /// The children it starts with; none where it is dynamic.
     pub(crate) children: BTreeMap<ChildId, PlannedChild>,
     /// What the instances of a dynamic supervisor are made after.
     pub(crate) template: Option<ChildNode>,
-    /// The place of the next child that is added while it runs.
-    pub(crate) next_place: AtomicU64,
 }
 
 #[derive(Clone)]
@@ -103,23 +109,35 @@ pub(crate) fn plan(
     deadlines: &Arc<Deadlines>,
 ) -> Result<TreePlan, BootError> {
     let slot = Arc::new(Slot::new(path.clone(), ChildKind::Supervisor, None, None, place));
-    let mut plan =
-        TreePlan { slot, spec: tree.spec, children: BTreeMap::new(), template: None, next_place: AtomicU64::new(0) };
-    let dynamic = plan.spec.strategy == Strategy::Dynamic;
-    for node in tree.children {
+    let mut planned = Planned { spec: tree.spec, children: BTreeMap::new(), template: None };
+    let dynamic = planned.spec.strategy == Strategy::Dynamic;
+    for (place, node) in (0..).zip(tree.children) {
         let id = node.spec.id.clone();
-        let child = plan_child(node.clone(), path.child(id.as_str())?, plan.take_place(), registry, deadlines)?;
+        let child = plan_child(node.clone(), path.child(id.as_str())?, place, registry, deadlines)?;
         if dynamic {
-            plan.template = Some(node); // planned all the same, so that a bad config is found before anything starts
+            planned.template = Some(node); // planned all the same, so that a bad config is found before anything starts
         } else {
-            plan.slot.adopt(Arc::clone(&child.slot));
-            plan.children.insert(id, child);
+            slot.adopt(Arc::clone(&child.slot));
+            planned.children.insert(id, child);
         }
     }
-    Ok(plan)
+    let next_place = AtomicU64::new(planned.spec.children.len() as u64);
+    Ok(TreePlan { slot, planned: Mutex::new(Arc::new(planned)), next_place })
 }
 
 impl TreePlan {
+    /// What the supervisor is at its next start.
+    pub(crate) fn planned(&self) -> Arc<Planned> {
+        Arc::clone(&self.planned.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// It is this from its next start on.
+    pub(crate) fn change(&self, planned: Planned) {
+        let before =
+            std::mem::replace(&mut *self.planned.lock().unwrap_or_else(PoisonError::into_inner), Arc::new(planned));
+        drop(before); // after the lock
+    }
+
     /// The place of one more child.
     pub(crate) fn take_place(&self) -> u64 {
         self.next_place.fetch_add(1, Ordering::Relaxed)
@@ -153,6 +171,16 @@ pub(crate) fn plan_child(
             Ok(PlannedChild { slot: Arc::new(slot), starter: Arc::from(starter) })
         }
     }
+}
+
+/// What starts the child at `slot` as `node` says, on the mailbox it has. Its behaviour must be the one it had.
+pub(crate) fn refit(node: ChildNode, slot: &Arc<Slot>, registry: &BehaviourRegistry) -> Result<PlannedChild, String> {
+    let (Work::Behaviour { name, config, .. }, Some(mailbox)) = (node.work, &slot.mailbox) else {
+        return Err(format!("{} has no mailbox to keep", slot.path));
+    };
+    let factory = registry.find(&name).ok_or_else(|| format!("unknown behaviour {name:?}"))?;
+    let starter = factory.child(config, mailbox, node.host)?;
+    Ok(PlannedChild { slot: Arc::clone(slot), starter: Arc::from(starter) })
 }
 
 /// Starts a subtree.

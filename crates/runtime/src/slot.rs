@@ -25,8 +25,8 @@ pub(crate) struct Slot {
     pub(crate) mailbox: Option<Arc<dyn AnyMailbox>>,
     /// The records of a supervisor's children, by their place in start order.
     children: Mutex<BTreeMap<u64, Arc<Slot>>>,
-    /// This record's place among its siblings. Places are never used twice under one supervisor.
-    place: u64,
+    /// This record's place among its siblings, which no other of them has.
+    place: AtomicU64,
     /// No spec stands behind it at present: it is not shown.
     forgotten: AtomicBool,
     incarnation: AtomicU32,
@@ -94,7 +94,7 @@ impl Slot {
             behaviour,
             mailbox,
             children: Mutex::new(BTreeMap::new()),
-            place,
+            place: AtomicU64::new(place),
             forgotten: AtomicBool::new(false),
             incarnation: AtomicU32::new(0),
             restarts: AtomicU64::new(0),
@@ -111,14 +111,43 @@ impl Slot {
 
     /// Adds the record of a child.
     pub(crate) fn adopt(&self, child: Arc<Slot>) {
-        let before = self.children.lock().unwrap_or_else(PoisonError::into_inner).insert(child.place, child);
+        let before = self.children.lock().unwrap_or_else(PoisonError::into_inner).insert(child.place(), child);
         drop(before);
     }
 
     /// Takes the record of a child away.
     pub(crate) fn disown(&self, child: &Slot) {
-        let gone = self.children.lock().unwrap_or_else(PoisonError::into_inner).remove(&child.place);
+        let gone = self.children.lock().unwrap_or_else(PoisonError::into_inner).remove(&child.place());
         drop(gone); // after the lock
+    }
+
+    /// Puts the records of all children into this order.
+    pub(crate) fn arrange(&self, children: Vec<Arc<Slot>>) {
+        let arranged = (0..).zip(children).map(|(place, child)| {
+            child.place.store(place, Ordering::Relaxed);
+            (place, child)
+        });
+        let arranged = arranged.collect();
+        let before = std::mem::replace(&mut *self.children.lock().unwrap_or_else(PoisonError::into_inner), arranged);
+        drop(before); // after the lock
+    }
+
+    /// This record's place among its siblings.
+    pub(crate) fn place(&self) -> u64 {
+        self.place.load(Ordering::Relaxed)
+    }
+
+    /// Is in the place of the record that had the path before.
+    pub(crate) fn take_place_of(&self, before: &Self) {
+        self.place.store(before.place(), Ordering::Relaxed);
+    }
+
+    /// Goes on counting where the record that had the path before ended.
+    pub(crate) fn inherit(&self, before: &Self) {
+        if !std::ptr::eq(self, before) {
+            self.incarnation.fetch_max(before.incarnation().0, Ordering::AcqRel);
+            self.restarts.fetch_max(before.restarts(), Ordering::Relaxed);
+        }
     }
 
     /// Whether a spec stands behind this record.

@@ -16,7 +16,7 @@ use tokio::sync::{broadcast, watch};
 use crate::deadline::{self, Deadlines};
 use crate::mailbox::Mailbox;
 use crate::notice::{Above, News, Notice, What};
-use crate::plan::{PlannedChild, TreePlan, plan, plan_child};
+use crate::plan::{PlannedChild, TreePlan, plan, plan_child, refit};
 use crate::slot::{Handle, Running, Slot};
 use crate::supervisor::{self, Desk, Order};
 use crate::{ActorState, BehaviourRegistry, BootError, EVENTS_MAX, Inlet, Ref, Resources, RuntimeEvent, TreeView};
@@ -248,8 +248,14 @@ impl System {
 
     /// Makes the record of a new path, and those below it, known.
     pub(crate) fn enter(&self, slot: &Arc<Slot>) {
+        let mut entered = BTreeMap::new();
+        collect_slots(slot, &mut entered);
         let mut slots = self.shared.slots.write().unwrap_or_else(PoisonError::into_inner);
-        collect_slots(slot, &mut slots);
+        for (path, slot) in entered {
+            if let Some(before) = slots.insert(path, Arc::clone(&slot)) {
+                slot.inherit(&before);
+            }
+        }
     }
 
     /// Takes the record of a path, and those below it, away.
@@ -269,6 +275,11 @@ impl System {
     /// The plan of a child that is added while the tree runs.
     pub(crate) fn plan_child(&self, node: ChildNode, path: ActorPath, place: u64) -> Result<PlannedChild, BootError> {
         plan_child(node, path, place, &self.shared.registry, &self.shared.deadlines)
+    }
+
+    /// The plan of a child that becomes something else and keeps its mailbox.
+    pub(crate) fn refit(&self, node: ChildNode, slot: &Arc<Slot>) -> Result<PlannedChild, String> {
+        refit(node, slot, &self.shared.registry)
     }
 
     pub(crate) fn resources(&self) -> &Resources {

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use covenant_supervision::{AdminDone, AdminError, AdminRequest, ChildId, ChildNode, Counts, Event, Work};
+use covenant_supervision::{AdminDone, AdminError, AdminRequest, ChildId, ChildNode, Counts, Event, TreeSpec, Work};
 use covenant_types::ExitReason;
 use tokio::sync::oneshot;
 
 use super::driver::Driver;
 use crate::plan::PlannedChild;
-use crate::{AdminFailure, Started};
+use crate::{AdminFailure, Rework, Started};
 
 /// A call to a supervisor, and where its answer goes.
 pub(crate) struct Call {
@@ -43,6 +43,11 @@ pub(crate) enum Request {
         config: toml::Table,
     },
     Count,
+    /// What the supervisor and its children are from now on, and what some of them become at their next start.
+    ReplaceSpecs {
+        tree: Box<TreeSpec>,
+        rework: BTreeMap<ChildId, Rework>,
+    },
 }
 
 impl fmt::Debug for Call {
@@ -88,6 +93,11 @@ impl Driver {
             Request::Terminate(id) => Ok((AdminRequest::Terminate(id.clone()), id, false)),
             Request::Restart(id) => Ok((AdminRequest::Restart(id.clone()), id, false)),
             Request::Delete(id) => Ok((AdminRequest::Delete(id.clone()), id, false)),
+            Request::ReplaceSpecs { tree, rework } => {
+                let spec = tree.spec.clone();
+                let id = self.replan(*tree, &rework).map_err(Err)?;
+                Ok((AdminRequest::ReplaceSpecs(spec), id, false))
+            }
             Request::Start(node) => {
                 let spec = node.spec.clone();
                 let (id, added) = (spec.id.clone(), self.add(*node).map_err(Err)?);
@@ -119,7 +129,7 @@ impl Driver {
 
     fn add_instance(&mut self, id: Option<ChildId>, config: toml::Table) -> Result<(ChildId, bool), AdminFailure> {
         let bad = |why: String| AdminFailure::Refused(AdminError::BadSpec(why));
-        let Some(mut node) = self.plan.template.clone() else {
+        let Some(mut node) = self.plan.planned().template.clone() else {
             return Err(bad(format!(
                 "{} is not dynamic: only a dynamic supervisor has instances",
                 self.plan.slot.path
@@ -164,7 +174,7 @@ impl Driver {
     /// The spec of this child is gone. The record of one that was planned stays, out of sight: the next incarnation of this
     /// supervisor starts it again.
     pub(super) fn forget(&mut self, child: &ChildId) {
-        match self.plan.children.get(child) {
+        match self.plan.planned().children.get(child) {
             Some(planned) if self.is_planned(child, planned) => planned.slot.set_forgotten(true),
             Some(_) | None => {
                 if let Some(added) = self.planned.remove(child) {
@@ -181,8 +191,9 @@ impl Driver {
     /// This supervisor ends: what was added while it ran goes with it.
     pub(super) fn forget_added(&mut self) {
         let added = std::mem::take(&mut self.planned);
+        let stay = self.plan.planned();
         for (child, planned) in added {
-            if self.plan.children.get(&child).is_none_or(|known| !Arc::ptr_eq(&known.slot, &planned.slot)) {
+            if stay.children.get(&child).is_none_or(|known| !Arc::ptr_eq(&known.slot, &planned.slot)) {
                 self.strike_off(&planned);
             }
         }

@@ -45,6 +45,8 @@ pub(super) struct Driver {
     myself: ActorCell,
     /// Those there are specs for: the plan's, and what was added since.
     pub(super) planned: BTreeMap<ChildId, PlannedChild>,
+    /// What some of them become at their next start.
+    pub(super) reworked: BTreeMap<ChildId, PlannedChild>,
     children: BTreeMap<ChildId, Begun>,
     timers: BTreeMap<Timer, Task>,
     pub(super) calls: Calls,
@@ -68,11 +70,13 @@ impl Driver {
     ) -> Result<Self, SpecError> {
         let label = format!("supervisor {} #{}", plan.slot.path, plan.slot.incarnation().next());
         let seed = system.env().random.derive(&label).random();
-        let core = Supervisor::new(plan.spec.clone(), system.attempts(), seed)?;
+        let now = plan.planned();
+        let core = Supervisor::new(now.spec.clone(), system.attempts(), seed)?;
         let port = Arc::new(Port { desk, notice });
-        let planned = plan.children.clone();
+        let planned = now.children.clone();
         let (children, timers, calls) = (BTreeMap::new(), BTreeMap::new(), Calls::default());
-        Ok(Self { plan, system, core, port, myself, planned, children, timers, calls, last_exit: None })
+        let reworked = BTreeMap::new();
+        Ok(Self { plan, system, core, port, myself, planned, reworked, children, timers, calls, last_exit: None })
     }
 
     pub(super) fn obey(&mut self, order: Order) {
@@ -219,6 +223,7 @@ impl Driver {
     }
 
     fn start(&mut self, child: ChildId, attempt: StartAttempt) {
+        self.take_up(&child);
         // The core starts only what is planned: it hears of a child after this driver.
         let Some(planned) = self.planned.get(&child).cloned() else { return };
         let above: Arc<dyn Above> = Arc::clone(&self.port) as Arc<dyn Above>;
@@ -337,6 +342,7 @@ impl Drop for Driver {
                 slot.set_state(ActorState::Stopping);
             }
         }
+        self.take_up_all();
         self.forget_added();
     }
 }

@@ -6,6 +6,7 @@
 mod admin;
 mod desk;
 mod driver;
+mod replan;
 
 use std::sync::Arc;
 
