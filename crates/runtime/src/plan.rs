@@ -109,6 +109,7 @@ pub(crate) fn plan(
     deadlines: &Arc<Deadlines>,
 ) -> Result<TreePlan, BootError> {
     let slot = Arc::new(Slot::new(path.clone(), ChildKind::Supervisor, None, None, place));
+    slot.set_partitioned(tree.partitions > 1);
     let mut planned = Planned { spec: tree.spec, children: BTreeMap::new(), template: None };
     let dynamic = planned.spec.strategy == Strategy::Dynamic;
     for (place, node) in (0..).zip(tree.children) {

@@ -29,6 +29,8 @@ pub(crate) struct Slot {
     place: AtomicU64,
     /// No spec stands behind it at present: it is not shown.
     forgotten: AtomicBool,
+    /// Its children are equal supervisors that share the keys.
+    partitioned: AtomicBool,
     incarnation: AtomicU32,
     restarts: AtomicU64,
     now: Mutex<Now>,
@@ -96,6 +98,7 @@ impl Slot {
             children: Mutex::new(BTreeMap::new()),
             place: AtomicU64::new(place),
             forgotten: AtomicBool::new(false),
+            partitioned: AtomicBool::new(false),
             incarnation: AtomicU32::new(0),
             restarts: AtomicU64::new(0),
             now: Mutex::new(Now { state: ActorState::Undefined, running: None }),
@@ -153,6 +156,14 @@ impl Slot {
     /// Whether a spec stands behind this record.
     pub(crate) fn set_forgotten(&self, forgotten: bool) {
         self.forgotten.store(forgotten, Ordering::Release);
+    }
+
+    pub(crate) fn set_partitioned(&self, partitioned: bool) {
+        self.partitioned.store(partitioned, Ordering::Release);
+    }
+
+    pub(crate) fn is_partitioned(&self) -> bool {
+        self.partitioned.load(Ordering::Acquire)
     }
 
     fn is_forgotten(&self) -> bool {

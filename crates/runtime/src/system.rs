@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use covenant_env::{Env, Task};
 use covenant_supervision::{ChildId, ChildNode, SpecError, TreeSpec};
-use covenant_types::{ActorPath, CallError, ExitReason, StartAttempt, StartAttempts};
+use covenant_types::{ActorPath, CallError, ExitReason, StartAttempt, StartAttempts, rendezvous};
 use tokio::sync::{broadcast, watch};
 
 use crate::deadline::{self, Deadlines};
@@ -208,6 +208,15 @@ impl System {
             .downcast()
             .map_err(|_| CallError::Rejected(format!("{path} does not take {}", std::any::type_name::<M>())))?;
         Ok(Ref::local(mailbox))
+    }
+
+    /// Which partition of the supervisor at `path` takes `key`: its path, below which everything is as in the file. `None`
+    /// where the tree has no such supervisor, or it has no partitions.
+    pub fn partition(&self, path: &ActorPath, key: &[u8]) -> Option<ActorPath> {
+        let slot = self.slot(path).filter(|slot| slot.is_partitioned())?;
+        let parts = slot.children();
+        let id = rendezvous(key, parts.iter().map(|part| part.path.id()))?;
+        parts.iter().find(|part| part.path.id() == id).map(|part| part.path.clone())
     }
 
     /// The way in for other nodes, once the actor at `path` has exposed itself.

@@ -13,6 +13,7 @@ pub mod canonical;
 mod exit;
 mod geography;
 mod node;
+mod rendezvous;
 mod time;
 mod transfer_id;
 
@@ -20,5 +21,6 @@ pub use actor_path::{ActorPath, ActorPathError, RemotePath};
 pub use exit::{CallError, ExitReason};
 pub use geography::{Region, Role, UnknownWord};
 pub use node::{BootEpoch, Incarnation, NodeId, NodeIdError, NodeName, NodeNameError, StartAttempt, StartAttempts};
+pub use rendezvous::rendezvous;
 pub use time::{DurationError, Uptime, WallTime, format_duration, parse_duration};
 pub use transfer_id::{TransferId, TransferIdError};

@@ -24,7 +24,7 @@ impl Driver {
     ) -> Result<ChildId, AdminFailure> {
         let bad = |why: String| AdminFailure::Refused(AdminError::BadSpec(why));
         let name = ChildId::new("specs").map_err(|error| bad(error.to_string()))?;
-        let TreeSpec { spec, children: nodes, .. } = tree;
+        let TreeSpec { spec, children: nodes, partitions, .. } = tree;
         spec.validate().map_err(|error| bad(error.to_string()))?;
         let now = self.plan.planned();
         if (now.spec.strategy == Strategy::Dynamic) != (spec.strategy == Strategy::Dynamic) {
@@ -55,6 +55,7 @@ impl Driver {
             children.insert(id, child);
         }
         // From here on nothing fails.
+        self.plan.slot.set_partitioned(partitions > 1);
         for new in added.values() {
             self.plan.slot.adopt(Arc::clone(&new.slot));
             self.system.enter(&new.slot);

@@ -184,6 +184,22 @@ async fn instances_stop_together_and_a_stuck_one_is_killed_at_the_shared_deadlin
 }
 
 #[tokio::test]
+async fn a_key_has_one_partition_and_keeps_it() {
+    let files = [("pool", &*probes("partitions = 3", &[("worker", "")]))];
+    let rig = Rig::start(&subtree("pool", ""), &files).await;
+    let partition = |key: u32| rig.system.partition(&path("/pool"), &key.to_be_bytes()).unwrap();
+    let of_keys: std::collections::BTreeSet<ActorPath> = (0..100).map(partition).collect();
+    let all: Vec<&str> = of_keys.iter().map(ActorPath::as_str).collect();
+    assert_eq!(all, ["/pool/0", "/pool/1", "/pool/2"]);
+    let before = partition(7);
+    let worker = before.child("worker").unwrap();
+    rig.end(worker.as_str(), End::Panic).await;
+    assert_eq!((rig.who(worker.as_str()).await, partition(7)), (2, before));
+    assert_eq!(rig.system.partition(&path("/"), b"7"), None, "the root has no partitions");
+    assert_eq!(rig.system.partition(&path("/nobody"), b"7"), None);
+}
+
+#[tokio::test]
 async fn a_starter_hears_what_the_child_has_to_say() {
     let rig = pool(DYNAMIC, "config = { info = \"room 7\" }").await;
     let started = rig.system.start_instance(&path("/pool"), None, no_config()).await.unwrap();
