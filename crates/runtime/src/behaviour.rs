@@ -6,7 +6,7 @@ use std::future::Future;
 use covenant_types::ExitReason;
 use serde::de::DeserializeOwned;
 
-use crate::Context;
+use crate::{Context, Down};
 
 /// An actor: state, and how it answers messages one at a time.
 ///
@@ -23,6 +23,13 @@ pub trait Behaviour: Sized + Send + 'static {
 
     /// Handles one message. An `Err` ends the actor with that reason.
     fn handle(&mut self, message: Self::Message, ctx: &Context<Self>) -> impl Future<Output = Result<(), Exit>> + Send;
+
+    /// Hears of the end of an actor that this one [monitors](Context::monitor), or is linked to while it
+    /// [traps exits](Context::trap_exits). An `Err` ends the actor with that reason.
+    fn down(&mut self, down: Down, ctx: &Context<Self>) -> impl Future<Output = Result<(), Exit>> + Send {
+        let _ = (down, ctx);
+        async { Ok(()) }
+    }
 
     /// Runs before an orderly end: the supervisor's stop, [`Context::stop`] or an orderly [`Exit`]. Not after a crash or
     /// a kill.

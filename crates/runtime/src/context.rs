@@ -187,7 +187,7 @@ impl<B: Behaviour> Context<B> {
         &self.mailbox
     }
 
-    pub(crate) fn slot(&self) -> &Slot {
+    pub(crate) fn slot(&self) -> &Arc<Slot> {
         &self.slot
     }
 

@@ -36,6 +36,7 @@ mod scope;
 mod slot;
 mod supervisor;
 mod system;
+mod tie;
 mod view;
 
 pub use admin::{AdminFailure, Rework, Started};
@@ -49,6 +50,7 @@ pub use remote::{Inlet, REMOTE_PAYLOAD_BYTES_MAX, Remotable, RemoteReply, Remote
 pub use reply::Reply;
 pub use resources::Resources;
 pub use system::{KillError, StopReport, System, SystemConfig};
+pub use tie::{Down, DownReason, Monitor, MonitorRef, TIES_MAX, TooManyTies};
 pub use view::{ActorKind, ActorState, MailboxView, TreeView};
 
 use std::any::Any;

@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use covenant_supervision::ChildId;
-use covenant_types::{ExitReason, StartAttempt};
+use covenant_types::{ExitReason, Incarnation, StartAttempt};
 
-use crate::System;
 use crate::slot::Slot;
+use crate::tie::Bound;
+use crate::{DownReason, System};
 
 /// Tells a supervisor about one start attempt of one child.
 pub(crate) struct Notice {
@@ -33,6 +34,9 @@ pub(crate) struct Notice {
 pub(crate) trait Above: Send + Sync {
     /// Takes the news. Must not block and never fails: the supervisor may have gone.
     fn hear(&self, news: News);
+
+    /// Kills what was begun with `attempt`, if it runs. Must not block and never fails.
+    fn kill(&self, child: &ChildId, attempt: StartAttempt);
 }
 
 /// What is heard of one start attempt: `Started` at most once, then one of the others exactly once.
@@ -80,8 +84,9 @@ impl Notice {
     }
 
     /// The child runs.
-    pub(crate) fn started(&self) {
+    pub(crate) fn started(self: &Arc<Self>) {
         self.started.store(true, Ordering::Release);
+        self.slot.bind(&self.bound(self.slot.incarnation()));
         self.tell(What::Started(self.info.get().map(|info| info.to_string())));
     }
 
@@ -90,9 +95,24 @@ impl Notice {
         let _ = self.info.set(info.into_boxed_str());
     }
 
+    pub(crate) fn attempt(&self) -> StartAttempt {
+        self.attempt
+    }
+
     /// Notes why the child ends. The first reason stays; without one it was killed.
     pub(crate) fn ends(&self, ending: Ending) {
         let _ = self.ending.set(ending);
+    }
+
+    /// This attempt, whose success makes it `incarnation`, as one end of a tie.
+    pub(crate) fn bound(self: &Arc<Self>, incarnation: Incarnation) -> Bound {
+        Bound { attempt: self.attempt, incarnation, notice: Arc::downgrade(self) }
+    }
+
+    /// Ends the child at its next `.await`, with this reason unless it already has one.
+    pub(crate) fn end_with(&self, reason: ExitReason) {
+        self.ends(Ending::Exit(reason));
+        self.to.kill(&self.child, self.attempt);
     }
 
     /// It was killed and goes on.
@@ -118,7 +138,7 @@ impl Notice {
 
 impl Drop for Notice {
     fn drop(&mut self) {
-        self.slot.clear_running(self.attempt);
+        let ended = self.slot.end(self.attempt);
         if self.unkillable.load(Ordering::Acquire) {
             self.system.count_unkillable(false);
         }
@@ -127,6 +147,8 @@ impl Drop for Notice {
             (false, Some(Ending::Ignored)) => What::Ignored,
             (false, _) => What::StartFailed(self.reason()),
         };
+        // Before the supervisor hears: what is linked to this child should not meet its successor.
+        ended.tell(&self.slot.path, &DownReason::Exited(self.reason()));
         self.tell(what);
     }
 }

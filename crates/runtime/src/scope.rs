@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use covenant_types::{CallError, ExitReason};
 
+use crate::notice::Notice;
+
 /// Answers one caller.
 pub(crate) type Orphan = Box<dyn FnOnce(CallError) + Send>;
 
@@ -116,16 +118,21 @@ impl Drop for Restore {
     }
 }
 
-/// Brackets a future, so that replies dropped because it is given up half done answer `Gone(Killed)`: hold an
+/// Brackets a future, so that replies dropped because it is given up half done answer why its actor was ended: hold an
 /// [`AfterDrop`](Abandoned::after) made before the future and a [`BeforeDrop`](Abandoned::before) made after it.
 ///
 /// Such a future may be dropped on another thread than it was polled on, and never inside the scope of another actor.
-#[derive(Default)]
-pub(crate) struct Abandoned {
+pub(crate) struct Abandoned<'a> {
     done: AtomicBool,
+    notice: &'a Notice,
 }
 
-impl Abandoned {
+impl<'a> Abandoned<'a> {
+    /// For a future of the actor whose end `notice` tells.
+    pub(crate) fn new(notice: &'a Notice) -> Self {
+        Self { done: AtomicBool::new(false), notice }
+    }
+
     /// The future has ended by itself; nothing happens any more.
     pub(crate) fn done(&self) {
         self.done.store(true, Ordering::Relaxed);
@@ -142,18 +149,18 @@ impl Abandoned {
     }
 }
 
-pub(crate) struct BeforeDrop<'a>(&'a Abandoned);
+pub(crate) struct BeforeDrop<'a>(&'a Abandoned<'a>);
 
 impl Drop for BeforeDrop<'_> {
     fn drop(&mut self) {
         if !self.0.done.load(Ordering::Relaxed) {
             // `AfterDrop` undoes it.
-            mem::forget(enter_answering(CallError::Gone(ExitReason::Killed)));
+            mem::forget(enter_answering(CallError::Gone(self.0.notice.reason())));
         }
     }
 }
 
-pub(crate) struct AfterDrop<'a>(&'a Abandoned);
+pub(crate) struct AfterDrop<'a>(&'a Abandoned<'a>);
 
 impl Drop for AfterDrop<'_> {
     fn drop(&mut self) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use covenant_env::Env;
 use covenant_supervision::ChildKind;
@@ -14,6 +14,7 @@ use crate::Inlet;
 use crate::host::Worker;
 use crate::mailbox::AnyMailbox;
 use crate::supervisor::{Desk, Order};
+use crate::tie::{Bound, Down, Ended, Ties};
 use crate::view::{ActorState, MailboxView, TreeView};
 
 /// The record of one path. Written by its supervisor and its host, read by everyone.
@@ -36,12 +37,15 @@ pub(crate) struct Slot {
     now: Mutex<Now>,
     inlet: Mutex<Option<Arc<dyn Inlet>>>,
     metrics: OnceLock<SlotMetrics>,
+    /// Something waits in the ties. Looked at before the lock is taken, once per batch.
+    signalled: AtomicBool,
 }
 
 /// What runs at a path now.
 struct Now {
     state: ActorState,
     running: Option<Running>,
+    ties: Ties,
 }
 
 /// An attempt that was begun and has not ended.
@@ -101,9 +105,10 @@ impl Slot {
             partitioned: AtomicBool::new(false),
             incarnation: AtomicU32::new(0),
             restarts: AtomicU64::new(0),
-            now: Mutex::new(Now { state: ActorState::Undefined, running: None }),
+            now: Mutex::new(Now { state: ActorState::Undefined, running: None, ties: Ties::default() }),
             inlet: Mutex::new(None),
             metrics: OnceLock::new(),
+            signalled: AtomicBool::new(false),
         }
     }
 
@@ -224,6 +229,61 @@ impl Slot {
         self.now.lock().unwrap_or_else(PoisonError::into_inner).running.clone()
     }
 
+    /// `attempt` runs: whoever waited for it is tied to it.
+    pub(crate) fn bind(&self, bound: &Bound) {
+        self.with_ties(|ties| ties.started(bound));
+    }
+
+    /// Nothing of `attempt` runs any more. Returns its ties, which are to be told.
+    pub(crate) fn end(&self, attempt: StartAttempt) -> Ended {
+        self.clear_running(attempt);
+        self.with_ties(|ties| ties.ended(attempt))
+    }
+
+    /// Runs `act` under the lock of the ties. What holds a record, or wakes anybody, leaves with the result.
+    pub(crate) fn with_ties<T>(&self, act: impl FnOnce(&mut Ties) -> T) -> T {
+        act(&mut self.now().ties)
+    }
+
+    /// As [`Slot::with_ties`] with the ties of two, which must not be the same. Locks in the order of addresses, so that
+    /// two who do this at once do not wait for each other.
+    pub(crate) fn with_both_ties<T>(&self, other: &Slot, act: impl FnOnce(&mut Ties, &mut Ties) -> T) -> T {
+        if std::ptr::from_ref(self) < std::ptr::from_ref(other) {
+            let mut ours = self.now();
+            act(&mut ours.ties, &mut other.now().ties)
+        } else {
+            let mut theirs = other.now();
+            act(&mut self.now().ties, &mut theirs.ties)
+        }
+    }
+
+    /// No foreign code runs under the lock, so a poisoned one holds nothing half done.
+    fn now(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something waits in the ties: wakes who is to handle it.
+    pub(crate) fn signal(&self) {
+        self.signalled.store(true, Ordering::Release);
+        if let Some(mailbox) = &self.mailbox {
+            mailbox.ring();
+        }
+    }
+
+    /// Whether something may wait in the ties.
+    pub(crate) fn is_signalled(&self) -> bool {
+        self.signalled.load(Ordering::Acquire)
+    }
+
+    /// The oldest end that `attempt` was not told yet.
+    pub(crate) fn next_down(&self, attempt: StartAttempt) -> Option<Down> {
+        self.with_ties(|ties| {
+            let (down, more) = ties.next_down(attempt);
+            self.signalled.store(more, Ordering::Release);
+            down
+        })
+    }
+
     /// Adds the paths below that still run.
     pub(crate) fn collect_running(&self, into: &mut Vec<ActorPath>) {
         for child in self.children() {
@@ -236,9 +296,11 @@ impl Slot {
 
     /// Refuses senders here and below, and answers every call that waits.
     pub(crate) fn close(&self, error: &CallError) {
+        let ended = self.with_ties(|ties| ties.close(error));
         if let Some(mailbox) = &self.mailbox {
             mailbox.close(error.clone());
         }
+        ended.tell(&self.path, &error.into());
         for child in self.children() {
             child.close(error);
         }
@@ -251,6 +313,7 @@ impl Slot {
 
     /// Takes messages again. Those below open when they are started.
     pub(crate) fn reopen(&self) {
+        self.with_ties(Ties::reopen);
         if let Some(mailbox) = &self.mailbox {
             mailbox.reopen();
         }

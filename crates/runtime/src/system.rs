@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
@@ -52,6 +52,8 @@ struct Shared {
     registry: BehaviourRegistry,
     deadlines: Arc<Deadlines>,
     attempts: StartAttempts,
+    /// How many links and monitors were made.
+    ties: AtomicU64,
     events: broadcast::Sender<RuntimeEvent>,
     state: watch::Sender<RootState>,
     stopping: AtomicBool,
@@ -183,7 +185,7 @@ impl System {
         let child = ChildId::new(path.id()).map_err(|_| KillError::NoSuchPath(path.clone()))?;
         let mut events = self.events();
         let mut ended = pin!(self.ended());
-        supervisor.post(Order::Kill(child));
+        supervisor.post(Order::Kill(child, None));
         // Every exit publishes an event after it is noted, so looking again at each event misses none.
         while slot.running().is_some_and(|running| running.attempt == attempt) {
             tokio::select! {
@@ -291,6 +293,11 @@ impl System {
         refit(node, slot, &self.shared.registry)
     }
 
+    /// What a new link or monitor is known by.
+    pub(crate) fn next_tie(&self) -> u64 {
+        self.shared.ties.fetch_add(1, Ordering::Relaxed)
+    }
+
     pub(crate) fn resources(&self) -> &Resources {
         &self.shared.resources
     }
@@ -344,6 +351,7 @@ impl Shared {
             registry,
             deadlines,
             attempts: StartAttempts::default(),
+            ties: AtomicU64::new(0),
             events: broadcast::Sender::new(EVENTS_MAX),
             state: watch::Sender::new(RootState::Starting),
             stopping: AtomicBool::new(false),
@@ -388,6 +396,12 @@ impl Above for Outside {
             }
         };
         self.0.state.send_replace(state);
+    }
+
+    fn kill(&self, _: &ChildId, attempt: StartAttempt) {
+        if let Some(root) = self.0.root.running().filter(|root| root.attempt == attempt) {
+            root.kill();
+        }
     }
 }
 

@@ -54,6 +54,9 @@ impl<B: Behaviour> Incarnation<B> {
             Ok(Ok(behaviour)) => {
                 context.slot().count_start(context.incarnation());
                 let reader = context.mailbox().lane.attach(bell);
+                if context.slot().is_signalled() {
+                    context.mailbox().ring(); // what it was told while it had no bell
+                }
                 context.notice().started();
                 if context.is_stopping() {
                     context.mailbox().interrupt();
@@ -75,13 +78,13 @@ impl<B: Behaviour> Incarnation<B> {
 
     /// Handles what waits, up to the bounds of a batch.
     pub(super) async fn turn(&mut self) -> Turn {
-        let Self { behaviour: Some(behaviour), context, .. } = self else { return Turn::Idle };
+        let Self { behaviour: Some(behaviour), context, reader } = self else { return Turn::Idle };
         let (caught, orphans) = {
             // A kill drops the batch with the message in hand. Locals are dropped last to first: these put what a kill
             // answers around the drop of the batch.
-            let abandoned = scope::Abandoned::default();
+            let abandoned = scope::Abandoned::new(context.notice());
             let _after = abandoned.after();
-            let mut batch = pin!(AssertUnwindSafe(run_batch(behaviour, context)).catch_unwind());
+            let mut batch = pin!(AssertUnwindSafe(run_batch(behaviour, context, *reader)).catch_unwind());
             let _before = abandoned.before();
             poll_fn(|cx| match scope::collect(|| batch.as_mut().poll(cx)) {
                 (Poll::Ready(caught), orphans) => {
@@ -135,8 +138,9 @@ impl<B: Behaviour> Incarnation<B> {
 ///
 /// The batch is a local of this future: a panic, an `Err` and a kill all drop it, and with it give the rest back to the
 /// lane before the supervisor hears of the end.
-async fn run_batch<B: Behaviour>(behaviour: &mut B, context: &Context<B>) -> Result<bool, Exit> {
+async fn run_batch<B: Behaviour>(behaviour: &mut B, context: &Context<B>, reader: Reader) -> Result<bool, Exit> {
     context.begin_batch();
+    let more_downs = hear_of_ends(behaviour, context, reader).await?;
     let mailbox = context.mailbox();
     let mut handled = Handled { mailbox, messages: 0 };
     let mut batch = mailbox.lane.take();
@@ -158,7 +162,22 @@ async fn run_batch<B: Behaviour>(behaviour: &mut B, context: &Context<B>) -> Res
             }
         }
     }
-    Ok(batch.finish())
+    Ok(batch.finish() || more_downs)
+}
+
+/// Tells the behaviour who has ended, up to the bound of a batch. True when there may be more.
+async fn hear_of_ends<B: Behaviour>(behaviour: &mut B, context: &Context<B>, reader: Reader) -> Result<bool, Exit> {
+    if !context.slot().is_signalled() {
+        return Ok(false);
+    }
+    for _ in 0..BATCH_MESSAGES_MAX {
+        if context.is_stopping() || !context.mailbox().lane.may_read(reader) {
+            return Ok(false);
+        }
+        let Some(down) = context.slot().next_down(context.notice().attempt()) else { return Ok(false) };
+        behaviour.down(down, context).await?;
+    }
+    Ok(true)
 }
 
 /// Adds to the mailbox's count once per batch.

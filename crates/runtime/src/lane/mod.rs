@@ -206,6 +206,11 @@ impl<M, K: Bell> Lane<M, K> {
         self.may_read.store(NOBODY, Ordering::Relaxed);
     }
 
+    /// Whether `reader` may go on: nobody stops it, and no other has taken over.
+    pub(crate) fn may_read(&self, reader: Reader) -> bool {
+        self.may_read.load(Ordering::Relaxed) == reader
+    }
+
     /// Wakes the reader, if one is attached, whether or not messages wait.
     pub(crate) fn ring(&self) {
         let bell = self.lock().bell.clone();
@@ -337,7 +342,7 @@ pub(crate) struct Batch<'a, M, K: Bell> {
 impl<M, K: Bell> Batch<'_, M, K> {
     /// The next message; `None` at the end, or when the reader is to stop.
     pub(crate) fn next(&mut self) -> Option<M> {
-        if self.lane.may_read.load(Ordering::Relaxed) != self.reader {
+        if !self.lane.may_read(self.reader) {
             return None;
         }
         if self.lane.evicting { self.lane.take_one() } else { self.buffer.pop_front() }

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use covenant_supervision::{ChildId, Timer};
-use covenant_types::ExitReason;
+use covenant_types::{ExitReason, StartAttempt};
 
 use super::admin::Call;
 use super::driver::Driver;
@@ -26,8 +26,8 @@ pub(crate) enum Order {
     News(News),
     /// A timer is due.
     Timer(Timer),
-    /// Somebody wants a child killed.
-    Kill(ChildId),
+    /// Somebody wants a child killed; only this attempt, if one is named.
+    Kill(ChildId, Option<StartAttempt>),
     /// Somebody wants something of the supervisor, and waits for the answer.
     Admin(Call),
     /// The parent wants this supervisor to stop.

@@ -34,6 +34,10 @@ impl Above for Port {
     fn hear(&self, news: News) {
         self.desk.post(Order::News(news));
     }
+
+    fn kill(&self, child: &ChildId, attempt: StartAttempt) {
+        self.desk.post(Order::Kill(child.clone(), Some(attempt)));
+    }
 }
 
 pub(super) struct Driver {
@@ -87,7 +91,7 @@ impl Driver {
                 drop(self.timers.remove(&timer));
                 self.feed(Event::TimerFired(timer), None);
             }
-            Order::Kill(child) => self.kill(child),
+            Order::Kill(child, attempt) => self.kill(child, attempt),
             Order::Admin(call) => self.admin(call),
             Order::Shutdown => self.feed(Event::ShutdownRequested, None),
         }
@@ -133,7 +137,10 @@ impl Driver {
 
     /// The core kills what runs and watches whether it ends. What is still starting is the driver's to kill: its start
     /// fails then, and the core deals with that.
-    fn kill(&mut self, child: ChildId) {
+    fn kill(&mut self, child: ChildId, only: Option<StartAttempt>) {
+        if only.is_some_and(|attempt| self.begun(&child, attempt).is_none()) {
+            return;
+        }
         let starting = self.slot(&child).is_some_and(|slot| slot.state() == ActorState::Starting);
         match self.children.get(&child) {
             Some(begun) if starting => begun.running.kill(),

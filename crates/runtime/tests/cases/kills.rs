@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::support::{Ask, End, Gate, LONG, Probe, Rig, eventually, probes, subtree, within};
+use crate::support::{Ask, End, Gate, LONG, Rig, eventually, inside, probes, subtree, within};
 use covenant_env::{Env, Metrics};
-use covenant_runtime::{ActorState, Context, KillError, Ref, RuntimeEvent, SpawnRefused, TASKS_MAX};
+use covenant_runtime::{ActorState, KillError, RuntimeEvent, SpawnRefused, TASKS_MAX};
 use covenant_types::{ActorPath, ExitReason};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -139,14 +139,6 @@ async fn as_many_spinning_handlers_as_threads_leave_supervisors_and_the_tree_ans
     within(rig.system.ended()).await;
     assert_eq!(rig.system.unkillable(), 0);
     work.shutdown_background();
-}
-
-/// Runs `act` inside the actor and returns what it gave.
-async fn inside<T: Send + 'static>(probe: Ref<Ask>, act: impl FnOnce(&Context<Probe>) -> T + Send + 'static) -> T {
-    let (sender, receiver) = tokio::sync::oneshot::channel();
-    let beside = Ask::Beside(Box::new(move |ctx| drop(sender.send(act(ctx)))));
-    probe.cast(beside).await.unwrap();
-    within(receiver).await.unwrap()
 }
 
 /// Sets its flag when it is dropped.

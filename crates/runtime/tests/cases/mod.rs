@@ -6,4 +6,5 @@ mod mailboxes;
 mod remote;
 mod restarts;
 mod stops;
+mod ties;
 mod views;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use covenant_env::Env;
 use covenant_runtime::{
-    ActorState, Behaviour, BehaviourRegistry, Context, Exit, Ref, Reply, Resources, RuntimeEvent, StartError, System,
-    SystemConfig, TreeView,
+    ActorState, Behaviour, BehaviourRegistry, Context, Down, DownReason, Exit, Ref, Reply, Resources, RuntimeEvent,
+    StartError, System, SystemConfig, TreeView,
 };
 use covenant_supervision::{Host, TreeSource, TreeSourceError, TreeSpec, Work, load_tree};
 use covenant_types::{ActorPath, CallError, ExitReason, Incarnation};
@@ -125,6 +125,10 @@ pub struct ProbeConfig {
     pub stop: String,
     /// What it tells who starts it.
     pub info: String,
+    /// `error`, `panic`: what it does when it hears of an end.
+    pub down: String,
+    /// A path to link with before it starts.
+    pub link: String,
 }
 
 pub struct Probe {
@@ -141,6 +145,9 @@ impl Behaviour for Probe {
     async fn start(config: ProbeConfig, ctx: &Context<Self>) -> Result<Self, StartError> {
         let journal: Arc<Journal> = ctx.resource()?;
         let id = ctx.path().id().to_owned();
+        if !config.link.is_empty() {
+            ctx.link(&config.link.parse().unwrap()).unwrap();
+        }
         let fails = journal.failing_starts.lock().unwrap().get_mut(&id).is_some_and(|left| {
             let fails = *left > 0;
             *left = left.saturating_sub(1);
@@ -205,6 +212,19 @@ impl Behaviour for Probe {
         Ok(())
     }
 
+    async fn down(&mut self, down: Down, _: &Context<Self>) -> Result<(), Exit> {
+        let Down { monitor, node, path, incarnation, reason } = down;
+        assert_eq!(node, None);
+        let by = if monitor.is_some() { "monitor" } else { "link" };
+        let which = incarnation.map_or(String::new(), |incarnation| format!(" #{incarnation}"));
+        self.journal.write(format!("{} by {by}: {path}{which} {}", self.id, word(&reason)));
+        match self.config.down.as_str() {
+            "error" => Err(Exit::error("down")),
+            "panic" => panic!("down"),
+            _ => Ok(()),
+        }
+    }
+
     async fn stop(self, reason: &ExitReason, _: &Context<Self>) {
         self.journal.write(format!("stop {} {reason}", self.id));
         match self.config.stop.as_str() {
@@ -220,6 +240,23 @@ impl Drop for Probe {
         self.journal.write(format!("end {}", self.id));
         self.journal.alive.fetch_sub(1, Ordering::AcqRel);
     }
+}
+
+/// As the journal tells it.
+fn word(reason: &DownReason) -> String {
+    match reason {
+        DownReason::Exited(reason) => reason.to_string(),
+        DownReason::NoProc => "noproc".to_owned(),
+        DownReason::NoConnection => "noconnection".to_owned(),
+    }
+}
+
+/// Runs `act` inside the actor and returns what it gave.
+pub async fn inside<T: Send + 'static>(probe: Ref<Ask>, act: impl FnOnce(&Context<Probe>) -> T + Send + 'static) -> T {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let beside = Ask::Beside(Box::new(move |ctx| drop(sender.send(act(ctx)))));
+    probe.cast(beside).await.unwrap();
+    within(receiver).await.unwrap()
 }
 
 /// A running system of probes.
