@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::support::{Ask, End, Gate, LONG, Rig, eventually, inside, probes, subtree, within};
-use covenant_env::{Env, Metrics};
+use crate::support::{Ask, End, Gate, LONG, Rig, env_with_workers, eventually, inside, probes, subtree, within};
 use covenant_runtime::{ActorState, KillError, RuntimeEvent, SpawnRefused, TASKS_MAX};
 use covenant_types::{ActorPath, ExitReason};
 
@@ -66,13 +65,6 @@ async fn a_killed_supervisor_takes_its_subtree_down_and_its_parent_restarts_it()
     let mut lines = rig.journal.lines();
     lines[..2].sort();
     assert_eq!(lines, ["end a", "end b", "start a", "start b"]);
-}
-
-/// Env with its own runtime for behaviours, whose threads a test may block.
-fn env_with_workers(threads: usize) -> (Env, tokio::runtime::Runtime) {
-    let work = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build().unwrap();
-    let system = tokio::runtime::Handle::current();
-    (Env::real(system, work.handle().clone(), 7, Metrics::none()), work)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,10 +1,9 @@
 //! Links and monitors.
 
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
-use crate::support::{Ask, End, Gate, LONG, Rig, eventually, gone, inside, probes, subtree, within};
-use covenant_env::{Env, Metrics};
+use crate::support::{Ask, End, Gate, LONG, Rig, env_with_workers, eventually, gone, inside, probes, subtree, within};
 use covenant_runtime::{ActorState, Down, DownReason, MonitorRef, RuntimeEvent, TIES_MAX, TooManyTies};
 use covenant_types::{ActorPath, CallError, ExitReason, Incarnation};
 
@@ -282,35 +281,50 @@ async fn a_pair_that_links_in_its_start_settles_after_a_crash() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn links_made_from_both_sides_at_once_do_not_deadlock() {
-    let rig = Rig::start(&probes("intensity = 1000000", &[("a", ""), ("b", "")]), &[]).await;
-    let work = &rig.system.env().work;
-    let side = |from: &'static str, to: &'static str| {
-        let (probe, crash) = (rig.probe(from), rig.probe(from));
-        work.spawn(async move {
-            for turn in 0..500_u32 {
-                let act = Ask::Beside(Box::new(move |ctx| {
-                    ctx.link(&path(to)).unwrap();
-                    ctx.monitor(&path(to)).unwrap();
-                }));
-                probe.cast(act).await.unwrap();
-                if turn % 50 == 0 {
-                    crash.cast(Ask::End(End::Error, None)).await.unwrap();
-                }
+    const TURNS: u32 = 20_000;
+    let rig = pair("", "").await;
+    let both = Arc::new(Barrier::new(2));
+    let tie = |from: &str, to: &'static str| {
+        let both = Arc::clone(&both);
+        let (probe, to) = (rig.probe(from), path(to));
+        inside(probe, move |ctx| {
+            both.wait();
+            for _ in 0..TURNS {
+                ctx.link(&to).unwrap();
+                let monitor = ctx.monitor(&to).unwrap();
+                ctx.unlink(&to);
+                ctx.demonitor(monitor);
             }
         })
     };
-    let sides = [side("/a", "/b"), side("/b", "/a")];
-    for side in sides {
-        within(side).await.unwrap();
-    }
-    let answers = [rig.probe("/a").call(Ask::Who, LONG).await, rig.probe("/b").call(Ask::Who, LONG).await];
-    assert!(answers.iter().all(|answer| matches!(answer, Ok(_) | Err(CallError::Gone(_)))), "{answers:?}");
+    let (of_a, of_b) = (tie("/a", "/b"), tie("/b", "/a"));
+    within(futures_util::future::join(of_a, of_b)).await;
+    assert_eq!([rig.who("/a").await, rig.who("/b").await], [1, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_made_while_the_other_is_about_to_end_is_with_its_successor() {
+    let (env, work) = env_with_workers(2);
+    let main = probes("intensity = 9", &[("b", ""), ("a", "config = { link = \"/b\" }")]);
+    let mut rig = Rig::start_in(env, &main, &[]).await.unwrap();
+    let gate = Gate::new();
+    rig.probe("/b").cast(Ask::Spin(Arc::clone(&gate))).await.unwrap();
+    gate.entered().await;
+    rig.end("/a", End::Error).await; // ends the first /b too, as soon as it waits
+    assert_eq!(rig.who("/a").await, 2);
+    gate.open();
+    assert_eq!(rig.start_of("/b").await, 2);
+    rig.end("/b", End::Panic).await;
+    while rig.exit_of("/a").await != ExitReason::Panicked("told to".to_owned()) {}
+    eventually(|| rig.view("/b").incarnation.0 == 3).await;
+    assert_eq!(rig.who("/a").await, 3, "the first /b did not end the second /a");
+    rig.system.stop(LONG).await;
+    work.shutdown_background();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_spinning_actor_that_its_link_ends_is_reported_unkillable() {
-    let work = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let env = Env::real(tokio::runtime::Handle::current(), work.handle().clone(), 7, Metrics::none());
+    let (env, work) = env_with_workers(2);
     let mut rig =
         Rig::start_in(env, &probes("intensity = 9", &[("a", "kill_grace = \"20ms\""), ("b", "")]), &[]).await.unwrap();
     link(&rig, "/a", "/b").await;

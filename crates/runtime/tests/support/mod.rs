@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use covenant_env::Env;
+use covenant_env::{Env, Metrics};
 use covenant_runtime::{
     ActorState, Behaviour, BehaviourRegistry, Context, Down, DownReason, Exit, Ref, Reply, Resources, RuntimeEvent,
     StartError, System, SystemConfig, TreeView,
@@ -257,6 +257,13 @@ pub async fn inside<T: Send + 'static>(probe: Ref<Ask>, act: impl FnOnce(&Contex
     let beside = Ask::Beside(Box::new(move |ctx| drop(sender.send(act(ctx)))));
     probe.cast(beside).await.unwrap();
     within(receiver).await.unwrap()
+}
+
+/// Env with its own runtime for behaviours, whose threads a test may block.
+pub fn env_with_workers(threads: usize) -> (Env, tokio::runtime::Runtime) {
+    let work = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build().unwrap();
+    let system = tokio::runtime::Handle::current();
+    (Env::real(system, work.handle().clone(), 7, Metrics::none()), work)
 }
 
 /// A running system of probes.
