@@ -81,15 +81,15 @@ async fn between_two_incarnations_a_monitor_watches_the_next() {
 
 #[tokio::test]
 async fn a_path_with_nothing_behind_it_is_told_at_once() {
-    let main = probes("", &[("a", ""), ("b", "restart = \"temporary\""), ("c", "config = { start = \"ignore\" }")]);
+    let main = probes("", &[("a", ""), ("b", "restart = \"transient\""), ("c", "config = { start = \"ignore\" }")]);
     let mut rig = Rig::start(&main, &[]).await;
-    rig.end("/b", End::Panic).await;
+    rig.end("/b", End::Normal).await;
     rig.exit_of("/b").await;
     rig.until("/b", ActorState::Undefined).await;
     for target in ["/nobody", "/b", "/c"] {
         monitor(&rig, "/a", target).await;
     }
-    let told = ["a by monitor: /nobody noproc", "a by monitor: /b panic: told to", "a by monitor: /c noproc"];
+    let told = ["a by monitor: /nobody noproc", "a by monitor: /b normal", "a by monitor: /c noproc"];
     assert_eq!(heard(&rig).await, told, "the words a call would hear");
 }
 
