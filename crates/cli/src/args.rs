@@ -164,6 +164,14 @@ pub(crate) enum TreeVerb {
         /// The root file
         file: PathBuf,
     },
+    /// Make the running tree what a file says, exactly as a plan said. Siblings it does not name run on
+    Apply {
+        /// The root file
+        file: PathBuf,
+        /// The plan's hash, as `tree plan` printed it; refused when file or tree changed since
+        #[arg(long, value_name = "HASH")]
+        plan: String,
+    },
     /// Whether what runs is what the tree in force says, or a file; exits with 5 when it is not
     Drift {
         /// The root file, instead of the tree in force

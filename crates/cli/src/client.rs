@@ -45,7 +45,28 @@ impl Client {
         self.send(hyper::Method::POST, path, body.into()).await
     }
 
+    /// Asks for an act that may take longer than others.
+    pub(crate) async fn post_within<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        within: Duration,
+    ) -> Result<T, ApiError> {
+        let body = serde_json::to_vec(body).map_err(ApiError::failure)?;
+        self.send_within(hyper::Method::POST, path, body.into(), within).await
+    }
+
     async fn send<T: DeserializeOwned>(&self, method: hyper::Method, path: &str, body: Bytes) -> Result<T, ApiError> {
+        self.send_within(method, path, body, ANSWER_WITHIN).await
+    }
+
+    async fn send_within<T: DeserializeOwned>(
+        &self,
+        method: hyper::Method,
+        path: &str,
+        body: Bytes,
+        within: Duration,
+    ) -> Result<T, ApiError> {
         let answer = async {
             match self {
                 Self::Socket(socket) => {
@@ -60,10 +81,10 @@ impl Client {
                 }
             }
         };
-        let (status, body) = tokio::time::timeout(ANSWER_WITHIN, answer).await.map_err(|_| {
+        let (status, body) = tokio::time::timeout(within, answer).await.map_err(|_| {
             ApiError::new(
                 ErrorKind::Timeout,
-                format!("{self} did not answer within 30 s; it may still do what was asked"),
+                format!("{self} did not answer within {} s; it may still do what was asked", within.as_secs()),
             )
         })??;
         if status.is_success() {

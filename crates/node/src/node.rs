@@ -252,7 +252,7 @@ fn tree_to_boot(
         audit.record(env.wall(), Act { who, verb, target, before: from, after: to, result })?;
         store.end()?;
     }
-    let live_tree = LiveTree::new(store, Told::new(&files, tree.clone()));
+    let live_tree = LiveTree::new(store, Told::new(&files, tree.clone()), env);
     Ok((tree, live_tree))
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use covenant_node::Trees;
-use covenant_node::api::tree::{ChangedChild, FindDrift, TreeBundle, TreePlan};
+use covenant_node::api::tree::{ApplyTree, ChangedChild, FindDrift, TreeApplied, TreeBundle, TreePlan};
 use covenant_node::api::{ApiError, ErrorKind};
 use covenant_runtime::{ActorState, TreeView};
 use covenant_supervision::{LintWarning, TreeFiles, TreeSpec, lint_tree};
@@ -17,6 +17,8 @@ use crate::rates::{Rates, RatesView};
 
 /// How often a watched view is drawn again.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// How long an apply may take: it waits for every stop.
+const APPLY_WITHIN: Duration = Duration::from_secs(600);
 /// How long messages are counted for a view that is drawn once.
 const COUNT_FOR: Duration = Duration::from_millis(250);
 
@@ -27,6 +29,7 @@ pub(crate) async fn run(global: &Global, verb: TreeVerb, output: &Output) -> Res
         TreeVerb::Show { watch: false } => show(global, output).await,
         TreeVerb::Check { file, drain, strict } => check(&file, drain, strict, output),
         TreeVerb::Plan { file } => plan(global, &file, output).await,
+        TreeVerb::Apply { file, plan } => apply(global, &file, plan, output).await,
         TreeVerb::Drift { file } => drift(global, file.as_deref(), output).await,
     }
 }
@@ -176,6 +179,18 @@ async fn plan(global: &Global, file: &Path, output: &Output) -> Result<(), ApiEr
         }
         let apply = format!("covenant tree apply {} --plan {} --node {}", file.display(), plan.plan, plan.node);
         format!("{}\n{}", drawn(&plan, *output), output.paint(Tone::Dim, &apply))
+    });
+    Ok(())
+}
+
+async fn apply(global: &Global, file: &Path, plan: String, output: &Output) -> Result<(), ApiError> {
+    let request = ApplyTree { tree: bundle(file)?, plan };
+    let client = global.client().await?;
+    let applied: TreeApplied = client.post_within("/v1/tree/apply", &request, APPLY_WITHIN).await?;
+    output.view(&applied, |_| {
+        let kept = counted(applied.plan.kept, "actor");
+        let said = format!("{} runs what {} says; {kept} untouched", applied.plan.node, file.display());
+        applied.done.iter().cloned().chain([said]).collect::<Vec<_>>().join("\n")
     });
     Ok(())
 }

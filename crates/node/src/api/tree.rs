@@ -15,6 +15,25 @@ pub struct TreeBundle {
     pub files: BTreeMap<String, String>,
 }
 
+/// `POST /v1/tree/apply`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApplyTree {
+    /// The files.
+    pub tree: TreeBundle,
+    /// The hash of the plan that was seen.
+    pub plan: String,
+}
+
+/// What an apply did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeApplied {
+    /// The plan.
+    pub plan: TreePlan,
+    /// What was done, in order, as `restarted /sync/warmer`.
+    pub done: Vec<String>,
+}
+
 /// `POST /v1/tree/drift`: compares with these files; with the tree in force where they are left out.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

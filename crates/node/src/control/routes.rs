@@ -28,6 +28,7 @@ pub(crate) fn router(control: Control) -> Router {
         .route("/v1/tree", get(tree))
         .route("/v1/tree/plan", post(trees::plan).layer(DefaultBodyLimit::max(trees::BUNDLE_BYTES_MAX)))
         .route("/v1/tree/drift", post(trees::drift).layer(DefaultBodyLimit::max(trees::BUNDLE_BYTES_MAX)))
+        .route("/v1/tree/apply", post(trees::apply).layer(DefaultBodyLimit::max(trees::BUNDLE_BYTES_MAX)))
         .route("/v1/incidents", get(incidents))
         .route("/v1/actor/kill", post(kill_actor))
         .route("/v1/ledger/assess", post(ledger::assess))

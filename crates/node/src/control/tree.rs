@@ -6,12 +6,13 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::{Extension, Json};
 use covenant_identity::Verb;
+use tokio::sync::oneshot;
 
-use super::caller::Caller;
+use super::caller::{Caller, Done, act};
 use super::{Answer, Control, body};
-use crate::api::ApiError;
-use crate::api::tree::{FindDrift, TreeBundle, TreePlan};
-use crate::live_tree::{Told, read_bundle};
+use crate::api::tree::{ApplyTree, FindDrift, TreeApplied, TreeBundle, TreePlan};
+use crate::api::{ApiError, ErrorKind};
+use crate::live_tree::{Told, Wanted, read_bundle};
 
 /// The longest request with tree files in it: all files of a tree, and what JSON adds to them.
 pub(crate) const BUNDLE_BYTES_MAX: usize = 20 * 1024 * 1024;
@@ -50,6 +51,42 @@ pub(crate) async fn drift(
     })
     .await
     .map(Json)
+}
+
+pub(crate) async fn apply(
+    State(control): State<Control>,
+    Extension(caller): Extension<Caller>,
+    bytes: Bytes,
+) -> Answer<TreeApplied> {
+    let request: ApplyTree = body(&bytes)?;
+    let (own, (tell, told)) = (Arc::clone(&control), oneshot::channel());
+    let taken = control.live_tree.deal_with(async move {
+        let _caller_left = tell.send(apply_for(&own, &caller, request).await);
+    });
+    if !taken {
+        return Err(ApiError::new(ErrorKind::Refused, "too many changes wait for their turn; nothing was done"));
+    }
+    told.await.unwrap_or_else(|_| Err(ApiError::failure("the node stops; its next boot says which tree it has")))
+}
+
+async fn apply_for(control: &Control, caller: &Caller, request: ApplyTree) -> Answer<TreeApplied> {
+    let target = format!("plan {}", shortened(&request.plan));
+    let (before, who) = (control.live_tree.told().hash, caller.to_string());
+    act(control, caller, Verb::TreeChange, target, async {
+        let ApplyTree { tree, plan } = request;
+        let (files, to) = aside(control, move |_| read_bundle(tree)).await?;
+        let after = to.hash.clone();
+        let wanted = Wanted { files, to, hash: plan, who };
+        let applied = control.live_tree.apply(control.config.node.name.as_str(), &control.system, wanted).await?;
+        let answer = TreeApplied { plan: applied.plan, done: applied.done };
+        Ok(Done { answer, before, after })
+    })
+    .await
+}
+
+/// A text of somebody else's, short enough for a line of the audit log.
+fn shortened(text: &str) -> String {
+    text.chars().take(64).collect()
 }
 
 fn against(control: &Control, to: &Told) -> Result<TreePlan, ApiError> {
