@@ -150,6 +150,19 @@ impl Place {
         place
     }
 
+    /// Runs the node.
+    fn run(&self) -> Child {
+        let log = File::create(self.log_file()).unwrap();
+        Command::new(harness::binary())
+            .args(["node", "run", "--config", text(&self.config())])
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap()
+    }
+
     fn node(&self) -> PathBuf {
         self.dir.path().join("node")
     }
@@ -175,22 +188,49 @@ impl Solo {
     /// Makes a node, starts it and waits until it is ready.
     pub(crate) fn start() -> Self {
         let place = Place::new(free_udp(), free_tcp());
-        let log = File::create(place.log_file()).unwrap();
-        let child = Command::new(harness::binary())
-            .args(["node", "run", "--config", text(&place.config())])
-            .env_remove("RUST_LOG")
+        let child = place.run();
+        let mut node = Self { place, child };
+        node.wait_until_ready();
+        node
+    }
+
+    fn wait_until_ready(&mut self) {
+        wait_for("the node to be ready", || {
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "{ended:?}: {}", self.place.log());
+            self.ask_http("/readyz")
+        });
+    }
+
+    /// Ends the node with `signal` and starts it again.
+    pub(crate) fn restart(&mut self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+        wait_for("the node to end", || self.child.try_wait().unwrap());
+        self.child = self.place.run();
+        self.wait_until_ready();
+    }
+
+    /// The node's data folder.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.place.node()
+    }
+
+    /// The lines of its audit log.
+    pub(crate) fn audit(&self) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(self.data().join("audit.jsonl")).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Begins a verb on this node.
+    pub(crate) fn begin(&self, args: &[&str]) -> Child {
+        Command::new(harness::binary())
+            .args([args, &["--socket", text(&self.place.socket())]].concat())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log)
+            .stderr(Stdio::null())
             .spawn()
-            .unwrap();
-        let mut node = Self { place, child };
-        wait_for("the node to be ready", || {
-            let ended = node.child.try_wait().unwrap();
-            assert!(ended.is_none(), "{ended:?}: {}", node.place.log());
-            node.ask_http("/readyz")
-        });
-        node
+            .unwrap()
     }
 
     /// Runs one verb on this node.

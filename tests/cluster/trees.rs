@@ -1,5 +1,6 @@
 //! Trees of a running node: shown, compared with files, changed.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -90,6 +91,155 @@ fn a_plan_says_what_would_change_and_drift_has_an_exit_code() {
     change(&trees, "sync.toml", "id = \"stoker\"", "id = \"no such id\"");
     assert_refused(&node.verb(&["tree", "plan", &hub]), 2, &["sync.toml:", "no such id"]);
 }
+
+/// The plan's hash for `hub` on `node`.
+fn planned(node: &Solo, hub: &str) -> String {
+    let plan = json(&node.verb(&["tree", "plan", hub, "--json"]));
+    plan["plan"].as_str().unwrap().to_owned()
+}
+
+/// Each worker's incarnation, by path.
+fn incarnations(node: &Solo) -> BTreeMap<String, u64> {
+    fn walk(view: &Value, into: &mut BTreeMap<String, u64>) {
+        into.insert(view["path"].as_str().unwrap().to_owned(), view["incarnation"].as_u64().unwrap());
+        view["children"].as_array().unwrap().iter().for_each(|child| walk(child, into));
+    }
+    let mut found = BTreeMap::new();
+    walk(&json(&node.verb(&["tree", "show", "--json"])), &mut found);
+    found
+}
+
+#[test]
+fn an_apply_does_what_its_plan_said_and_siblings_never_notice() {
+    let _turn = harness::turn();
+    let mut node = Solo::start();
+    let trees = trees();
+    let before = incarnations(&node);
+    change(&trees, "sync.toml", "id = \"warmer\"", "id = \"stoker\"");
+    change(&trees, "content.toml", "shutdown = \"5s\"", "shutdown = \"4s\"");
+    let hub = change(&trees, "ledger.toml", "id = \"desk\"\n", "id = \"desk\"\nmailbox = { capacity = 99 }\n");
+    let hub = text(&hub);
+    let plan = planned(&node, hub);
+    let applied = json(&node.verb(&["tree", "apply", hub, "--plan", &plan, "--json"]));
+    assert_eq!(
+        applied["done"],
+        serde_json::json!(["stopped /sync/warmer", "restarted /ledger/desk", "started /sync/stoker"])
+    );
+    let mut expected = before;
+    expected.remove("/sync/warmer");
+    expected.insert("/sync/stoker".to_owned(), 1);
+    expected.insert("/ledger/desk".to_owned(), 2);
+    assert_eq!(incarnations(&node), expected);
+    assert!(node.verb(&["tree", "drift"]).status.success());
+    assert!(node.verb(&["tree", "drift", hub]).status.success());
+    assert!(node.verb(&["ledger", "balances"]).status.success(), "the desk answers at its path");
+
+    // The same plan once more is for a tree that is no more.
+    assert_refused(&node.verb(&["tree", "apply", hub, "--plan", &plan]), 5, &["make a new one", "nothing was changed"]);
+    let audit = node.audit();
+    let acts: Vec<(&str, &str)> = audit
+        .iter()
+        .filter(|line| line["verb"] == "tree change")
+        .map(|line| (line["target"].as_str().unwrap(), line["result"].as_str().unwrap()))
+        .collect();
+    assert_eq!(acts.len(), 2, "{audit:?}");
+    assert_eq!(acts[0], (format!("plan {plan}").as_str(), "ok"));
+    assert!(acts[1].1.contains("make a new one"), "{acts:?}");
+
+    node.restart("-TERM");
+    assert!(incarnations(&node).contains_key("/sync/stoker"), "the next boot has what was applied");
+    assert!(node.verb(&["tree", "drift"]).status.success());
+}
+
+#[test]
+fn a_plan_is_refused_when_the_file_changed_since() {
+    let _turn = harness::turn();
+    let node = Solo::start();
+    let trees = trees();
+    let hub = change(&trees, "sync.toml", "id = \"warmer\"", "id = \"stoker\"");
+    let plan = planned(&node, text(&hub));
+    change(&trees, "sync.toml", "id = \"stoker\"", "id = \"fireman\"");
+    let before = incarnations(&node);
+    assert_refused(&node.verb(&["tree", "apply", text(&hub), "--plan", &plan]), 5, &["nothing was changed"]);
+    assert_eq!(incarnations(&node), before);
+}
+
+#[test]
+fn a_start_that_fails_brings_the_old_tree_back_and_is_told_with_what_was_touched() {
+    let _turn = harness::turn();
+    let mut node = Solo::start();
+    let trees = trees();
+    let before = incarnations(&node);
+    change(
+        &trees,
+        "sync.toml",
+        "[[child]]\nid = \"warmer\"\nbehaviour = \"sync.warmer\"\n",
+        "[[child]]\nid = \"stoker\"\nbehaviour = \"sync.warmer\"\n",
+    );
+    // A second book cannot open what the first one holds.
+    let ledger = trees.path().join("ledger.toml");
+    let content = std::fs::read_to_string(&ledger).unwrap();
+    std::fs::write(&ledger, format!("{content}\n[[child]]\nid = \"second\"\nbehaviour = \"ledger.book\"\n")).unwrap();
+    let hub = trees.path().join("hub.toml");
+    let plan = planned(&node, text(&hub));
+    let failed = node.verb(&["tree", "apply", text(&hub), "--plan", &plan]);
+    assert_refused(&failed, 1, &["/ledger/second", "did not start", "stopped /sync/warmer", "the tree is as it was"]);
+    let after = incarnations(&node);
+    assert_eq!(after.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>());
+    for (path, incarnation) in before.iter().filter(|(path, _)| *path != "/sync/warmer") {
+        assert_eq!(after[path], *incarnation, "{path} was not touched");
+    }
+    assert!(node.verb(&["tree", "drift"]).status.success());
+    node.restart("-TERM");
+    assert_eq!(incarnations(&node).keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>());
+}
+
+#[test]
+fn a_node_that_is_killed_during_an_apply_boots_the_old_tree_or_the_new_one() {
+    let _turn = harness::turn();
+    let mut node = Solo::start();
+    let trees = trees();
+    let names = ["warmer", "stoker"];
+    let mut interrupted = 0;
+    for round in 0..KILLS_MAX {
+        let runs = incarnations(&node);
+        let from = usize::from(runs.contains_key("/sync/stoker"));
+        let text_of = std::fs::read_to_string(trees.path().join("sync.toml")).unwrap();
+        let wanted = text_of.replace(&format!("id = \"{}\"", names[from]), &format!("id = \"{}\"", names[1 - from]));
+        std::fs::write(trees.path().join("sync.toml"), wanted).unwrap();
+        let hub = trees.path().join("hub.toml");
+        let plan = planned(&node, text(&hub));
+        let journal = node.data().join("trees/apply.journal");
+        let mut apply = node.begin(&["tree", "apply", text(&hub), "--plan", &plan]);
+        // Each round kills a little later, so that the kill meets every part of an apply.
+        for _ in 0..round * 2_000 {
+            if apply.try_wait().unwrap().is_some() {
+                break;
+            }
+            std::hint::spin_loop();
+        }
+        harness::wait_for("the apply to have begun", || {
+            (journal.exists() || apply.try_wait().unwrap().is_some()).then_some(())
+        });
+        node.restart("-KILL");
+        let _ended = apply.wait().unwrap();
+        let boots = incarnations(&node);
+        let has = names.map(|name| boots.contains_key(&format!("/sync/{name}")));
+        assert!(has[0] != has[1], "the old tree or the new one: {boots:?}");
+        assert!(node.verb(&["tree", "drift"]).status.success(), "what runs is what is in force");
+        let told =
+            node.audit().iter().filter(|line| line["result"].as_str().unwrap().starts_with("interrupted")).count();
+        assert!(!journal.exists());
+        interrupted = told;
+        if interrupted >= 3 {
+            break;
+        }
+    }
+    assert!(interrupted > 0, "no kill met an apply");
+}
+
+/// How often a node is killed, until a few kills have met an apply.
+const KILLS_MAX: usize = 12;
 
 #[test]
 fn a_tree_is_shown_with_its_rates_and_a_watched_one_is_a_line_a_tick() {
