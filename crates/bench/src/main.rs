@@ -1,7 +1,7 @@
 //! Measures the promises that have a number, each beside the bare thing it is built on, in the same run.
 //!
-//! `covenant-bench [NAME…] [--json]`. Names are those of [`BENCHES`]; without one all run. What the numbers mean is in
-//! `docs/performance.md`.
+//! `covenant-bench [NAME…] [--json]`. Names are those of [`BENCHES`]; without one all run. `covenant-bench peers [--json]`
+//! holds our actors against those of others. What the numbers mean is in `docs/performance.md`.
 
 mod actor;
 mod bare;
@@ -12,6 +12,7 @@ mod ledger;
 mod local;
 mod machine;
 mod nodes;
+mod peers;
 mod processes;
 mod remote;
 mod report;
@@ -43,29 +44,41 @@ const BENCHES: [(&str, Bench); 6] = [
 ];
 
 fn main() -> ExitCode {
-    let mut json = false;
-    let mut names = Vec::new();
-    for argument in std::env::args().skip(1) {
-        match argument.as_str() {
-            "--json" => json = true,
-            name if BENCHES.iter().any(|(known, _)| *known == name) => names.push(argument),
-            other => {
-                let known: Vec<&str> = BENCHES.iter().map(|(name, _)| *name).collect();
-                let _unheard =
-                    writeln!(std::io::stderr(), "no benchmark is called {other:?}: use {} or --json", known.join(", "));
-                return ExitCode::from(2);
-            }
-        }
-    }
-    // The benchmark of restarts panics on purpose, some twenty thousand times.
+    // The benchmarks of crashes panic on purpose, some twenty thousand times.
     std::panic::set_hook(Box::new(|info| {
         if info.payload_as_str() != Some(actor::CRASH) {
             let _unheard = writeln!(std::io::stderr(), "{info}");
         }
     }));
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        // One cell of the table of peers, in a process of its own.
+        ["--peer-cell", metric, engine] => return said(peers::cell(metric, engine).map(|line| println!("{line}"))),
+        ["peers"] => return said(peers::run(peers::ROUNDS, false)),
+        ["peers", "--json"] => return said(peers::run(peers::ROUNDS, true)),
+        _ => {}
+    }
+    let mut json = false;
+    let mut names = Vec::new();
+    for argument in words {
+        match argument {
+            "--json" => json = true,
+            name if BENCHES.iter().any(|(known, _)| *known == name) => names.push(name),
+            other => {
+                let known: Vec<&str> = BENCHES.iter().map(|(name, _)| *name).collect();
+                let _unheard = writeln!(
+                    std::io::stderr(),
+                    "no benchmark is called {other:?}: use {}, --json, or peers alone",
+                    known.join(", ")
+                );
+                return ExitCode::from(2);
+            }
+        }
+    }
     let mut report = Report::new();
     for (name, bench) in BENCHES {
-        if names.is_empty() || names.iter().any(|wanted| wanted == name) {
+        if names.is_empty() || names.iter().any(|wanted| *wanted == name) {
             let _unheard = writeln!(std::io::stderr(), "measuring {name} …");
             match bench() {
                 Ok(outcome) => report.add(name, outcome),
@@ -76,4 +89,14 @@ fn main() -> ExitCode {
     let mut out = std::io::stdout().lock();
     let written = if json { report.write_json(&mut out) } else { report.write_table(&mut out) };
     if written.is_ok() && !report.has_failed() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn said(done: Result<(), Failure>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _unheard = writeln!(std::io::stderr(), "{failure}");
+            ExitCode::FAILURE
+        }
+    }
 }

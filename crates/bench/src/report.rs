@@ -141,7 +141,7 @@ impl Row {
 }
 
 impl Unit {
-    fn show(self, value: f64) -> String {
+    pub(crate) fn show(self, value: f64) -> String {
         let scaled = |steps: &[(f64, &str)]| {
             let (by, unit) = steps.iter().find(|(by, _)| value >= *by).or(steps.last()).copied().unwrap_or((1.0, ""));
             format!("{:.*} {unit}", if value / by >= 100.0 { 0 } else { 1 }, value / by)

@@ -1,0 +1,94 @@
+%% The jobs of `covenant-bench peers` on Erlang/OTP: gen_server and supervisor, as they are.
+-module(peer).
+-behaviour(gen_server).
+-behaviour(supervisor).
+-export([main/1, init/1, handle_call/3, handle_cast/2, start/0, start_named/0]).
+
+main([Job | Sizes]) ->
+    {Casts, Calls, Spawns, Idle, Crashes} = list_to_tuple([list_to_integer(atom_to_list(S)) || S <- Sizes]),
+    Numbers = case Job of
+        'call' -> call(Calls);
+        'cast' -> cast(Casts, 1);
+        'cast-four' -> cast(Casts, 4);
+        'spawn' -> start_many(Spawns), {T, _} = timer:tc(fun() -> start_many(Spawns) end), [T / 1.0e6 / Spawns];
+        'memory' -> memory(Idle);
+        'crash-error' -> crash(Crashes)
+    end,
+    io:format("~s~n", [string:join([io_lib:format("~.12e", [N * 1.0]) || N <- Numbers], " ")]),
+    halt(0).
+
+call(N) ->
+    {ok, P} = start(),
+    ask(P, N div 10),
+    {T, _} = timer:tc(fun() -> ask(P, N) end),
+    [T / 1.0e6 / N].
+
+ask(_, 0) -> ok;
+ask(P, N) -> gen_server:call(P, counted), ask(P, N - 1).
+
+cast(N, Senders) ->
+    {ok, P} = start(),
+    Me = self(),
+    {T, _} = timer:tc(fun() ->
+        [spawn_link(fun() -> tell(P, N div Senders), Me ! done end) || _ <- lists:seq(1, Senders)],
+        [receive done -> ok end || _ <- lists:seq(1, Senders)],
+        until(P, N)
+    end),
+    [N / (T / 1.0e6)].
+
+tell(_, 0) -> ok;
+tell(P, N) -> gen_server:cast(P, {count, 1}), tell(P, N - 1).
+
+until(P, N) ->
+    case gen_server:call(P, counted, infinity) of
+        Counted when Counted >= N -> ok;
+        _ -> until(P, N)
+    end.
+
+start_many(N) -> [begin {ok, P} = start(), P end || _ <- lists:seq(1, N)].
+
+%% What the system says its processes take, as the resident memory of the machine grows in large steps.
+memory(N) ->
+    Before = erlang:memory(processes),
+    All = start_many(N),
+    [garbage_collect(P) || P <- All],
+    garbage_collect(),
+    [(erlang:memory(processes) - Before) / length(All)].
+
+crash(N) ->
+    {ok, _} = supervisor:start_link(?MODULE, []),
+    Samples = lists:sort([crash_once() || _ <- lists:seq(1, N)]),
+    [lists:nth(N * 50 div 100 + 1, Samples), lists:nth(N * 99 div 100 + 1, Samples)].
+
+crash_once() ->
+    Before = whereis(one),
+    gen_server:cast(one, {crash, self()}),
+    Began = receive {crashing, At} -> At end,
+    again(Before),
+    (erlang:monotonic_time(nanosecond) - Began) / 1.0e9.
+
+again(Before) ->
+    case whereis(one) of
+        undefined -> again(Before);
+        Before -> again(Before);
+        Next ->
+            try gen_server:call(Next, counted) of
+                _ -> ok
+            catch
+                exit:_ -> again(Before)
+            end
+    end.
+
+start() -> gen_server:start_link(?MODULE, server, []).
+start_named() -> gen_server:start_link({local, one}, ?MODULE, server, []).
+
+init(server) -> {ok, 0};
+init([]) -> {ok, {#{strategy => one_for_one, intensity => 1000000, period => 1},
+                  [#{id => one, start => {?MODULE, start_named, []}}]}}.
+
+handle_call(counted, _, N) -> {reply, N, N}.
+
+handle_cast({count, M}, N) -> {noreply, N + M};
+handle_cast({crash, Who}, N) ->
+    Who ! {crashing, erlang:monotonic_time(nanosecond)},
+    {stop, boom, N}.
