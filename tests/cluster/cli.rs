@@ -20,6 +20,7 @@ fn help_teaches_every_verb_and_every_exit_code() {
         "members",
         "status",
         "tree",
+        "top",
         "actor",
         "ledger",
         "content",

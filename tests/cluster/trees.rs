@@ -176,17 +176,30 @@ fn a_start_that_fails_brings_the_old_tree_back_and_is_told_with_what_was_touched
         "[[child]]\nid = \"warmer\"\nbehaviour = \"sync.warmer\"\n",
         "[[child]]\nid = \"stoker\"\nbehaviour = \"sync.warmer\"\n",
     );
-    // A second book cannot open what the first one holds.
-    let ledger = trees.path().join("ledger.toml");
-    let content = std::fs::read_to_string(&ledger).unwrap();
-    std::fs::write(&ledger, format!("{content}\n[[child]]\nid = \"second\"\nbehaviour = \"ledger.book\"\n")).unwrap();
+    // A watcher that would close before it opens says no when it starts.
+    let sync = trees.path().join("sync.toml");
+    let content = std::fs::read_to_string(&sync).unwrap();
+    let odd = "config = { mailbox_open_percent = 10, mailbox_close_percent = 90 }";
+    let second = format!("{content}\n[[child]]\nid = \"odd\"\nbehaviour = \"watch.watcher\"\n{odd}\n");
+    std::fs::write(&sync, second).unwrap();
+    change(&trees, "ledger.toml", "id = \"desk\"\n", "id = \"desk\"\nmailbox = { capacity = 99 }\n");
     let hub = trees.path().join("hub.toml");
     let plan = planned(&node, text(&hub));
     let failed = node.verb(&["tree", "apply", text(&hub), "--plan", &plan]);
-    assert_refused(&failed, 1, &["/ledger/second", "did not start", "stopped /sync/warmer", "the tree is as it was"]);
+    assert_refused(
+        &failed,
+        1,
+        &[
+            "/sync/odd",
+            "did not start",
+            "stopped /sync/warmer, restarted /ledger/desk, started /sync/stoker",
+            "the tree is as it was",
+        ],
+    );
     let after = incarnations(&node);
     assert_eq!(after.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>());
-    for (path, incarnation) in before.iter().filter(|(path, _)| *path != "/sync/warmer") {
+    let touched = ["/sync/warmer", "/ledger/desk"];
+    for (path, incarnation) in before.iter().filter(|(path, _)| !touched.contains(&path.as_str())) {
         assert_eq!(after[path], *incarnation, "{path} was not touched");
     }
     assert!(node.verb(&["tree", "drift"]).status.success());

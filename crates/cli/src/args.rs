@@ -58,7 +58,9 @@ pub(crate) enum Verb {
     Members,
     /// One node's own state
     Status,
-    /// Supervision trees: show the running one, check a file
+    /// All nodes, one tree, mailboxes, rates and restarts, updated in place
+    Top,
+    /// Supervision trees: show, check, compare and change them
     #[command(subcommand)]
     Tree(TreeVerb),
     /// Single actors

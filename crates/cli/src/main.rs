@@ -9,6 +9,7 @@ mod operator_file;
 mod output;
 mod rates;
 mod target;
+mod top;
 mod up;
 mod verbs;
 

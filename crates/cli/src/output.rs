@@ -41,6 +41,11 @@ impl Output {
         self.json
     }
 
+    /// Whether colours are wanted and can be seen.
+    pub(crate) fn colours(self) -> bool {
+        self.colours
+    }
+
     /// Prints `value` as JSON, or calls `table` for people.
     pub(crate) fn view<T: Serialize>(self, value: &T, table: impl FnOnce(&Self) -> String) {
         let text = if self.json {

@@ -201,6 +201,31 @@ async fn an_expired_token_admits_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_a_tree_without_permission_is_refused_and_audited() {
+    let world = World::new();
+    let first = world.first().await;
+    let empty = json!({ "tree": { "root": "hub", "files": {} }, "plan": "none" });
+    for (role, kind) in [
+        ("viewer", ErrorKind::Denied),
+        ("chaos", ErrorKind::Denied),
+        ("operator", ErrorKind::Usage),
+        ("admin", ErrorKind::Usage),
+    ] {
+        let person = certified(&first, role, role).await;
+        let refused = operator(&person, first.control(), "hub-one", "POST", "/v1/tree/apply", Some(&empty)).await;
+        assert_eq!(refused.unwrap_err().kind, kind, "{role}: who may gets to the missing hub.toml");
+        let seen = operator(&person, first.control(), "hub-one", "POST", "/v1/tree/drift", Some(&json!({}))).await;
+        assert_eq!(seen.unwrap()["empty"], true, "{role} may look");
+    }
+    let log = std::fs::read_to_string(world.dir("hub-one").join("audit.jsonl")).unwrap();
+    let lines: Vec<audit::AuditLine> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let changes: Vec<_> = lines.iter().filter(|line| line.act.verb == "tree change").collect();
+    assert_eq!(changes.len(), 4, "{log}");
+    assert!(changes[0].act.result.contains("operator viewer (viewer) may not tree change"), "{log}");
+    first.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn operators_do_what_their_role_allows_and_every_act_is_a_line() {
     let world = World::new();
     let first = world.first().await;

@@ -32,6 +32,7 @@ async fn perform(global: Global, verb: Verb, output: &Output) -> Result<(), ApiE
         Verb::Up(args) => up::run(&global, &args, output).await,
         Verb::Node(verb) => cluster::node(&global, verb, output).await,
         Verb::Members => cluster::members(&global, output).await,
+        Verb::Top => crate::top::run(&global, output).await,
         Verb::Status => cluster::status(&global, output).await,
         Verb::Tree(verb) => tree::run(&global, verb, output).await,
         Verb::Actor(ActorVerb::Kill { path }) => cluster::actor_kill(&global, path, output).await,
