@@ -271,3 +271,16 @@ fn a_tree_is_shown_with_its_rates_and_a_watched_one_is_a_line_a_tick() {
     assert_eq!(ticks[0]["tree"]["path"], "/");
     assert!(ticks[1]["rates"]["/content/store"].is_number(), "{lines:?}");
 }
+
+#[test]
+fn top_prints_one_look_as_json_and_draws_only_on_a_terminal() {
+    let _turn = harness::turn();
+    let node = Solo::start();
+    assert_refused(&node.verb(&["top"]), 2, &["terminal", "--json"]);
+    let top = json(&node.verb(&["top", "--json"]));
+    let hub = &top["nodes"][0];
+    assert_eq!((&hub["name"], &hub["member"], &hub["error"]), (&"hub-solo".into(), &"reachable".into(), &Value::Null));
+    assert_eq!(hub["actors"], 11, "the root, four subtrees and six workers");
+    assert!(hub["rates"]["/sync/scheduler"].is_number() && hub["per_second"].as_f64().unwrap() > 0.0, "{hub}");
+    assert_eq!(hub["tree"]["path"], "/");
+}

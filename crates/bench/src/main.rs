@@ -13,6 +13,7 @@ mod local;
 mod machine;
 mod nodes;
 mod peers;
+mod plan;
 mod processes;
 mod remote;
 mod report;
@@ -34,12 +35,13 @@ pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 type Bench = fn() -> Result<Outcome, Failure>;
 
 /// Every benchmark by name, in the order of the table.
-const BENCHES: [(&str, Bench); 6] = [
+const BENCHES: [(&str, Bench); 7] = [
     ("restart", restart::run),
     ("local", local::run),
     ("remote", remote::run),
     ("content", content::run),
     ("ledger", ledger::run),
+    ("plan", plan::run),
     ("processes", processes::run),
 ];
 

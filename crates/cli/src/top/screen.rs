@@ -66,7 +66,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, snapshot: &TopSnapshot, history: &Hist
     let title = snapshot.nodes.get(view.node).map_or_else(String::new, |node| format!(" tree of {} ", node.name));
     let lines = tree_lines(snapshot.nodes.get(view.node), history, view, tree);
     boxed(frame, tree, title, lines);
-    let help = "q quit  Tab next node  ↑↓ PgUp PgDn scroll  ↻ restarts  ✉ waiting  /s messages a second";
+    let help = "q quit · Tab node · ↑↓ PgUp PgDn scroll · ↻ restarts · ✉ waiting · /s messages";
     frame.render_widget(Paragraph::new(Line::from(help).dim()), keys);
 }
 
@@ -99,15 +99,16 @@ fn node_lines(snapshot: &TopSnapshot, history: &History, view: &View, area: Rect
     let first = (view.node + 1).saturating_sub(room); // the chosen one is always in sight
     for (at, node) in snapshot.nodes.iter().enumerate().skip(first).take(room) {
         let mark = if at == view.node { "▶ " } else { "  " };
+        let member = node.member.map_or_else(|| "-".to_owned(), |state| state.to_string());
         let Some(status) = &node.status else {
-            let why = node.error.clone().unwrap_or_else(|| "no answer yet".to_owned());
+            let why = node.error.as_deref().unwrap_or("it has not been asked yet");
             lines.push(Line::from(vec![
-                Span::raw(format!("{mark}{:<14.14} ", node.name)),
-                Span::styled(why, view.style(Tone::Bad)),
+                Span::raw(format!("{mark}{:<14.14} {:<6} ", node.name, "-")),
+                Span::styled(format!("{member:<11} "), view.style(member_tone(node.member))),
+                Span::styled(format!("no answer: {why}"), view.style(Tone::Bad)),
             ]));
             continue;
         };
-        let member = node.member.map_or_else(|| "-".to_owned(), |state| state.to_string());
         lines.push(Line::from(vec![
             Span::raw(format!("{mark}{:<14.14} {:<6} ", node.name, status.role)),
             Span::styled(format!("{member:<11} "), view.style(member_tone(node.member))),
