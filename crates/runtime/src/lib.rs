@@ -1,7 +1,8 @@
 //! Supervised actors: one `Behaviour` trait, one `Ref`, one bounded lane per actor that outlives its incarnations.
 //!
-//! The decisions are made by the pure core in `covenant-supervision`; this crate performs them on ractor. It reads no
-//! clock of its own and starts no task without an owner.
+//! The decisions are made by the pure core in `covenant-supervision`; this crate performs them: supervisors and hosted
+//! behaviours are actors of ractor's, light ones are bare tasks. It reads no clock of its own and starts no task without
+//! an owner.
 //!
 //! # Intuition
 //! A tree file says what runs and what a crash means. [`System::start`] builds a record and a mailbox for every path,
@@ -11,10 +12,12 @@
 //! # Invariants
 //! - Every call ends: in a reply, or in a `CallError` that says why there is none.
 //! - A supervisor hears of a child's end when nothing of that child runs any more, exactly once, with the reason.
+//! - A monitor fires exactly once, and no bound of a mailbox can lose what it tells.
 //! - Two systems share nothing, also not through ractor's process-wide registries.
 //!
 //! # Reading order
-//! 1. [`Behaviour`], [`Context`], [`Ref`], [`Reply`]  2. `lane`, `host`  3. `notice`, `supervisor`  4. [`System`]
+//! 1. [`Behaviour`], [`Context`], [`Ref`], [`Reply`]  2. `lane`, `host`  3. `notice`, `supervisor`  4. `tie`
+//! 5. [`System`]
 #![deny(clippy::disallowed_methods)]
 
 mod admin;
