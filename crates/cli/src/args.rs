@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use covenant_types::{NodeName, Region, RemotePath, Role, TransferId};
+use covenant_types::{ActorPath, NodeName, Region, RemotePath, Role, TransferId};
 
 /// Trees of supervised actors on clustered nodes that mend themselves.
 ///
@@ -179,6 +179,25 @@ pub(crate) enum TreeVerb {
         /// The root file, instead of the tree in force
         file: Option<PathBuf>,
     },
+    /// Play a tree in virtual time: what would its supervisors do? Prints JSON lines
+    Simulate(Simulate),
+}
+
+/// What to play, and what happens in it.
+#[derive(Clone, Debug, Args)]
+#[command(group = clap::ArgGroup::new("script").required(true))]
+pub(crate) struct Simulate {
+    /// The tree file; its behaviours need not be registered
+    pub(crate) file: PathBuf,
+    /// What happens: one JSON object a line, as in {"at": 1500, "exit": "sync/scheduler", "reason": "panic"}
+    #[arg(long, value_name = "FILE", group = "script")]
+    pub(crate) events: Option<PathBuf>,
+    /// Instead of events: this child is killed at 0, as /sync/scheduler
+    #[arg(long, value_name = "PATH", group = "script")]
+    pub(crate) kill: Option<ActorPath>,
+    /// Decides the jitter of backoffs
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
 }
 
 #[derive(Debug, Subcommand)]

@@ -16,6 +16,7 @@
 //!
 //! # Reading order
 //! 1. [`SupervisorSpec`], [`ChildSpec`]  2. [`Event`], [`Effect`]  3. [`Supervisor`]  4. [`load_tree`]  5. [`lint_tree`]
+//! 6. [`simulation`]
 #![deny(clippy::disallowed_methods)]
 
 mod backoff;
@@ -25,6 +26,7 @@ mod event;
 mod files;
 mod lint;
 mod restart_window;
+pub mod simulation;
 mod spec;
 mod supervisor;
 mod tree;

@@ -4,6 +4,7 @@ mod cluster;
 pub(crate) mod content;
 mod identity;
 mod ledger;
+mod simulate;
 pub(crate) mod tree;
 
 use std::path::Path;

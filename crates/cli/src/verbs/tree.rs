@@ -11,6 +11,7 @@ use covenant_supervision::{LintWarning, TreeFiles, TreeSpec, lint_tree};
 use covenant_types::format_duration;
 use serde::Serialize;
 
+use super::simulate;
 use crate::args::{Global, TreeVerb};
 use crate::output::{Output, Tone};
 use crate::rates::{Rates, RatesView};
@@ -30,6 +31,7 @@ pub(crate) async fn run(global: &Global, verb: TreeVerb, output: &Output) -> Res
         TreeVerb::Check { file, drain, strict } => check(&file, drain, strict, output),
         TreeVerb::Plan { file } => plan(global, &file, output).await,
         TreeVerb::Apply { file, plan } => apply(global, &file, plan, output).await,
+        TreeVerb::Simulate(args) => simulate::run(&args, output),
         TreeVerb::Drift { file } => drift(global, file.as_deref(), output).await,
     }
 }

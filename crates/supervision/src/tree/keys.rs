@@ -183,7 +183,7 @@ impl<'a> Keys<'a> {
 }
 
 /// Says that `word` is none of `words`, and which was probably meant.
-fn unknown(what: &str, word: &str, words: &[&str]) -> String {
+pub(crate) fn unknown(what: &str, word: &str, words: &[&str]) -> String {
     let shown = short(word, WORD_CHARS_MAX);
     match nearest(word, words) {
         Some(near) => format!("unknown {what} {shown:?}: did you mean {near:?}?"),

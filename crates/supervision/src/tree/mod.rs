@@ -16,6 +16,7 @@ use crate::spec::{AutoShutdown, Budget, ChildId, ChildKind, ChildSpec, Restart, 
 use crate::{Backoff, SpecError};
 use error::short;
 pub use error::{TreeError, TreeSourceError};
+pub(crate) use keys::unknown;
 use keys::{Keys, Known, WORD_CHARS_MAX};
 use text::Text;
 
