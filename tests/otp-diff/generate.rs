@@ -1,0 +1,175 @@
+//! Random cases. The same seed and number give the same case.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use covenant_supervision::simulation::{AdminCall, Happening, NewChild, ScriptedEvent};
+use covenant_supervision::{
+    AutoShutdown, ChildId, ChildKind, ChildNode, ChildSpec, Host, Mailbox, Restart, Shutdown, Strategy, SupervisorSpec,
+    TreeSpec, Work,
+};
+use covenant_types::{ActorPath, ExitReason, Uptime};
+
+use crate::case::{Case, child};
+
+/// Supervisors within supervisors, the root counted.
+const DEPTH_MAX: usize = 3;
+const CHILDREN_MAX: usize = 4;
+const EVENTS_MAX: usize = 14;
+
+/// Lots: splitmix64.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64, number: u64) -> Self {
+        let mut dice = Self(seed);
+        Self(dice.roll() ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.roll() % u64::try_from(end).unwrap()).unwrap()
+    }
+
+    fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
+    fn pick<T: Clone>(&mut self, among: &[T]) -> T {
+        among[self.below(among.len())].clone()
+    }
+}
+
+pub(crate) fn case(dice: &mut Dice) -> Case {
+    let tree = tree(dice, 1);
+    let mut befalls = Befalls { tree: &tree, added: BTreeMap::new(), events: Vec::new() };
+    for _ in 0..=dice.below(EVENTS_MAX) {
+        befalls.something(dice);
+    }
+    let events = befalls.events;
+    Case { tree, events }
+}
+
+fn tree(dice: &mut Dice, depth: usize) -> TreeSpec {
+    use Strategy::{Dynamic, OneForAll, OneForOne, RestForOne};
+    let strategy = dice.pick(&[OneForOne, OneForOne, OneForAll, OneForAll, RestForOne, RestForOne, Dynamic]);
+    let dynamic = strategy == Dynamic;
+    let auto_shutdown = match dice.below(5) {
+        0 if !dynamic => AutoShutdown::AnySignificant,
+        1 if !dynamic => AutoShutdown::AllSignificant,
+        _ => AutoShutdown::Never,
+    };
+    let count = if dynamic { 1 } else { 1 + dice.below(CHILDREN_MAX) };
+    let children: Vec<ChildNode> = (0..count)
+        .map(|at| {
+            let work = if depth < DEPTH_MAX && dice.chance(35) {
+                Work::Tree(tree(dice, depth + 1))
+            } else {
+                Work::Behaviour { name: "x".to_owned(), config: toml::Table::new(), file: String::new(), line: 0 }
+            };
+            let kind = if matches!(work, Work::Tree(_)) { ChildKind::Supervisor } else { ChildKind::Worker };
+            let id = ChildId::new(if dynamic { "template" } else { ["a", "b", "c", "d"][at] }).unwrap();
+            let mut spec = ChildSpec::new(id, kind);
+            spec.restart = restart(dice);
+            if kind == ChildKind::Worker {
+                spec.shutdown =
+                    dice.pick(&[Shutdown::Timeout(Duration::from_secs(5)), Shutdown::BrutalKill, Shutdown::Infinity]);
+            }
+            spec.significant =
+                auto_shutdown != AutoShutdown::Never && spec.restart != Restart::Permanent && dice.chance(60);
+            ChildNode { spec, mailbox: Mailbox::default(), host: Host::default(), work }
+        })
+        .collect();
+    let specs = children.iter().map(|node| node.spec.clone()).collect();
+    let intensity = u32::try_from(dice.below(5)).unwrap();
+    let period = Duration::from_secs(3600);
+    let spec = SupervisorSpec { intensity, period, auto_shutdown, ..SupervisorSpec::new(strategy, specs) };
+    TreeSpec { name: "root".to_owned(), spec, children, partitions: 1 }
+}
+
+fn restart(dice: &mut Dice) -> Restart {
+    dice.pick(&[Restart::Permanent, Restart::Permanent, Restart::Transient, Restart::Temporary])
+}
+
+/// What befalls a tree. It knows the tree's spec and not its state: much of it comes when nobody is there.
+struct Befalls<'t> {
+    tree: &'t TreeSpec,
+    /// Ids that were started by calls, by the path of their supervisor.
+    added: BTreeMap<ActorPath, Vec<String>>,
+    events: Vec<ScriptedEvent>,
+}
+
+impl Befalls<'_> {
+    fn something(&mut self, dice: &mut Dice) {
+        let Some((path, kind)) = self.target(dice) else { return };
+        let what = match dice.below(100) {
+            _ if path.is_root() => Happening::Exit(ExitReason::Killed),
+            0..60 => Happening::Exit(reason(dice, kind)),
+            60..72 => Happening::StartFails { times: 1 + dice.roll() % 3 },
+            72..77 => Happening::StartIgnored { times: 1 + dice.roll() % 2 },
+            77..87 => Happening::Call(AdminCall::TerminateChild),
+            87..95 => Happening::Call(AdminCall::RestartChild),
+            _ => Happening::Call(AdminCall::DeleteChild),
+        };
+        self.events.push(ScriptedEvent { at: Uptime::ZERO, path, what });
+    }
+
+    /// Who it befalls, found on a walk from the root. On the way a call may start somebody new.
+    fn target(&mut self, dice: &mut Dice) -> Option<(ActorPath, ChildKind)> {
+        let (mut path, mut tree) = (ActorPath::root(), self.tree);
+        if dice.chance(1) {
+            return Some((path, ChildKind::Supervisor));
+        }
+        loop {
+            let dynamic = tree.spec.strategy == Strategy::Dynamic;
+            let added = self.added.entry(path.clone()).or_default();
+            if dice.chance(if dynamic { 40 } else { 5 }) {
+                // Always a new name below a dynamic supervisor: OTP's would start a second child.
+                let id = if dynamic || dice.chance(70) { format!("n{}", added.len()) } else { "a".to_owned() };
+                added.push(id.clone());
+                let new = (!dynamic && dice.chance(70)).then(|| NewChild {
+                    restart: restart(dice),
+                    significant: dice.chance(20),
+                    shutdown: None,
+                });
+                let what = Happening::Call(AdminCall::StartChild(new));
+                self.events.push(ScriptedEvent { at: Uptime::ZERO, path: path.child(&id).unwrap(), what });
+                return None;
+            }
+            let specs = if dynamic { &[][..] } else { &tree.children[..] };
+            let ids: Vec<String> = specs.iter().map(|node| node.spec.id.to_string()).chain(added.clone()).collect();
+            if ids.is_empty() {
+                return None;
+            }
+            let id = dice.pick(&ids);
+            path = path.child(&id).unwrap();
+            match child(tree, &id).map(|node| &node.work) {
+                Some(Work::Tree(below)) if dice.chance(75) => tree = below,
+                Some(Work::Tree(_)) => return Some((path, ChildKind::Supervisor)),
+                Some(Work::Behaviour { .. }) | None => return Some((path, ChildKind::Worker)),
+            }
+        }
+    }
+}
+
+fn reason(dice: &mut Dice, kind: ChildKind) -> ExitReason {
+    match kind {
+        // Any other end of a supervisor is its own decision.
+        ChildKind::Supervisor => ExitReason::Killed,
+        ChildKind::Worker => dice.pick(&[
+            ExitReason::Normal,
+            ExitReason::Shutdown,
+            ExitReason::ShutdownWith("x".to_owned()),
+            ExitReason::Panicked(String::new()),
+            ExitReason::Error("x".to_owned()),
+            ExitReason::Killed,
+        ]),
+    }
+}

@@ -1,0 +1,58 @@
+//! A case on our core, told in the words of `otp_diff.erl`.
+
+use std::collections::BTreeMap;
+
+use covenant_supervision::ChildState;
+use covenant_supervision::simulation::{Line, Simulation};
+
+use crate::case::Case;
+
+/// One line for the boot and one for each step. A spec that cannot be has one line that says so.
+pub(crate) fn play(case: &Case) -> Vec<String> {
+    let mut said = Vec::new();
+    let mut simulation = match Simulation::start(&case.tree, 0, &mut |_| {}) {
+        Ok(simulation) => simulation,
+        Err(error) => return vec![error.to_string()],
+    };
+    let mut told = vec![tell("boot", &simulation)];
+    for event in &case.events {
+        said.clear();
+        if let Err(error) = simulation.play(event, &mut |line| said.push(line)) {
+            told.push(error.to_string());
+            return told;
+        }
+        told.push(tell(&word(&said), &simulation));
+    }
+    told
+}
+
+/// What the step came to: the answer of a call, or whether there was anybody to end.
+fn word(lines: &[Line]) -> String {
+    let values = lines.iter().map(|line| serde_json::to_value(line).unwrap());
+    let word = values.into_iter().find_map(|line| {
+        let ignored = line.get("ignored").map(|_| "ignored".to_owned());
+        line.get("result").and_then(|result| result.as_str()).map(str::to_owned).or(ignored)
+    });
+    word.unwrap_or_else(|| "done".to_owned())
+}
+
+fn tell(word: &str, simulation: &Simulation<'_>) -> String {
+    let state = simulation.state();
+    let mut paths: BTreeMap<&str, (&str, u64)> =
+        simulation.starts().iter().map(|(path, starts)| (path.as_str(), ("gone", *starts))).collect();
+    paths.remove("/");
+    for (path, standing) in &state.children {
+        let word = match standing.state {
+            ChildState::Undefined => "undefined",
+            ChildState::Running => "running",
+            ChildState::Starting => "starting",
+            ChildState::Restarting => "restarting",
+            ChildState::Stopping => "stopping",
+            ChildState::Unkillable => "unkillable",
+        };
+        paths.insert(path.as_str(), (word, standing.incarnation));
+    }
+    let root = state.ended.as_ref().map_or_else(|| "running".to_owned(), |reason| format!("exited {reason}"));
+    let paths: String = paths.iter().map(|(path, (state, starts))| format!(" {path}={state}:{starts}")).collect();
+    format!("{word} | {root} |{paths}")
+}
