@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::{CALLS, CASTS, CRASHES, IDLE, Measured, Metric, SPAWNS};
 
-const SOURCE: &str = include_str!("../../erlang/peer.erl");
+const SOURCE: &str = include_str!("../../erlang/covenant_peer.erl");
 
 pub(super) fn measure(metric: Metric) -> Measured {
     // A crash of Erlang's is one thing: an exit with a reason.
@@ -12,8 +12,8 @@ pub(super) fn measure(metric: Metric) -> Measured {
         return Ok(None);
     }
     let dir = tempfile::tempdir()?;
-    std::fs::write(dir.path().join("peer.erl"), SOURCE)?;
-    let compiled = Command::new("erlc").arg("peer.erl").current_dir(dir.path()).output()?;
+    std::fs::write(dir.path().join("covenant_peer.erl"), SOURCE)?;
+    let compiled = Command::new("erlc").arg("covenant_peer.erl").current_dir(dir.path()).output()?;
     if !compiled.status.success() {
         return Err(format!("erlc: {}", String::from_utf8_lossy(&compiled.stdout)).into());
     }
@@ -21,7 +21,7 @@ pub(super) fn measure(metric: Metric) -> Measured {
     let output = Command::new("erl")
         // As many schedulers as our runtimes have threads; no line for each of the crashes.
         .args(["+S", "2:2", "+P", "1000000", "-noshell", "-noinput", "-kernel", "logger_level", "none"])
-        .args(["-pa", ".", "-s", "peer", "main", metric.word()])
+        .args(["-pa", ".", "-s", "covenant_peer", "main", metric.word()])
         .args(sizes)
         .current_dir(dir.path())
         .output()?;

@@ -1,6 +1,7 @@
 //! What operators may ask of a supervisor. The results are OTP's.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::Supervisor;
 use super::child::{Child, Phase};
@@ -80,8 +81,8 @@ impl Supervisor {
         if template.id == id || self.children.position(&id).is_some() {
             return Some(Err(AdminError::AlreadyStarted));
         }
-        let spec = ChildSpec { id, ..template.clone() };
-        self.start_last(call, spec, effects)
+        let instance = Child::instance(id, Arc::clone(template));
+        self.start_last(call, instance, effects)
     }
 
     fn start_new(&mut self, call: u64, spec: ChildSpec, effects: &mut Vec<Effect>) -> Option<AdminResult> {
@@ -95,17 +96,17 @@ impl Supervisor {
             let runs = self.children[at].attempt().is_some();
             return Some(Err(if runs { AdminError::AlreadyStarted } else { AdminError::AlreadyPresent }));
         }
-        self.start_last(call, spec, effects)
+        self.start_last(call, Child::new(spec), effects)
     }
 
     /// Starts a child that is new, the last in order.
-    fn start_last(&mut self, call: u64, spec: ChildSpec, effects: &mut Vec<Effect>) -> Option<AdminResult> {
+    fn start_last(&mut self, call: u64, child: Child, effects: &mut Vec<Effect>) -> Option<AdminResult> {
         let count = self.children.len() + 1;
         if count > SupervisorSpec::CHILDREN_MAX {
             return Some(Err(AdminError::BadSpec(SpecError::TooManyChildren(count).to_string())));
         }
-        let id = spec.id.clone();
-        self.children.push(Child::new(spec));
+        let id = child.id.clone();
+        self.children.push(child);
         let goal = Goal::Admin { call, act: AdminAct::Start };
         self.begin(Procedure::new(goal, VecDeque::new(), VecDeque::from([id])), effects);
         None

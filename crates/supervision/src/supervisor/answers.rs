@@ -118,7 +118,7 @@ impl Supervisor {
                 self.answered(attempt, effects);
             }
             Phase::Running { .. } | Phase::Unkillable { .. } if self.procedure.is_some() => {
-                child.phase = Phase::Exited { attempt, reason };
+                child.phase = Phase::Exited { attempt, reason: Box::new(reason) };
                 self.deferred.push_back(Deferred::Exit { id, ended: attempt });
             }
             Phase::Running { .. } | Phase::Unkillable { .. } => self.own_exit(now, at, &reason, effects),
@@ -148,9 +148,9 @@ impl Supervisor {
 
     /// Tells people of a child that was to stop and ended otherwise. It changes nothing.
     pub(super) fn report_stop(&self, at: usize, reason: &ExitReason, effects: &mut Vec<Effect>) {
-        let spec = &self.children[at].spec;
-        if !ends_as_asked(spec, reason) {
-            effects.push(report(ReportContext::ShutdownError, reason, &spec.id));
+        let child = &self.children[at];
+        if !ends_as_asked(&child.spec, reason) {
+            effects.push(report(ReportContext::ShutdownError, reason, &child.id));
         }
     }
 
@@ -169,7 +169,7 @@ impl Supervisor {
     /// The spec of a child goes.
     pub(super) fn forget(&mut self, at: usize, effects: &mut Vec<Effect>) {
         let child = if self.is_dynamic() { self.children.swap_remove(at) } else { self.children.remove(at) };
-        effects.push(Effect::Forget(child.spec.id));
+        effects.push(Effect::Forget(child.id));
     }
 
     /// The same, for a child whose group is to be started again.

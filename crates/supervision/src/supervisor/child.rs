@@ -1,5 +1,6 @@
 //! One child inside the core.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use covenant_types::{ExitReason, StartAttempt, Uptime};
@@ -8,11 +9,13 @@ use super::{ChildState, ChildView};
 use crate::effect::Effect;
 use crate::event::Timer;
 use crate::restart_window::RestartWindow;
-use crate::spec::{ChildSpec, Shutdown};
+use crate::spec::{ChildId, ChildSpec, Shutdown};
 
 #[derive(Debug)]
 pub(super) struct Child {
-    pub(super) spec: ChildSpec,
+    pub(super) id: ChildId,
+    /// Its own, or that of the template it is an instance of, under whose id it stands.
+    pub(super) spec: Arc<ChildSpec>,
     pub(super) phase: Phase,
     pub(super) restarts: u64,
     pub(super) last_attempt: Option<StartAttempt>,
@@ -38,7 +41,7 @@ pub(super) enum Phase {
     /// It runs.
     Running { attempt: StartAttempt },
     /// It ended while the supervisor was busy; its exit is among what was deferred.
-    Exited { attempt: StartAttempt, reason: ExitReason },
+    Exited { attempt: StartAttempt, reason: Box<ExitReason> },
     /// It will be started again when its timer fires.
     Waiting { due: Uptime },
     /// It will be started again with its group, which is held up by a sibling that does not end.
@@ -51,8 +54,14 @@ pub(super) enum Phase {
 
 impl Child {
     pub(super) fn new(spec: ChildSpec) -> Self {
+        Self::instance(spec.id.clone(), Arc::new(spec))
+    }
+
+    /// One more after a template. Instances are many, so they share what is said of them.
+    pub(super) fn instance(id: ChildId, spec: Arc<ChildSpec>) -> Self {
         let window = spec.budget.map(|budget| Box::new(RestartWindow::new(budget.intensity, budget.period)));
         Self {
+            id,
             spec,
             window,
             phase: Phase::Undefined,
@@ -75,7 +84,7 @@ impl Child {
             Phase::Unkillable { .. } => ChildState::Unkillable,
         };
         ChildView {
-            id: &self.spec.id,
+            id: &self.id,
             kind: self.spec.kind,
             restart: self.spec.restart,
             state,
@@ -85,7 +94,7 @@ impl Child {
     }
 
     /// Is what `spec` says from now on. What runs goes on, and what a budget has counted stays counted.
-    pub(super) fn respecify(&mut self, spec: ChildSpec) {
+    pub(super) fn respecify(&mut self, spec: Arc<ChildSpec>) {
         self.window = match (spec.budget, self.window.take()) {
             (None, _) => None,
             (Some(budget), None) => Some(Box::new(RestartWindow::new(budget.intensity, budget.period))),
@@ -149,7 +158,7 @@ impl Child {
 
     /// Asks or kills a child that runs, as its spec says.
     pub(super) fn stop(&mut self, attempt: StartAttempt, effects: &mut Vec<Effect>) {
-        let child = self.spec.id.clone();
+        let child = self.id.clone();
         match self.spec.shutdown {
             Shutdown::BrutalKill => return self.kill(attempt, effects),
             Shutdown::Timeout(timeout) => {
@@ -172,7 +181,7 @@ impl Child {
 
     /// Kills a child without a word on what comes after. However often that is asked for, its grace runs once.
     pub(super) fn strike(&mut self, attempt: StartAttempt, effects: &mut Vec<Effect>) {
-        effects.push(Effect::Kill { child: self.spec.id.clone(), attempt });
+        effects.push(Effect::Kill { child: self.id.clone(), attempt });
         let grace = Timer::KillGrace(attempt);
         if self.timer != Some(grace) {
             self.set_timer(grace, self.spec.kill_grace, effects);

@@ -22,16 +22,16 @@ impl Children {
 
     /// Adds a child at the end. Its id must be new.
     pub(super) fn push(&mut self, child: Child) {
-        self.places.insert(child.spec.id.clone(), self.list.len());
+        self.places.insert(child.id.clone(), self.list.len());
         self.list.push(child);
     }
 
     /// Takes a child out and leaves the others in their order. The later in the list, the cheaper.
     pub(super) fn remove(&mut self, at: usize) -> Child {
         let child = self.list.remove(at);
-        self.places.remove(&child.spec.id);
+        self.places.remove(&child.id);
         for (place, moved) in self.list.iter().enumerate().skip(at) {
-            if let Some(known) = self.places.get_mut(&moved.spec.id) {
+            if let Some(known) = self.places.get_mut(&moved.id) {
                 *known = place;
             }
         }
@@ -41,9 +41,9 @@ impl Children {
     /// Takes a child out and puts the last in its place: for instances, which have no order, however many there are.
     pub(super) fn swap_remove(&mut self, at: usize) -> Child {
         let child = self.list.swap_remove(at);
-        self.places.remove(&child.spec.id);
+        self.places.remove(&child.id);
         if let Some(moved) = self.list.get(at)
-            && let Some(place) = self.places.get_mut(&moved.spec.id)
+            && let Some(place) = self.places.get_mut(&moved.id)
         {
             *place = at;
         }
@@ -67,7 +67,7 @@ impl Children {
     }
 
     pub(super) fn ids(&self) -> impl DoubleEndedIterator<Item = ChildId> {
-        self.list.iter().map(|child| child.spec.id.clone())
+        self.list.iter().map(|child| child.id.clone())
     }
 
     /// All children, which are here no more.

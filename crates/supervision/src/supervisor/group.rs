@@ -25,7 +25,7 @@ impl Supervisor {
     pub(super) fn own_exit(&mut self, now: Uptime, at: usize, reason: &ExitReason, effects: &mut Vec<Effect>) {
         let child = &mut self.children[at];
         child.phase = Phase::Undefined;
-        let (id, significant) = (child.spec.id.clone(), child.spec.significant);
+        let (id, significant) = (child.id.clone(), child.spec.significant);
         let restart = match child.spec.restart {
             Restart::Permanent => true,
             Restart::Transient => !reason.is_orderly(),
@@ -56,7 +56,7 @@ impl Supervisor {
         let window = child.window.as_deref_mut().unwrap_or(&mut self.window);
         if counted && window.record(now) == Verdict::Escalate {
             child.phase = Phase::Undefined;
-            effects.push(report(ReportContext::ReachedMaxIntensity, &ExitReason::Shutdown, &child.spec.id));
+            effects.push(report(ReportContext::ReachedMaxIntensity, &ExitReason::Shutdown, &child.id));
             return self.shut_down(effects);
         }
         let least = (!counted).then_some(UNCOUNTED_PAUSE);
@@ -119,8 +119,8 @@ impl Supervisor {
             return;
         }
         self.children[at].phase = Phase::Undefined;
-        let ids: Vec<ChildId> = self.group(at).map(|member| self.children[member].spec.id.clone()).collect();
-        let offender = self.children[at].spec.id.clone();
+        let ids: Vec<ChildId> = self.group(at).map(|member| self.children[member].id.clone()).collect();
+        let offender = self.children[at].id.clone();
         let stops = ids.iter().rev().cloned().collect();
         self.begin(Procedure::new(Goal::Restart { offender }, stops, VecDeque::from(ids)), effects);
     }

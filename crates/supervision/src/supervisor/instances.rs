@@ -11,7 +11,7 @@ use super::procedure::{Awaited, Goal, Procedure};
 use super::{Supervisor, report};
 use crate::effect::{Effect, Report, ReportContext};
 use crate::event::Timer;
-use crate::spec::{ChildKind, ChildSpec, Shutdown};
+use crate::spec::{ChildKind, Shutdown};
 
 /// Why instances ended otherwise than they were asked to, and how many for each reason. Bounded: what is one reason too many
 /// is counted with the last.
@@ -38,7 +38,7 @@ impl Supervisor {
         let mut at = 0;
         while at < self.children.len() {
             let child = &mut self.children[at];
-            let id = child.spec.id.clone();
+            let id = child.id.clone();
             match child.phase.clone() {
                 // A start under way may never answer, and nobody needs it any more. A supervisor hears that while it starts.
                 Phase::Starting { attempt } if child.spec.kind == ChildKind::Worker => {
@@ -53,7 +53,7 @@ impl Supervisor {
                     child.phase = Phase::Stopping { attempt };
                 }
                 Phase::Exited { reason, .. } => {
-                    self.note_failure(at, reason);
+                    self.note_failure(at, *reason);
                     self.forget(at, effects);
                     continue; // another stands here now
                 }
@@ -98,7 +98,7 @@ impl Supervisor {
         if self.awaits_instances() {
             for child in self.children.iter() {
                 if let Phase::Stopping { attempt } = child.phase {
-                    effects.push(Effect::Kill { child: child.spec.id.clone(), attempt });
+                    effects.push(Effect::Kill { child: child.id.clone(), attempt });
                 }
             }
             self.await_grace(effects);
@@ -111,7 +111,7 @@ impl Supervisor {
             for child in self.children.iter_mut() {
                 if let Phase::Stopping { attempt } = child.phase {
                     child.phase = Phase::Unkillable { attempt };
-                    effects.push(report(ReportContext::Unkillable, &ExitReason::Killed, &child.spec.id));
+                    effects.push(report(ReportContext::Unkillable, &ExitReason::Killed, &child.id));
                 }
             }
             self.look_for_the_last(effects);
@@ -132,7 +132,7 @@ impl Supervisor {
         }
         effects.push(Effect::CancelTimer(Timer::InstancesDeadline));
         effects.push(Effect::CancelTimer(Timer::InstancesGrace));
-        if let Some(ChildSpec { id, .. }) = &self.template {
+        if let Some(id) = self.template.as_ref().map(|template| template.id.clone()) {
             for (reason, count) in std::mem::take(&mut self.failures).0 {
                 let context = ReportContext::ShutdownError;
                 effects.push(Effect::Report(Report { context, reason, offender: id.clone(), count }));

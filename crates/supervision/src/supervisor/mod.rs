@@ -10,6 +10,7 @@ mod procedure;
 mod respecify;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use covenant_types::{ExitReason, StartAttempt, StartAttempts, Uptime};
@@ -38,7 +39,7 @@ pub struct Supervisor {
     lots: Lots,
     children: Children,
     /// What the instances of a dynamic supervisor are made after.
-    template: Option<ChildSpec>,
+    template: Option<Arc<ChildSpec>>,
     /// Instances that were asked to stop and have not ended, while all of them are stopped.
     stopping_instances: usize,
     /// How those ended that did not end as asked.
@@ -118,7 +119,7 @@ impl Supervisor {
     pub fn new(spec: SupervisorSpec, attempts: StartAttempts, jitter_seed: u64) -> Result<Self, SpecError> {
         spec.validate()?;
         let SupervisorSpec { strategy, intensity, period, auto_shutdown, mut children } = spec;
-        let template = if strategy == Strategy::Dynamic { children.pop() } else { None };
+        let template = if strategy == Strategy::Dynamic { children.pop().map(Arc::new) } else { None };
         Ok(Self {
             strategy,
             auto_shutdown,
@@ -162,12 +163,12 @@ impl Supervisor {
 
     /// What the instances of a dynamic supervisor are made after.
     pub fn template(&self) -> Option<&ChildSpec> {
-        self.template.as_ref()
+        self.template.as_deref()
     }
 
-    /// The spec of one child; of an instance, under its own name.
+    /// The spec of one child; of an instance, its template's.
     pub fn child_spec(&self, id: &ChildId) -> Option<&ChildSpec> {
-        self.children.position(id).map(|at| &self.children[at].spec)
+        self.children.position(id).map(|at| &*self.children[at].spec)
     }
 
     /// How many children there are.
@@ -340,10 +341,10 @@ impl Supervisor {
     /// A killed child did not end in time: it is fenced, reported, and nobody waits for it any longer.
     fn give_up_on(&mut self, now: Uptime, at: usize, attempt: StartAttempt, effects: &mut Vec<Effect>) {
         let child = &mut self.children[at];
-        effects.push(report(ReportContext::Unkillable, &ExitReason::Killed, &child.spec.id));
+        effects.push(report(ReportContext::Unkillable, &ExitReason::Killed, &child.id));
         if child.spec.allow_overlap {
             // Its successor may run beside it, so for policy it has ended.
-            let id = child.spec.id.clone();
+            let id = child.id.clone();
             return self.child_exited(now, id, attempt, ExitReason::Killed, effects);
         }
         child.phase = Phase::Unkillable { attempt };

@@ -187,7 +187,7 @@ impl Supervisor {
             let child = &mut self.children[at];
             if child.adrift && !led(at) {
                 child.adrift = false;
-                effects.push(Effect::ChildEnded { child: child.spec.id.clone() });
+                effects.push(Effect::ChildEnded { child: child.id.clone() });
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Specs that change while the supervisor runs: OTP's code change.
 
+use std::sync::Arc;
+
 use super::Supervisor;
 use super::child::Child;
 use crate::effect::{AdminDone, AdminError, AdminResult};
@@ -19,15 +21,14 @@ impl Supervisor {
             return wrong(SpecError::StrategyChanged);
         }
         let SupervisorSpec { strategy, intensity, period, auto_shutdown, children } = spec;
-        let unnamed =
-            self.children.iter().filter(|child| !children.iter().any(|named| named.id == child.spec.id)).count();
+        let unnamed = self.children.iter().filter(|child| !children.iter().any(|named| named.id == child.id)).count();
         if !self.is_dynamic() && unnamed + children.len() > SupervisorSpec::CHILDREN_MAX {
             return wrong(SpecError::TooManyChildren(unnamed + children.len()));
         }
         (self.strategy, self.auto_shutdown) = (strategy, auto_shutdown);
         self.window.change(intensity, period);
         if self.is_dynamic() {
-            self.template = children.into_iter().next();
+            self.template = children.into_iter().next().map(Arc::new);
             self.respecify_instances();
         } else {
             self.respecify_children(children);
@@ -38,24 +39,18 @@ impl Supervisor {
     fn respecify_instances(&mut self) {
         let Some(template) = &self.template else { return };
         for child in self.children.iter_mut() {
-            let spec = ChildSpec { id: child.spec.id.clone(), ..template.clone() };
-            child.respecify(spec);
+            child.respecify(Arc::clone(template));
         }
     }
 
     fn respecify_children(&mut self, named: Vec<ChildSpec>) {
-        let mut before: std::collections::BTreeMap<_, _> = self
-            .children
-            .take()
-            .into_iter()
-            .enumerate()
-            .map(|(at, child)| (child.spec.id.clone(), (at, child)))
-            .collect();
+        let mut before: std::collections::BTreeMap<_, _> =
+            self.children.take().into_iter().enumerate().map(|(at, child)| (child.id.clone(), (at, child))).collect();
         let renewed: Vec<Child> = named
             .into_iter()
             .map(|spec| match before.remove(&spec.id) {
                 Some((_, mut child)) => {
-                    child.respecify(spec);
+                    child.respecify(Arc::new(spec));
                     child
                 }
                 None => Child::new(spec),

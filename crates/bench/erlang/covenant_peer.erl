@@ -1,7 +1,7 @@
 %% The jobs of `covenant-bench peers` on Erlang/OTP: gen_server and supervisor, as they are.
--module(peer).
+-module(covenant_peer).
 -behaviour(gen_server).
--behaviour(supervisor).
+%% Also the callbacks of a supervisor; the two behaviours share init/1, and only one can be declared.
 -export([main/1, init/1, handle_call/3, handle_cast/2, start/0, start_named/0]).
 
 main([Job | Sizes]) ->
