@@ -36,13 +36,13 @@ impl Client {
 
     /// Asks for a view.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {
-        self.send(hyper::Method::GET, path, Bytes::new()).await
+        self.send(hyper::Method::GET, path, Bytes::new(), ANSWER_WITHIN).await
     }
 
     /// Asks for an act.
     pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ApiError> {
         let body = serde_json::to_vec(body).map_err(ApiError::failure)?;
-        self.send(hyper::Method::POST, path, body.into()).await
+        self.send(hyper::Method::POST, path, body.into(), ANSWER_WITHIN).await
     }
 
     /// Asks for an act that may take longer than others.
@@ -53,14 +53,10 @@ impl Client {
         within: Duration,
     ) -> Result<T, ApiError> {
         let body = serde_json::to_vec(body).map_err(ApiError::failure)?;
-        self.send_within(hyper::Method::POST, path, body.into(), within).await
+        self.send(hyper::Method::POST, path, body.into(), within).await
     }
 
-    async fn send<T: DeserializeOwned>(&self, method: hyper::Method, path: &str, body: Bytes) -> Result<T, ApiError> {
-        self.send_within(method, path, body, ANSWER_WITHIN).await
-    }
-
-    async fn send_within<T: DeserializeOwned>(
+    async fn send<T: DeserializeOwned>(
         &self,
         method: hyper::Method,
         path: &str,

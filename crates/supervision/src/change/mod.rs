@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use covenant_types::{ActorPath, ActorPathError};
 
-use crate::{ChildNode, Strategy, TreeSpec, Work};
+use crate::{ChildNode, Restart, Strategy, TreeSpec, Work};
 
 /// A tree and the hash of the files it was read from.
 #[derive(Clone, Copy, Debug)]
@@ -166,6 +166,8 @@ impl ChangePlan {
             let id = child.spec.id.as_str();
             let path = path.child(id)?;
             match (named.get(id).copied(), runs.get(id).copied()) {
+                // It has ended for good, which is its right.
+                (Some(before), None) if before.spec.restart == Restart::Temporary => {}
                 (_, None) => {
                     set_changes = true;
                     let why = if named.contains_key(id) { "it is gone" } else { "new" };

@@ -187,6 +187,15 @@ fn what_runs_counts_more_than_what_the_file_in_force_says() {
 }
 
 #[test]
+fn a_temporary_child_that_ended_is_not_started_again() {
+    let text = format!("{}{}", worker("a"), child("once", "behaviour = \"x\"\nrestart = \"temporary\""));
+    let from = load(&text);
+    let mut running = booted(&from.1);
+    running.pop();
+    assert_eq!(said(&plan_from(&from, &running, &text).unwrap()), [""; 0]);
+}
+
+#[test]
 fn the_hash_covers_node_trees_and_structure() {
     let (from, other) = (load(&worker("a")), load(&worker("b")));
     let running = booted(&from.1);
