@@ -106,14 +106,23 @@ struct Befalls<'t> {
     events: Vec<ScriptedEvent>,
 }
 
+struct Target {
+    path: ActorPath,
+    kind: ChildKind,
+    /// Whether its supervisor is dynamic.
+    instance: bool,
+}
+
 impl Befalls<'_> {
     fn something(&mut self, dice: &mut Dice) {
-        let Some((path, kind)) = self.target(dice) else { return };
+        let Some(Target { path, kind, instance }) = self.target(dice) else { return };
         let what = match dice.below(100) {
             _ if path.is_root() => Happening::Exit(ExitReason::Killed),
             0..60 => Happening::Exit(reason(dice, kind)),
             60..72 => Happening::StartFails { times: 1 + dice.roll() % 3 },
-            72..77 => Happening::StartIgnored { times: 1 + dice.roll() % 2 },
+            // OTP 25 keeps an instance whose restart is ignored, with no process, and stumbles over it later.
+            72..77 if !instance => Happening::StartIgnored { times: 1 + dice.roll() % 2 },
+            72..77 => Happening::Exit(ExitReason::Killed),
             77..87 => Happening::Call(AdminCall::TerminateChild),
             87..95 => Happening::Call(AdminCall::RestartChild),
             _ => Happening::Call(AdminCall::DeleteChild),
@@ -122,10 +131,10 @@ impl Befalls<'_> {
     }
 
     /// Who it befalls, found on a walk from the root. On the way a call may start somebody new.
-    fn target(&mut self, dice: &mut Dice) -> Option<(ActorPath, ChildKind)> {
+    fn target(&mut self, dice: &mut Dice) -> Option<Target> {
         let (mut path, mut tree) = (ActorPath::root(), self.tree);
         if dice.chance(1) {
-            return Some((path, ChildKind::Supervisor));
+            return Some(Target { path, kind: ChildKind::Supervisor, instance: false });
         }
         loop {
             let dynamic = tree.spec.strategy == Strategy::Dynamic;
@@ -139,8 +148,12 @@ impl Befalls<'_> {
                     significant: dice.chance(20),
                     shutdown: None,
                 });
-                let what = Happening::Call(AdminCall::StartChild(new));
-                self.events.push(ScriptedEvent { at: Uptime::ZERO, path: path.child(&id).unwrap(), what });
+                let (at, path) = (Uptime::ZERO, path.child(&id).unwrap());
+                if dynamic && dice.chance(10) {
+                    let what = Happening::StartIgnored { times: 1 };
+                    self.events.push(ScriptedEvent { at, path: path.clone(), what });
+                }
+                self.events.push(ScriptedEvent { at, path, what: Happening::Call(AdminCall::StartChild(new)) });
                 return None;
             }
             let specs = if dynamic { &[][..] } else { &tree.children[..] };
@@ -150,11 +163,15 @@ impl Befalls<'_> {
             }
             let id = dice.pick(&ids);
             path = path.child(&id).unwrap();
-            match child(tree, &id).map(|node| &node.work) {
-                Some(Work::Tree(below)) if dice.chance(75) => tree = below,
-                Some(Work::Tree(_)) => return Some((path, ChildKind::Supervisor)),
-                Some(Work::Behaviour { .. }) | None => return Some((path, ChildKind::Worker)),
-            }
+            let kind = match child(tree, &id).map(|node| &node.work) {
+                Some(Work::Tree(below)) if dice.chance(75) => {
+                    tree = below;
+                    continue;
+                }
+                Some(Work::Tree(_)) => ChildKind::Supervisor,
+                Some(Work::Behaviour { .. }) | None => ChildKind::Worker,
+            };
+            return Some(Target { path, kind, instance: dynamic });
         }
     }
 }

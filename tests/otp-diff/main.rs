@@ -5,8 +5,9 @@
 //!
 //! `just otp-diff --cases 2000 --seed 7`. Needs `erl` and `erlc` (Debian: `erlang-base`); says so and skips without them.
 //!
-//! Left out, because OTP releases differ or OTP has no such thing: auto_shutdown of dynamic supervisors, back-off, budgets,
-//! starts and stops that take time, and ends of supervisors other than a kill.
+//! Left out, because OTP releases differ: auto_shutdown of dynamic supervisors, and instances whose restart is ignored. Left
+//! out, because OTP has no such thing: back-off, budgets, starts and stops that take time, and ends of supervisors other than
+//! a kill.
 
 mod case;
 mod generate;

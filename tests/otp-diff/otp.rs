@@ -35,6 +35,7 @@ impl Otp {
         let mut process = Command::new("erl")
             .args(["-noshell", "-kernel", "logger_level", "none", "-s", "otp_diff", "main", "-pa"])
             .arg(folder.path())
+            .current_dir(folder.path()) // where it would write its crash dump
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
