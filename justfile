@@ -66,6 +66,24 @@ scenario file:
 kill-rounds rounds="10":
     COVENANT_KILL_ROUNDS={{rounds}} cargo test --release -p covenant-cli --test cluster -- --nocapture killing_every_process
 
+# Random trees and what befalls them, on our core and on Erlang's own supervisor: just otp-diff --cases 2000 --seed 7
+otp-diff *args:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cases=2000 seed=$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+    set -- {{args}}
+    while [ $# -gt 0 ]; do
+        case "$1" in
+            --cases) cases=${2:?a number of cases} ;;
+            --seed) seed=${2:?a seed} ;;
+            *) echo "just otp-diff takes --cases N and --seed N, not $1" >&2; exit 2 ;;
+        esac
+        shift 2
+    done
+    command -v erlc >/dev/null || { echo "otp-diff needs Erlang: apt-get install erlang-base" >&2; exit 1; }
+    echo "otp-diff: $cases cases, seed $seed"
+    COVENANT_OTP_CASES=$cases COVENANT_OTP_SEED=$seed cargo test -p covenant-tests --test otp-diff -- --nocapture
+
 # Everything CI does, in its order and within its budgets.
 ci:
     bash .ci/run

@@ -11,6 +11,7 @@ use covenant_supervision::{
 use covenant_types::{ActorPath, ExitReason, Uptime};
 
 use crate::case::{Case, child};
+use crate::ours;
 
 /// Supervisors within supervisors, the root counted.
 const DEPTH_MAX: usize = 3;
@@ -54,7 +55,12 @@ pub(crate) fn case(dice: &mut Dice) -> Case {
         befalls.something(dice);
     }
     let events = befalls.events;
-    Case { tree, events }
+    let mut case = Case { tree, events };
+    // What comes long after the root has ended shows nothing.
+    if let Some(ended) = ours::play(&case).iter().position(|line| line.contains("| exited ")) {
+        case.events.truncate(ended + 1);
+    }
+    case
 }
 
 fn tree(dice: &mut Dice, depth: usize) -> TreeSpec {
@@ -88,7 +94,8 @@ fn tree(dice: &mut Dice, depth: usize) -> TreeSpec {
         })
         .collect();
     let specs = children.iter().map(|node| node.spec.clone()).collect();
-    let intensity = u32::try_from(dice.below(5)).unwrap();
+    // A root that gives up early leaves little to see.
+    let intensity = u32::try_from(dice.below(if depth == 1 { 10 } else { 5 })).unwrap();
     let period = Duration::from_secs(3600);
     let spec = SupervisorSpec { intensity, period, auto_shutdown, ..SupervisorSpec::new(strategy, specs) };
     TreeSpec { name: "root".to_owned(), spec, children, partitions: 1 }
@@ -127,7 +134,16 @@ impl Befalls<'_> {
             87..95 => Happening::Call(AdminCall::RestartChild),
             _ => Happening::Call(AdminCall::DeleteChild),
         };
-        self.events.push(ScriptedEvent { at: Uptime::ZERO, path, what });
+        let at = Uptime::ZERO;
+        // Who is to fail or to be ignored is started soon, most of the time.
+        let soon = match what {
+            Happening::StartFails { .. } | Happening::StartIgnored { .. } if dice.chance(70) => {
+                Some(Happening::Exit(reason(dice, kind)))
+            }
+            _ => None,
+        };
+        self.events.push(ScriptedEvent { at, path: path.clone(), what });
+        self.events.extend(soon.map(|what| ScriptedEvent { at, path, what }));
     }
 
     /// Who it befalls, found on a walk from the root. On the way a call may start somebody new.
