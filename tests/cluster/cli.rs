@@ -50,6 +50,26 @@ fn what_makes_no_sense_is_a_usage_error() {
 }
 
 #[test]
+fn a_simulation_prints_lines_and_refuses_a_bad_event_with_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let (tree, events) = (dir.path().join("one.toml"), dir.path().join("events.jsonl"));
+    std::fs::write(&tree, "[[child]]\nid = \"a\"\nbehaviour = \"not.registered\"\n").unwrap();
+    let killed = run(&["tree", "simulate", text(&tree), "--kill", "a"]);
+    assert!(killed.status.success(), "{killed:?}");
+    let lines = String::from_utf8(killed.stdout).unwrap();
+    let lines: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ends = serde_json::json!({"final": {"/": {"state": "running"}, "a": {"state": "running", "incarnation": 2}}});
+    assert_eq!(lines.last(), Some(&ends));
+    std::fs::write(&events, "{\"at\": 5, \"exit\": \"a\", \"reason\": \"normal\"}\n{\"at\": 5, \"exti\": \"a\"}\n")
+        .unwrap();
+    let refused = run(&["tree", "simulate", text(&tree), "--events", text(&events)]);
+    assert_refused(&refused, 2, &["events.jsonl:2:10: unknown key \"exti\"", "did you mean \"exit\""]);
+    assert!(refused.stdout.is_empty(), "nothing was simulated");
+    assert_refused(&run(&["tree", "simulate", text(&tree)]), 2, &["--events"]);
+    assert_refused(&run(&["tree", "simulate", text(&tree), "--events", text(&dir.path().join("none"))]), 2, &["none"]);
+}
+
+#[test]
 fn a_folder_without_a_cluster_says_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let members = covenant(dir.path(), &["members"]);
