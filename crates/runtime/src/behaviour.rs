@@ -31,6 +31,12 @@ pub trait Behaviour: Sized + Send + 'static {
         async { Ok(()) }
     }
 
+    /// The alarm that [`Context::set_alarm`] set is due. An `Err` ends the actor with that reason.
+    fn alarm(&mut self, ctx: &Context<Self>) -> impl Future<Output = Result<(), Exit>> + Send {
+        let _ = ctx;
+        async { Ok(()) }
+    }
+
     /// Runs before an orderly end: the supervisor's stop, [`Context::stop`] or an orderly [`Exit`]. Not after a crash or
     /// a kill.
     fn stop(self, reason: &ExitReason, ctx: &Context<Self>) -> impl Future<Output = ()> + Send {

@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use covenant_env::{Env, Tasks};
+use covenant_env::{Env, Task, Tasks};
 use covenant_types::{ActorPath, CallError, ExitReason, Incarnation};
 
 use crate::mailbox::Mailbox;
@@ -32,10 +32,17 @@ pub struct Context<B: Behaviour> {
     notice: Arc<Notice>,
 }
 
-/// The tasks and timers of one incarnation.
+/// The tasks, the timers and the alarm of one incarnation.
 struct Owned {
     tasks: Mutex<Tasks>,
     timers: Mutex<Tasks>,
+    alarm: Mutex<Option<Alarm>>,
+}
+
+/// The one alarm of an incarnation, until it was told of it.
+struct Alarm {
+    due: Arc<AtomicBool>,
+    _task: Task,
 }
 
 /// The most tasks an incarnation runs at a time.
@@ -134,6 +141,37 @@ impl<B: Behaviour> Context<B> {
         });
     }
 
+    /// Calls [`Behaviour::alarm`] after `delay`, unless this incarnation ends before. It has one alarm: a later one takes
+    /// its place. Unlike a message of [`Context::send_after`] it needs no room in the mailbox and cannot come too late to be
+    /// cancelled.
+    pub fn set_alarm(&self, delay: Duration) {
+        let due = Arc::new(AtomicBool::new(false));
+        let (slot, notice, rings) = (Arc::clone(&self.slot), Arc::clone(&self.notice), Arc::clone(&due));
+        let task = self.env().work.spawn(async move {
+            let _held = notice;
+            tokio::time::sleep(delay).await;
+            rings.store(true, Ordering::Release);
+            slot.signal();
+        });
+        let alarm = Alarm { due, _task: task };
+        let before = self.owned().alarm.lock().unwrap_or_else(PoisonError::into_inner).replace(alarm);
+        drop(before); // after the lock
+    }
+
+    /// Takes the alarm away, also where it is due and was not told yet.
+    pub fn cancel_alarm(&self) {
+        drop(self.take_alarm(|_| true));
+    }
+
+    /// Whether the alarm is due; this is told once.
+    pub(crate) fn alarm_is_due(&self) -> bool {
+        self.take_alarm(|alarm| alarm.due.load(Ordering::Acquire)).is_some()
+    }
+
+    fn take_alarm(&self, which: impl FnOnce(&mut Alarm) -> bool) -> Option<Alarm> {
+        self.owned.get()?.alarm.lock().unwrap_or_else(PoisonError::into_inner).take_if(which)
+    }
+
     /// Runs `future` beside this actor, as its task: it ends with the incarnation, and the next one starts only after
     /// that.
     ///
@@ -179,6 +217,7 @@ impl<B: Behaviour> Context<B> {
             Box::new(Owned {
                 tasks: Mutex::new(Tasks::new(work.clone(), TASKS_MAX)),
                 timers: Mutex::new(Tasks::new(work.clone(), TIMERS_MAX)),
+                alarm: Mutex::new(None),
             })
         })
     }

@@ -100,7 +100,7 @@ impl<M: Send + 'static> Mailbox<M> {
     }
 
     /// The sender is not told; a call in the message is answered.
-    fn drop_counted(&self, message: M) {
+    pub(crate) fn drop_counted(&self, message: M) {
         self.dropped.fetch_add(1, Ordering::Relaxed);
         discard(message, &CallError::MailboxFull);
     }

@@ -37,7 +37,7 @@ pub(crate) struct Slot {
     now: Mutex<Now>,
     inlet: Mutex<Option<Arc<dyn Inlet>>>,
     metrics: OnceLock<SlotMetrics>,
-    /// Something waits in the ties. Looked at before the lock is taken, once per batch.
+    /// Something waits for the actor beside its messages. Looked at once per batch.
     signalled: AtomicBool,
 }
 
@@ -262,7 +262,7 @@ impl Slot {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Something waits in the ties: wakes who is to handle it.
+    /// Something waits beside the messages: wakes who is to look for it.
     pub(crate) fn signal(&self) {
         self.signalled.store(true, Ordering::Release);
         if let Some(mailbox) = &self.mailbox {
@@ -270,18 +270,19 @@ impl Slot {
         }
     }
 
-    /// Whether something may wait in the ties.
+    /// Whether something may wait beside the messages.
     pub(crate) fn is_signalled(&self) -> bool {
-        self.signalled.load(Ordering::Acquire)
+        self.signalled.load(Ordering::Relaxed)
+    }
+
+    /// As [`Slot::is_signalled`], to whoever looks now: what comes later signals again.
+    pub(crate) fn take_signal(&self) -> bool {
+        self.is_signalled() && self.signalled.swap(false, Ordering::AcqRel)
     }
 
     /// The oldest end that `attempt` was not told yet.
     pub(crate) fn next_down(&self, attempt: StartAttempt) -> Option<Down> {
-        self.with_ties(|ties| {
-            let (down, more) = ties.next_down(attempt);
-            self.signalled.store(more, Ordering::Release);
-            down
-        })
+        self.with_ties(|ties| ties.next_down(attempt))
     }
 
     /// Adds the paths below that still run.

@@ -140,7 +140,7 @@ impl<B: Behaviour> Incarnation<B> {
 /// lane before the supervisor hears of the end.
 async fn run_batch<B: Behaviour>(behaviour: &mut B, context: &Context<B>, reader: Reader) -> Result<bool, Exit> {
     context.begin_batch();
-    let more_downs = hear_of_ends(behaviour, context, reader).await?;
+    let more_signals = hear_signals(behaviour, context, reader).await?;
     let mailbox = context.mailbox();
     let mut handled = Handled { mailbox, messages: 0 };
     let mut batch = mailbox.lane.take();
@@ -162,21 +162,26 @@ async fn run_batch<B: Behaviour>(behaviour: &mut B, context: &Context<B>, reader
             }
         }
     }
-    Ok(batch.finish() || more_downs)
+    Ok(batch.finish() || more_signals)
 }
 
-/// Tells the behaviour who has ended, up to the bound of a batch. True when there may be more.
-async fn hear_of_ends<B: Behaviour>(behaviour: &mut B, context: &Context<B>, reader: Reader) -> Result<bool, Exit> {
-    if !context.slot().is_signalled() {
+/// Tells the behaviour what waits beside its messages, up to the bound of a batch. True when there may be more.
+async fn hear_signals<B: Behaviour>(behaviour: &mut B, context: &Context<B>, reader: Reader) -> Result<bool, Exit> {
+    let may_go_on = || context.mailbox().lane.may_read(reader) && !context.is_stopping();
+    if !(may_go_on() && context.slot().take_signal()) {
         return Ok(false);
     }
+    if context.alarm_is_due() {
+        behaviour.alarm(context).await?;
+    }
     for _ in 0..BATCH_MESSAGES_MAX {
-        if context.is_stopping() || !context.mailbox().lane.may_read(reader) {
+        if !may_go_on() {
             return Ok(false);
         }
         let Some(down) = context.slot().next_down(context.notice().attempt()) else { return Ok(false) };
         behaviour.down(down, context).await?;
     }
+    context.slot().signal();
     Ok(true)
 }
 

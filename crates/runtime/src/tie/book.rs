@@ -106,12 +106,11 @@ impl Ties {
         self.up.take_if(|up| up.attempt == attempt);
     }
 
-    /// The oldest of what `attempt` was not told yet, and whether there is more for anybody.
-    pub(crate) fn next_down(&mut self, attempt: StartAttempt) -> (Option<Down>, bool) {
-        let Some(book) = &mut self.book else { return (None, false) };
-        let at = book.downs.iter().position(|(to, _)| *to == attempt);
-        let next = at.and_then(|at| book.downs.remove(at)).map(|(_, down)| down);
-        (next, !book.downs.is_empty())
+    /// The oldest of what `attempt` was not told yet.
+    pub(crate) fn next_down(&mut self, attempt: StartAttempt) -> Option<Down> {
+        let book = self.book.as_mut()?;
+        let at = book.downs.iter().position(|(to, _)| *to == attempt)?;
+        book.downs.remove(at).map(|(_, down)| down)
     }
 
     pub(super) fn trap(&mut self, attempt: StartAttempt, trap: bool) {

@@ -5,6 +5,7 @@ mod kills;
 mod mailboxes;
 mod remote;
 mod restarts;
+mod state_machine;
 mod stops;
 mod ties;
 mod views;

@@ -72,7 +72,12 @@ impl Gate {
     pub async fn entered(&self) {
         within(self.entered.notified()).await;
     }
-    /// Waits without an `.await`.
+    /// Says that it is held, then waits until it is let go.
+    pub async fn hold(&self) {
+        self.entered.notify_one();
+        self.open.notified().await;
+    }
+    /// As `hold`, without an `.await`.
     pub fn spin(&self) {
         self.entered.notify_one();
         while self.spinning.load(Ordering::Acquire) {
@@ -195,13 +200,9 @@ impl Behaviour for Probe {
                     End::Stop => ctx.stop(),
                 }
             }
-            Ask::Hold(gate) => {
-                gate.entered.notify_one();
-                gate.open.notified().await;
-            }
+            Ask::Hold(gate) => gate.hold().await,
             Ask::HoldReply(gate, reply) => {
-                gate.entered.notify_one();
-                gate.open.notified().await;
+                gate.hold().await;
                 reply.send(());
             }
             Ask::Spin(gate) => gate.spin(),
