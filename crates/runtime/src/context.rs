@@ -18,14 +18,12 @@ use crate::{Behaviour, Ref, Remotable, StartError, System};
 /// One incarnation's view of its surroundings. Everything it starts ends with it.
 pub struct Context<B: Behaviour> {
     mailbox: Arc<Mailbox<B::Message>>,
-    slot: Arc<Slot>,
-    system: System,
     incarnation: Incarnation,
     /// Why the running batch is to end early. Read once per message; written by the actor's own code only, which is never
     /// in two places at once, so that no read-modify-write is needed.
     flags: AtomicU8,
     /// Why it is stopping, if it decided that itself.
-    end: OnceLock<ExitReason>,
+    end: OnceLock<Box<ExitReason>>,
     /// Made on first use: most actors start no task.
     owned: OnceLock<Box<Owned>>,
     /// Held by every owned task as well: the supervisor hears of the end when all of them have gone.
@@ -56,11 +54,11 @@ const STOPPING: u8 = 1;
 const SUSPENDED: u8 = 2;
 
 impl<B: Behaviour> Context<B> {
-    pub(crate) fn new(mailbox: Arc<Mailbox<B::Message>>, slot: Arc<Slot>, system: System, notice: Arc<Notice>) -> Self {
-        let incarnation = slot.incarnation().next();
+    pub(crate) fn new(mailbox: Arc<Mailbox<B::Message>>, notice: Arc<Notice>) -> Self {
+        let incarnation = notice.slot().incarnation().next();
         let flags = AtomicU8::new(0);
         let (end, owned) = (OnceLock::new(), OnceLock::new());
-        Self { mailbox, slot, system, incarnation, flags, end, owned, notice }
+        Self { mailbox, incarnation, flags, end, owned, notice }
     }
 
     /// Where this actor hangs in the tree.
@@ -85,12 +83,12 @@ impl<B: Behaviour> Context<B> {
 
     /// Clock, randomness, sockets and metrics.
     pub fn env(&self) -> &Env {
-        self.system.env()
+        self.system().env()
     }
 
     /// The system this actor is part of.
     pub fn system(&self) -> &System {
-        &self.system
+        self.notice.system()
     }
 
     /// What the node lends under the type `T`.
@@ -98,7 +96,7 @@ impl<B: Behaviour> Context<B> {
     /// # Errors
     /// The node lends no such thing: a fault in how it was put together.
     pub fn resource<T: Send + Sync + 'static>(&self) -> Result<Arc<T>, StartError> {
-        self.system
+        self.system()
             .resources()
             .find()
             .ok_or_else(|| StartError::failed(format_args!("this node lends no {}", std::any::type_name::<T>())))
@@ -109,7 +107,7 @@ impl<B: Behaviour> Context<B> {
     /// # Errors
     /// [`CallError::NoProc`] where the tree has no such actor, `Rejected` where its messages are of another type.
     pub fn lookup<M: Send + 'static>(&self, path: &ActorPath) -> Result<Ref<M>, CallError> {
-        self.system.lookup(path)
+        self.system().lookup(path)
     }
 
     /// Sends `message` to this actor after `delay`, unless the incarnation ends before.
@@ -146,7 +144,7 @@ impl<B: Behaviour> Context<B> {
     /// cancelled.
     pub fn set_alarm(&self, delay: Duration) {
         let due = Arc::new(AtomicBool::new(false));
-        let (slot, notice, rings) = (Arc::clone(&self.slot), Arc::clone(&self.notice), Arc::clone(&due));
+        let (slot, notice, rings) = (Arc::clone(self.slot()), Arc::clone(&self.notice), Arc::clone(&due));
         let task = self.env().work.spawn(async move {
             let _held = notice;
             tokio::time::sleep(delay).await;
@@ -197,7 +195,7 @@ impl<B: Behaviour> Context<B> {
     where
         B::Message: Remotable,
     {
-        self.slot.expose(Arc::new(MailboxInlet(Arc::clone(&self.mailbox))));
+        self.slot().expose(Arc::new(MailboxInlet(Arc::clone(&self.mailbox))));
     }
 
     fn start_timer(&self, timer: impl Future<Output = ()> + Send + 'static) {
@@ -227,7 +225,7 @@ impl<B: Behaviour> Context<B> {
     }
 
     pub(crate) fn slot(&self) -> &Arc<Slot> {
-        &self.slot
+        self.notice.slot()
     }
 
     pub(crate) fn notice(&self) -> &Arc<Notice> {
@@ -253,13 +251,13 @@ impl<B: Behaviour> Context<B> {
 
     /// Notes the reason of an orderly end from inside.
     pub(crate) fn end_with(&self, reason: ExitReason) {
-        let _ = self.end.set(reason);
+        let _ = self.end.set(Box::new(reason));
     }
 
     /// What [`Behaviour::stop`] is told: why the actor stopped itself, or that it was asked to.
     pub(crate) fn stop_reason(&self) -> ExitReason {
         match self.end.get() {
-            Some(reason) => reason.clone(),
+            Some(reason) => ExitReason::clone(reason),
             None if self.is_stopping() => ExitReason::Normal,
             None => ExitReason::Shutdown,
         }

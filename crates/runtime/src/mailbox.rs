@@ -20,7 +20,7 @@ pub(crate) struct Mailbox<M> {
     handled: AtomicU64,
     dropped: AtomicU64,
     /// What senders hear while the lane is closed.
-    closed_with: Mutex<CallError>,
+    closed_with: Mutex<Option<Box<CallError>>>,
     pub(crate) deadlines: Arc<Deadlines>,
 }
 
@@ -36,7 +36,7 @@ impl<M: Send + 'static> Mailbox<M> {
             lane: Lane::new(settings.capacity, evicting),
             handled: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
-            closed_with: Mutex::new(CallError::NoProc),
+            closed_with: Mutex::new(None),
             deadlines,
         }
     }
@@ -106,7 +106,8 @@ impl<M: Send + 'static> Mailbox<M> {
     }
 
     fn refuse(&self, message: M) -> CallError {
-        let error = self.closed_with.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let closed_with = self.closed_with.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let error = closed_with.map_or(CallError::NoProc, |error| *error);
         discard(message, &error);
         error
     }
@@ -141,7 +142,7 @@ pub(crate) trait AnyMailbox: Send + Sync {
 
 impl<M: Send + 'static> AnyMailbox for Mailbox<M> {
     fn close(&self, error: CallError) {
-        *self.closed_with.lock().unwrap_or_else(PoisonError::into_inner) = error.clone();
+        *self.closed_with.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(error.clone()));
         let waiting = self.lane.close();
         scope::answering(error, || drop(waiting));
     }

@@ -22,7 +22,7 @@ pub(crate) struct Notice {
     child: ChildId,
     attempt: StartAttempt,
     started: AtomicBool,
-    ending: OnceLock<Ending>,
+    ending: OnceLock<Box<Ending>>,
     /// What the child has to say to whoever had it started.
     info: OnceLock<Box<str>>,
     /// Counted as unkillable until it is gone after all.
@@ -95,13 +95,23 @@ impl Notice {
         let _ = self.info.set(info.into_boxed_str());
     }
 
+    /// The record of the child.
+    pub(crate) fn slot(&self) -> &Arc<Slot> {
+        &self.slot
+    }
+
+    /// The system the child is part of.
+    pub(crate) fn system(&self) -> &System {
+        &self.system
+    }
+
     pub(crate) fn attempt(&self) -> StartAttempt {
         self.attempt
     }
 
     /// Notes why the child ends. The first reason stays; without one it was killed.
     pub(crate) fn ends(&self, ending: Ending) {
-        let _ = self.ending.set(ending);
+        let _ = self.ending.set(Box::new(ending));
     }
 
     /// This attempt, whose success makes it `incarnation`, as one end of a tie.
@@ -124,7 +134,7 @@ impl Notice {
 
     /// The reason noted, or `Killed`.
     pub(crate) fn reason(&self) -> ExitReason {
-        match self.ending.get() {
+        match self.ending.get().map(|ending| &**ending) {
             Some(Ending::Exit(reason)) => reason.clone(),
             Some(Ending::Ignored) => ExitReason::Normal,
             None => ExitReason::Killed,
@@ -142,7 +152,7 @@ impl Drop for Notice {
         if self.unkillable.load(Ordering::Acquire) {
             self.system.count_unkillable(false);
         }
-        let what = match (self.started.load(Ordering::Acquire), self.ending.get()) {
+        let what = match (self.started.load(Ordering::Acquire), self.ending.get().map(|ending| &**ending)) {
             (true, _) => What::Exited(self.reason()),
             (false, Some(Ending::Ignored)) => What::Ignored,
             (false, _) => What::StartFailed(self.reason()),

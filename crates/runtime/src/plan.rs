@@ -12,7 +12,7 @@ use crate::deadline::Deadlines;
 use crate::notice::Notice;
 use crate::registry::Starter;
 use crate::slot::{Handle, Slot};
-use crate::{BehaviourRegistry, System, supervisor};
+use crate::{BehaviourRegistry, supervisor};
 
 /// One supervisor and what it supervises.
 pub(crate) struct TreePlan {
@@ -188,7 +188,7 @@ pub(crate) fn refit(node: ChildNode, slot: &Arc<Slot>, registry: &BehaviourRegis
 pub(crate) struct TreeStarter(pub(crate) Arc<TreePlan>);
 
 impl Starter for TreeStarter {
-    fn start(&self, system: &System, _: &Arc<Slot>, notice: Arc<Notice>) -> Option<Handle> {
-        supervisor::spawn(Arc::clone(&self.0), system.clone(), notice)
+    fn start(&self, notice: Arc<Notice>) -> Option<Handle> {
+        supervisor::spawn(Arc::clone(&self.0), notice.system().clone(), notice)
     }
 }

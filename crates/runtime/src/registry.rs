@@ -8,12 +8,12 @@ use std::sync::Arc;
 use covenant_supervision::{Host, Mailbox as MailboxSettings};
 use covenant_types::ActorPath;
 
+use crate::Behaviour;
 use crate::deadline::Deadlines;
 use crate::host::{self, Birth};
 use crate::mailbox::{AnyMailbox, Mailbox};
 use crate::notice::Notice;
-use crate::slot::{Handle, Slot};
-use crate::{Behaviour, System};
+use crate::slot::Handle;
 
 /// The behaviours a tree file may name.
 #[derive(Clone, Default)]
@@ -30,7 +30,8 @@ impl BehaviourRegistry {
     /// # Panics
     /// The name is taken: a fault in how the node was put together.
     pub fn register<B: Behaviour>(&mut self, name: &str) -> &mut Self {
-        let before = self.0.insert(name.to_owned(), Arc::new(FactoryOf::<B>(PhantomData)));
+        let before =
+            self.0.insert(name.to_owned(), Arc::new(FactoryOf::<B> { empty: Arc::default(), of: PhantomData }));
         assert!(before.is_none(), "two behaviours are registered as {name:?}");
         self
     }
@@ -67,10 +68,14 @@ pub(crate) trait Factory: Send + Sync {
 /// Starts one child, again and again.
 pub(crate) trait Starter: Send + Sync {
     /// Begins a start attempt. `notice` tells how it went; `None` where it cannot even begin.
-    fn start(&self, system: &System, slot: &Arc<Slot>, notice: Arc<Notice>) -> Option<Handle>;
+    fn start(&self, notice: Arc<Notice>) -> Option<Handle>;
 }
 
-struct FactoryOf<B>(PhantomData<fn() -> B>);
+struct FactoryOf<B> {
+    /// The config of all children that have none.
+    empty: Arc<toml::Table>,
+    of: PhantomData<fn() -> B>,
+}
 
 impl<B: Behaviour> Factory for FactoryOf<B> {
     fn mailbox(&self, path: ActorPath, settings: &MailboxSettings, deadlines: &Arc<Deadlines>) -> Arc<dyn AnyMailbox> {
@@ -85,7 +90,8 @@ impl<B: Behaviour> Factory for FactoryOf<B> {
     ) -> Result<Box<dyn Starter>, String> {
         config.clone().try_into::<B::Config>().map_err(|error| error.message().to_owned())?;
         let mailbox = Arc::clone(mailbox).into_any().downcast().map_err(|_| "the mailbox is of another type")?;
-        Ok(Box::new(BehaviourStarter::<B> { config: Arc::new(config), mailbox, host }))
+        let config = if config.is_empty() { Arc::clone(&self.empty) } else { Arc::new(config) };
+        Ok(Box::new(BehaviourStarter::<B> { config, mailbox, host }))
     }
 }
 
@@ -96,14 +102,8 @@ struct BehaviourStarter<B: Behaviour> {
 }
 
 impl<B: Behaviour> Starter for BehaviourStarter<B> {
-    fn start(&self, system: &System, slot: &Arc<Slot>, notice: Arc<Notice>) -> Option<Handle> {
-        let birth = Birth::<B> {
-            config: Arc::clone(&self.config),
-            mailbox: Arc::clone(&self.mailbox),
-            slot: Arc::clone(slot),
-            system: system.clone(),
-            notice,
-        };
+    fn start(&self, notice: Arc<Notice>) -> Option<Handle> {
+        let birth = Birth::<B> { config: Arc::clone(&self.config), mailbox: Arc::clone(&self.mailbox), notice };
         host::spawn(self.host, birth).map(Handle::Worker)
     }
 }

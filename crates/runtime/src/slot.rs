@@ -35,10 +35,17 @@ pub(crate) struct Slot {
     incarnation: AtomicU32,
     restarts: AtomicU64,
     now: Mutex<Now>,
-    inlet: Mutex<Option<Arc<dyn Inlet>>>,
-    metrics: OnceLock<SlotMetrics>,
+    /// Made on first use: most actors are not exposed, never restart and are not looked at.
+    rare: OnceLock<Box<Rare>>,
     /// Something waits for the actor beside its messages. Looked at once per batch.
     signalled: AtomicBool,
+}
+
+/// What few records need.
+#[derive(Default)]
+struct Rare {
+    inlet: Mutex<Option<Arc<dyn Inlet>>>,
+    metrics: OnceLock<SlotMetrics>,
 }
 
 /// What runs at a path now.
@@ -106,8 +113,7 @@ impl Slot {
             incarnation: AtomicU32::new(0),
             restarts: AtomicU64::new(0),
             now: Mutex::new(Now { state: ActorState::Undefined, running: None, ties: Ties::default() }),
-            inlet: Mutex::new(None),
-            metrics: OnceLock::new(),
+            rare: OnceLock::new(),
             signalled: AtomicBool::new(false),
         }
     }
@@ -195,11 +201,12 @@ impl Slot {
     }
 
     pub(crate) fn expose(&self, inlet: Arc<dyn Inlet>) {
-        *self.inlet.lock().unwrap_or_else(PoisonError::into_inner) = Some(inlet);
+        let before = self.rare().inlet.lock().unwrap_or_else(PoisonError::into_inner).replace(inlet);
+        drop(before); // after the lock
     }
 
     pub(crate) fn inlet(&self) -> Option<Arc<dyn Inlet>> {
-        self.inlet.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.rare.get()?.inlet.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn set_state(&self, state: ActorState) {
@@ -348,8 +355,12 @@ impl Slot {
         }
     }
 
+    fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
+    }
+
     fn metrics(&self, env: &Env) -> &SlotMetrics {
-        self.metrics.get_or_init(|| {
+        self.rare().metrics.get_or_init(|| {
             let labels = [("path", self.path.as_str())];
             SlotMetrics {
                 restarts: env.metrics.counter("covenant_actor_restarts_total", &labels),

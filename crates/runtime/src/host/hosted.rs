@@ -23,7 +23,7 @@ pub(crate) enum Ctl {
 }
 
 pub(super) fn spawn<B: Behaviour>(birth: Birth<B>) -> Option<ActorCell> {
-    let work = birth.system.env().work.clone();
+    let work = birth.notice.system().env().work.clone();
     let _inside = work.handle().enter();
     // It only fails for a name that is taken, and we give none. Then the dropped notice says that the start failed.
     let (actor, _task) = ActorRuntime::spawn_instant(None, Hosted::<B>(PhantomData), birth).ok()?;

@@ -2,7 +2,7 @@
 //!
 //! Panics are caught here, so that every end has a typed reason.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::task::Poll;
@@ -47,8 +47,8 @@ pub(super) enum Turn {
 impl<B: Behaviour> Incarnation<B> {
     /// Starts the behaviour, which is rung at `bell` from then on. Where this is `None` the notice says why.
     pub(super) async fn begin(birth: Birth<B>, bell: Doorbell) -> Option<Self> {
-        let Birth { config, mailbox, slot, system, notice } = birth;
-        let context = Context::<B>::new(mailbox, slot, system, notice);
+        let Birth { config, mailbox, notice } = birth;
+        let context = Context::<B>::new(mailbox, notice);
         let start = async { B::start(read_config::<B>(&config)?, &context).await };
         let ending = match AssertUnwindSafe(start).catch_unwind().await {
             Ok(Ok(behaviour)) => {
@@ -138,31 +138,44 @@ impl<B: Behaviour> Incarnation<B> {
 ///
 /// The batch is a local of this future: a panic, an `Err` and a kill all drop it, and with it give the rest back to the
 /// lane before the supervisor hears of the end.
-async fn run_batch<B: Behaviour>(behaviour: &mut B, context: &Context<B>, reader: Reader) -> Result<bool, Exit> {
-    context.begin_batch();
-    let more_signals = hear_signals(behaviour, context, reader).await?;
-    let mailbox = context.mailbox();
-    let mut handled = Handled { mailbox, messages: 0 };
-    let mut batch = mailbox.lane.take();
-    let began = if batch.is_long() { Some(context.env().now()) } else { None };
-    let mut look_at_clock_after = 1;
-    while let Some(message) = batch.next() {
-        handled.messages += 1;
-        behaviour.handle(message, context).await?;
-        if context.ends_batch() || handled.messages == BATCH_MESSAGES_MAX {
-            break;
-        }
-        // At 1, 2, 4, 8 … messages: a clock per message would cost as much as the message.
-        if let Some(began) = began
-            && handled.messages == look_at_clock_after
-        {
-            look_at_clock_after *= 2;
-            if context.env().now().since(began) >= BATCH_TIME_MAX {
+#[expect(
+    clippy::manual_async_fn,
+    reason = "it would keep its arguments twice, and every light actor has room for this"
+)]
+fn run_batch<B: Behaviour>(
+    behaviour: &mut B,
+    context: &Context<B>,
+    reader: Reader,
+) -> impl Future<Output = Result<bool, Exit>> + Send {
+    async move {
+        context.begin_batch();
+        let more_signals = match context.slot().is_signalled() {
+            true => Box::pin(hear_signals(behaviour, context, reader)).await?, // seldom, and large
+            false => false,
+        };
+        let mailbox = context.mailbox();
+        let mut handled = Handled { mailbox, messages: 0 };
+        let mut batch = mailbox.lane.take();
+        let began = if batch.is_long() { Some(context.env().now()) } else { None };
+        let mut look_at_clock_after = 1;
+        while let Some(message) = batch.next() {
+            handled.messages += 1;
+            behaviour.handle(message, context).await?;
+            if context.ends_batch() || handled.messages == BATCH_MESSAGES_MAX {
                 break;
             }
+            // At 1, 2, 4, 8 … messages: a clock per message would cost as much as the message.
+            if let Some(began) = began
+                && handled.messages == look_at_clock_after
+            {
+                look_at_clock_after *= 2;
+                if context.env().now().since(began) >= BATCH_TIME_MAX {
+                    break;
+                }
+            }
         }
+        Ok(batch.finish() || more_signals)
     }
-    Ok(batch.finish() || more_signals)
 }
 
 /// Tells the behaviour what waits beside its messages, up to the bound of a batch. True when there may be more.

@@ -8,7 +8,7 @@
 //!   wait: no stop is missed.
 //! - After a kill nothing of the behaviour's code begins: neither the next message nor its `stop`.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
@@ -49,27 +49,38 @@ impl Life {
 
 pub(super) fn spawn<B: Behaviour>(birth: Birth<B>) -> Arc<Life> {
     let life = Arc::new(Life::default());
-    let work = birth.system.env().work.clone();
-    let task = work.spawn(live(birth, Arc::clone(&life)));
+    let work = birth.notice.system().env().work.clone();
+    // In a box, which goes when the start is over: the task keeps no room for it.
+    let task = work.spawn(live(Box::pin(begin(birth)), Arc::clone(&life)));
     // Nobody else has `life` to set its task, or to kill it before it has one.
     let _ = life.task.set(task);
     life
 }
 
-async fn live<B: Behaviour>(birth: Birth<B>, life: Arc<Life>) {
+async fn begin<B: Behaviour>(birth: Birth<B>) -> Option<Incarnation<B>> {
     let bell = poll_fn(|cx| Poll::Ready(Doorbell::Light(cx.waker().clone()))).await;
-    let Some(mut incarnation) = Incarnation::begin(birth, bell).await else { return };
-    let mut turn = if incarnation.is_stopping() { Turn::Stop } else { Turn::Idle };
-    loop {
-        match turn {
-            _ if life.has(KILL) => return,
-            Turn::Crashed => return,
-            Turn::Stop => return incarnation.stop().await,
-            _ if life.has(STOP) => return incarnation.stop().await,
-            Turn::Idle => rung().await,
-            Turn::More => tokio::task::yield_now().await,
+    Incarnation::begin(birth, bell).await
+}
+
+#[expect(clippy::manual_async_fn, reason = "it would keep its arguments twice, in every light actor")]
+fn live<B: Behaviour>(
+    begin: impl Future<Output = Option<Incarnation<B>>> + Send,
+    life: Arc<Life>,
+) -> impl Future<Output = ()> + Send {
+    async move {
+        let Some(mut incarnation) = begin.await else { return };
+        let mut turn = if incarnation.is_stopping() { Turn::Stop } else { Turn::Idle };
+        loop {
+            match turn {
+                _ if life.has(KILL) => return,
+                Turn::Crashed => return,
+                Turn::Stop => return incarnation.stop().await,
+                _ if life.has(STOP) => return incarnation.stop().await,
+                Turn::Idle => rung().await,
+                Turn::More => tokio::task::yield_now().await,
+            }
+            turn = incarnation.turn().await;
         }
-        turn = incarnation.turn().await;
     }
 }
 

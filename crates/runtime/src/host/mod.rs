@@ -14,11 +14,10 @@ use std::task::Waker;
 use covenant_supervision::Host;
 use ractor::{ActorCell, ActorRef};
 
+use crate::Behaviour;
 use crate::lane::Bell;
 use crate::mailbox::{AnyMailbox, Mailbox};
 use crate::notice::Notice;
-use crate::slot::Slot;
-use crate::{Behaviour, System};
 pub(crate) use hosted::Ctl;
 use light::Life;
 
@@ -26,8 +25,6 @@ use light::Life;
 pub(crate) struct Birth<B: Behaviour> {
     pub(crate) config: Arc<toml::Table>,
     pub(crate) mailbox: Arc<Mailbox<B::Message>>,
-    pub(crate) slot: Arc<Slot>,
-    pub(crate) system: System,
     pub(crate) notice: Arc<Notice>,
 }
 

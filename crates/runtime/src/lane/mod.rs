@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use std::mem;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 
@@ -35,7 +35,8 @@ pub(crate) struct Lane<M, K> {
     /// The reader that may go on with its batch; [`NOBODY`] from when somebody stops it: the rest stays in the lane.
     may_read: AtomicU64,
     inner: Mutex<Inner<M, K>>,
-    space: Notify,
+    /// Made when a sender first waits for room.
+    space: OnceLock<Box<Notify>>,
 }
 
 struct Inner<M, K> {
@@ -88,7 +89,7 @@ impl<M, K: Bell> Lane<M, K> {
                 reader: NOBODY,
                 bell: None,
             }),
-            space: Notify::new(),
+            space: OnceLock::new(),
         }
     }
 
@@ -148,7 +149,7 @@ impl<M, K: Bell> Lane<M, K> {
         self.lock().blocked += 1;
         let _one_less = Blocked(self);
         loop {
-            let mut space = pin!(self.space.notified());
+            let mut space = pin!(self.space.get_or_init(Box::default).notified());
             space.as_mut().enable(); // before the check, or a wake-up between the two is lost
             match self.try_send(message) {
                 Ok(()) => return Ok(()),
@@ -192,7 +193,9 @@ impl<M, K: Bell> Lane<M, K> {
             inner.closed = true;
             (mem::take(&mut inner.front), mem::take(&mut inner.queue))
         };
-        self.space.notify_waiters();
+        if let Some(space) = self.space.get() {
+            space.notify_waiters();
+        }
         waiting
     }
 
@@ -283,8 +286,9 @@ impl<M, K: Bell> Lane<M, K> {
             // What is left in `rest` now, after a close, is dropped outside the lock.
             (more, freed.min(inner.blocked), (surplus, rest))
         };
-        for _ in 0..wake {
-            self.space.notify_one();
+        // A sender that counts as blocked and has not made this yet looks for room once more before it waits.
+        if let Some(space) = self.space.get() {
+            (0..wake).for_each(|_| space.notify_one());
         }
         more
     }

@@ -239,7 +239,7 @@ impl Driver {
         planned.slot.set_forgotten(false);
         planned.slot.reopen();
         let held = Arc::downgrade(&notice);
-        if let Some(handle) = planned.starter.start(&self.system, &planned.slot, notice) {
+        if let Some(handle) = planned.starter.start(notice) {
             let running = Running { attempt, handle };
             planned.slot.set_running(running.clone());
             if held.strong_count() == 0 {
