@@ -130,7 +130,7 @@ pub(crate) trait AnyMailbox: Send + Sync {
     fn ring(&self);
     /// How many messages there are.
     fn depth(&self) -> usize;
-    /// How many there may be.
+    /// How many there may be; 0 where ractor keeps them.
     fn capacity(&self) -> usize;
     /// How many were handled since the system started.
     fn handled(&self) -> u64;

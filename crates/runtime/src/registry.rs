@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use covenant_supervision::{Host, Mailbox as MailboxSettings};
 use covenant_types::ActorPath;
+use serde::de::DeserializeOwned;
 
 use crate::Behaviour;
 use crate::deadline::Deadlines;
-use crate::host::{self, Birth};
+use crate::host::{self, Birth, PlainFactory};
 use crate::mailbox::{AnyMailbox, Mailbox};
 use crate::notice::Notice;
 use crate::slot::Handle;
@@ -30,8 +31,31 @@ impl BehaviourRegistry {
     /// # Panics
     /// The name is taken: a fault in how the node was put together.
     pub fn register<B: Behaviour>(&mut self, name: &str) -> &mut Self {
-        let before =
-            self.0.insert(name.to_owned(), Arc::new(FactoryOf::<B> { empty: Arc::default(), of: PhantomData }));
+        self.insert(name, Arc::new(FactoryOf::<B> { empty: Arc::default(), of: PhantomData }))
+    }
+
+    /// Makes the plain ractor actor `A` known as `name`; `make` builds it, and what it starts with, from the `config` of its
+    /// child. It is supervised, killed, restarted and watched as a behaviour is. Reach it by [`System::ractor`](crate::System::ractor).
+    ///
+    /// Its messages are in ractor's queue, which has no bound and ends with the incarnation: keys such as `mailbox` and
+    /// `host` mean nothing to it.
+    ///
+    /// # Panics
+    /// As [`BehaviourRegistry::register`].
+    pub fn register_ractor<A, C>(
+        &mut self,
+        name: &str,
+        make: impl Fn(C) -> Result<(A, A::Arguments), String> + Send + Sync + 'static,
+    ) -> &mut Self
+    where
+        A: ractor::Actor,
+        C: DeserializeOwned + 'static,
+    {
+        self.insert(name, Arc::new(PlainFactory::<A, C>(Arc::new(make))))
+    }
+
+    fn insert(&mut self, name: &str, factory: Arc<dyn Factory>) -> &mut Self {
+        let before = self.0.insert(name.to_owned(), factory);
         assert!(before.is_none(), "two behaviours are registered as {name:?}");
         self
     }

@@ -329,7 +329,9 @@ impl Slot {
 
     /// What can be seen of this path and those below. Also samples the gauges.
     pub(crate) fn view(&self, env: &Env) -> TreeView {
-        let mailbox = self.mailbox.as_ref().map(|mailbox| MailboxView {
+        // One without a capacity has its messages elsewhere.
+        let bounded = self.mailbox.as_ref().filter(|mailbox| mailbox.capacity() > 0);
+        let mailbox = bounded.map(|mailbox| MailboxView {
             depth: mailbox.depth(),
             capacity: mailbox.capacity(),
             dropped: mailbox.dropped(),

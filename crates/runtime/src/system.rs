@@ -14,6 +14,7 @@ use covenant_types::{ActorPath, CallError, ExitReason, StartAttempt, StartAttemp
 use tokio::sync::{broadcast, watch};
 
 use crate::deadline::{self, Deadlines};
+use crate::host::PlainMailbox;
 use crate::mailbox::Mailbox;
 use crate::notice::{Above, News, Notice, What};
 use crate::plan::{PlannedChild, TreePlan, plan, plan_child, refit};
@@ -219,6 +220,20 @@ impl System {
         let parts = slot.children();
         let id = rendezvous(key, parts.iter().map(|part| part.path.id()))?;
         parts.iter().find(|part| part.path.id() == id).map(|part| part.path.clone())
+    }
+
+    /// The plain ractor actor that runs at `path`: this incarnation and not the next.
+    ///
+    /// # Errors
+    /// [`CallError::NoProc`] where none runs, `Gone` where it ended for good, `Rejected` where what is there is no plain
+    /// actor, or its messages are of another type.
+    pub fn ractor<M: ractor::Message>(&self, path: &ActorPath) -> Result<ractor::ActorRef<M>, CallError> {
+        let mailbox = self.slot(path).and_then(|slot| slot.mailbox.clone()).ok_or(CallError::NoProc)?;
+        let plain: Arc<PlainMailbox<M>> = mailbox
+            .into_any()
+            .downcast()
+            .map_err(|_| CallError::Rejected(format!("{path} is no ractor actor of {}", std::any::type_name::<M>())))?;
+        plain.actor()
     }
 
     /// The way in for other nodes, once the actor at `path` has exposed itself.

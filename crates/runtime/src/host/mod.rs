@@ -2,11 +2,12 @@
 //!
 //! Both take the same [`Birth`], run the same [`Incarnation`](incarnation::Incarnation) and are ended through the same
 //! [`Worker`], so that nothing outside this folder asks which it is. What differs is how they are woken, stopped and
-//! killed.
+//! killed. A [`plain`] ractor actor is ended in the same way and shares nothing else.
 
 mod hosted;
 mod incarnation;
 mod light;
+mod plain;
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -20,6 +21,7 @@ use crate::mailbox::{AnyMailbox, Mailbox};
 use crate::notice::Notice;
 pub(crate) use hosted::Ctl;
 use light::Life;
+pub(crate) use plain::{PlainFactory, PlainMailbox};
 
 /// What one start attempt is given.
 pub(crate) struct Birth<B: Behaviour> {
