@@ -60,10 +60,10 @@ fn a_simulation_prints_lines_and_refuses_a_bad_event_with_its_place() {
     let lines: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let ends = serde_json::json!({"final": {"/": {"state": "running"}, "a": {"state": "running", "incarnation": 2}}});
     assert_eq!(lines.last(), Some(&ends));
-    std::fs::write(&events, "{\"at\": 5, \"exit\": \"a\", \"reason\": \"normal\"}\n{\"at\": 5, \"exti\": \"a\"}\n")
+    std::fs::write(&events, "{\"at\": 5, \"exit\": \"a\", \"reason\": \"normal\"}\n{\"at\": 5, \"exitt\": \"a\"}\n")
         .unwrap();
     let refused = run(&["tree", "simulate", text(&tree), "--events", text(&events)]);
-    assert_refused(&refused, 2, &["events.jsonl:2:10: unknown key \"exti\"", "did you mean \"exit\""]);
+    assert_refused(&refused, 2, &["events.jsonl:2:11: unknown key \"exitt\"", "did you mean \"exit\""]);
     assert!(refused.stdout.is_empty(), "nothing was simulated");
     assert_refused(&run(&["tree", "simulate", text(&tree)]), 2, &["--events"]);
     assert_refused(&run(&["tree", "simulate", text(&tree), "--events", text(&dir.path().join("none"))]), 2, &["none"]);

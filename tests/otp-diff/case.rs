@@ -10,6 +10,9 @@ use covenant_supervision::{
 use covenant_types::{ActorPath, ExitReason};
 
 /// A tree and what befalls it.
+///
+/// Events of one time are one step. A step of more than one is ends of children of one supervisor, which hears of all of them
+/// before it has dealt with the first; `covenant tree simulate` would take them one after the other.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) tree: TreeSpec,
@@ -44,10 +47,20 @@ impl Case {
         self.events.iter().map(|event| format!("{}\n", event_line(event))).collect()
     }
 
+    /// What happens at one moment, moment after moment.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = &[ScriptedEvent]> {
+        self.events.chunk_by(|one, next| one.at == next.at)
+    }
+
     /// The case as `otp_diff.erl` reads it.
     pub(crate) fn term(&self) -> String {
-        let events: Vec<String> = self.events.iter().map(|event| self.event_term(event)).collect();
-        format!("{{'case',{},[{}]}}.", tree_term(&self.tree), events.join(","))
+        let steps: Vec<String> = self.steps().map(|step| self.step_term(step)).collect();
+        format!("{{'case',{},[{}]}}.", tree_term(&self.tree), steps.join(","))
+    }
+
+    fn step_term(&self, step: &[ScriptedEvent]) -> String {
+        let terms: Vec<String> = step.iter().map(|event| self.event_term(event)).collect();
+        if terms.len() == 1 { terms.concat() } else { format!("{{together,[{}]}}", terms.join(",")) }
     }
 
     fn event_term(&self, event: &ScriptedEvent) -> String {

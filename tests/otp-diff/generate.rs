@@ -50,7 +50,7 @@ impl Dice {
 
 pub(crate) fn case(dice: &mut Dice) -> Case {
     let tree = tree(dice, 1);
-    let mut befalls = Befalls { tree: &tree, added: BTreeMap::new(), events: Vec::new() };
+    let mut befalls = Befalls { tree: &tree, added: BTreeMap::new(), events: Vec::new(), moment: 0 };
     for _ in 0..=dice.below(EVENTS_MAX) {
         befalls.something(dice);
     }
@@ -58,7 +58,8 @@ pub(crate) fn case(dice: &mut Dice) -> Case {
     let mut case = Case { tree, events };
     // What comes long after the root has ended shows nothing.
     if let Some(ended) = ours::play(&case).iter().position(|line| line.contains("| exited ")) {
-        case.events.truncate(ended + 1);
+        let shown = case.steps().take(ended + 1).map(<[ScriptedEvent]>::len).sum();
+        case.events.truncate(shown);
     }
     case
 }
@@ -111,6 +112,8 @@ struct Befalls<'t> {
     /// Ids that were started by calls, by the path of their supervisor.
     added: BTreeMap<ActorPath, Vec<String>>,
     events: Vec<ScriptedEvent>,
+    /// When the last of them happens: one step, one millisecond.
+    moment: u64,
 }
 
 struct Target {
@@ -118,11 +121,13 @@ struct Target {
     kind: ChildKind,
     /// Whether its supervisor is dynamic.
     instance: bool,
+    /// All children of that supervisor.
+    siblings: Vec<(ActorPath, ChildKind)>,
 }
 
 impl Befalls<'_> {
     fn something(&mut self, dice: &mut Dice) {
-        let Some(Target { path, kind, instance }) = self.target(dice) else { return };
+        let Some(Target { path, kind, instance, siblings }) = self.target(dice) else { return };
         let what = match dice.below(100) {
             _ if path.is_root() => Happening::Exit(ExitReason::Killed),
             0..60 => Happening::Exit(reason(dice, kind)),
@@ -134,23 +139,37 @@ impl Befalls<'_> {
             87..95 => Happening::Call(AdminCall::RestartChild),
             _ => Happening::Call(AdminCall::DeleteChild),
         };
-        let at = Uptime::ZERO;
+        let mut exits = matches!(what, Happening::Exit(_));
+        let prepares = matches!(what, Happening::StartFails { .. } | Happening::StartIgnored { .. });
+        self.step(&path, what);
         // Who is to fail or to be ignored is started soon, most of the time.
-        let soon = match what {
-            Happening::StartFails { .. } | Happening::StartIgnored { .. } if dice.chance(70) => {
-                Some(Happening::Exit(reason(dice, kind)))
-            }
-            _ => None,
-        };
-        self.events.push(ScriptedEvent { at, path: path.clone(), what });
-        self.events.extend(soon.map(|what| ScriptedEvent { at, path, what }));
+        if prepares && dice.chance(70) {
+            self.step(&path, Happening::Exit(reason(dice, kind)));
+            exits = true;
+        }
+        // Some do not end alone.
+        while exits && !siblings.is_empty() && dice.chance(30) {
+            let (path, kind) = dice.pick(&siblings);
+            self.together(&path, Happening::Exit(reason(dice, kind)));
+        }
+    }
+
+    /// A step of its own.
+    fn step(&mut self, path: &ActorPath, what: Happening) {
+        self.moment += 1;
+        self.together(path, what);
+    }
+
+    /// One more event of the step before.
+    fn together(&mut self, path: &ActorPath, what: Happening) {
+        self.events.push(ScriptedEvent { at: Uptime::from_millis(self.moment), path: path.clone(), what });
     }
 
     /// Who it befalls, found on a walk from the root. On the way a call may start somebody new.
     fn target(&mut self, dice: &mut Dice) -> Option<Target> {
         let (mut path, mut tree) = (ActorPath::root(), self.tree);
         if dice.chance(1) {
-            return Some(Target { path, kind: ChildKind::Supervisor, instance: false });
+            return Some(Target { path, kind: ChildKind::Supervisor, instance: false, siblings: Vec::new() });
         }
         loop {
             let dynamic = tree.spec.strategy == Strategy::Dynamic;
@@ -164,12 +183,11 @@ impl Befalls<'_> {
                     significant: dice.chance(20),
                     shutdown: None,
                 });
-                let (at, path) = (Uptime::ZERO, path.child(&id).unwrap());
+                let path = path.child(&id).unwrap();
                 if dynamic && dice.chance(10) {
-                    let what = Happening::StartIgnored { times: 1 };
-                    self.events.push(ScriptedEvent { at, path: path.clone(), what });
+                    self.step(&path, Happening::StartIgnored { times: 1 });
                 }
-                self.events.push(ScriptedEvent { at, path, what: Happening::Call(AdminCall::StartChild(new)) });
+                self.step(&path, Happening::Call(AdminCall::StartChild(new)));
                 return None;
             }
             let specs = if dynamic { &[][..] } else { &tree.children[..] };
@@ -178,18 +196,22 @@ impl Befalls<'_> {
                 return None;
             }
             let id = dice.pick(&ids);
-            path = path.child(&id).unwrap();
-            let kind = match child(tree, &id).map(|node| &node.work) {
-                Some(Work::Tree(below)) if dice.chance(75) => {
-                    tree = below;
-                    continue;
+            let place = |id: &String| (path.child(id).unwrap(), kind(tree, id));
+            let ((there, kind), siblings) = (place(&id), ids.iter().map(place).collect());
+            path = there;
+            match child(tree, &id).map(|node| &node.work) {
+                Some(Work::Tree(below)) if dice.chance(75) => tree = below,
+                Some(Work::Tree(_) | Work::Behaviour { .. }) | None => {
+                    return Some(Target { path, kind, instance: dynamic, siblings });
                 }
-                Some(Work::Tree(_)) => ChildKind::Supervisor,
-                Some(Work::Behaviour { .. }) | None => ChildKind::Worker,
-            };
-            return Some(Target { path, kind, instance: dynamic });
+            }
         }
     }
+}
+
+/// What runs at `id`; whatever was added by a call is a worker.
+fn kind(tree: &TreeSpec, id: &str) -> ChildKind {
+    child(tree, id).map_or(ChildKind::Worker, |node| node.spec.kind)
 }
 
 fn reason(dice: &mut Dice, kind: ChildKind) -> ExitReason {

@@ -112,17 +112,17 @@ take(Table, Path) ->
 %% --- what happens to them
 
 step({exit, Path, Reason}, Root, Before) ->
-    case there(Path, Root, Before) of
-        {running, Pid, _} ->
-            case Reason of
-                kill -> exit(Pid, kill);
-                _ -> Pid ! {exit, Reason}
-            end,
-            heard(above(Path, Root, Before), Pid),
-            "done";
-        _ ->
-            "ignored"
+    case ended(Path, Reason, Root, Before) of
+        true -> "done";
+        false -> "ignored"
     end;
+step({together, [{exit, First, _} | _] = Exits}, Root, Before) ->
+    %% Their supervisor looks at its messages when all of them are there.
+    Supervisor = above(First, Root, Before),
+    held(Supervisor, fun(Pid) -> sys:suspend(Pid) end),
+    Ended = [ended(Path, Reason, Root, Before) || {exit, Path, Reason} <- Exits],
+    held(Supervisor, fun(Pid) -> sys:resume(Pid) end),
+    io_lib:format("together, ~p ignored", [length([false || false <- Ended])]);
 step({start_fails, Path, Times}, _, _) ->
     ets:insert(fails, {Path, Times}),
     "done";
@@ -134,6 +134,26 @@ step({call, Call, Path, Id, More}, Root, Before) ->
         {running, Supervisor, supervisor} -> word(call(Call, Supervisor, Path, Id, More, Before), Call);
         _ -> "noproc"
     end.
+
+held({running, Pid, supervisor}, Do) -> Do(Pid);
+held(_, _) -> ok.
+
+ended(Path, Reason, Root, Before) ->
+    case there(Path, Root, Before) of
+        {running, Pid, _} ->
+            %% It may have ended in the same step.
+            is_process_alive(Pid) andalso
+                begin
+                    finish(Pid, Reason),
+                    heard(above(Path, Root, Before), Pid),
+                    true
+                end;
+        _ ->
+            false
+    end.
+
+finish(Pid, kill) -> exit(Pid, kill);
+finish(Pid, Reason) -> Pid ! {exit, Reason}.
 
 call(terminate_child, Supervisor, Path, _, dynamic, Before) ->
     case lists:keyfind(Path, 1, Before) of

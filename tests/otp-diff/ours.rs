@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use covenant_supervision::ChildState;
-use covenant_supervision::simulation::{Line, Simulation};
+use covenant_supervision::simulation::{Line, Simulation, What};
 
 use crate::case::Case;
 
@@ -15,15 +15,20 @@ pub(crate) fn play(case: &Case) -> Vec<String> {
         Err(error) => return vec![error.to_string()],
     };
     let mut told = vec![tell("boot", &simulation)];
-    for event in &case.events {
+    for step in case.steps() {
         said.clear();
-        if let Err(error) = simulation.play(event, &mut |line| said.push(line)) {
+        if let Err(error) = simulation.play_together(step, &mut |line| said.push(line)) {
             told.push(error.to_string());
             return told;
         }
-        told.push(tell(&word(&said), &simulation));
+        let word = if step.len() == 1 { word(&said) } else { format!("together, {} ignored", ignored(&said)) };
+        told.push(tell(&word, &simulation));
     }
     told
+}
+
+fn ignored(lines: &[Line]) -> usize {
+    lines.iter().filter(|line| matches!(line.what, What::Ignored(_))).count()
 }
 
 /// What the step came to: the answer of a call, or whether there was anybody to end.

@@ -99,9 +99,24 @@ impl<'t> Simulation<'t> {
     /// # Errors
     /// The tree does not come to rest.
     pub fn play(&mut self, event: &ScriptedEvent, out: &mut dyn FnMut(Line)) -> Result<(), SimulationError> {
-        self.advance(event.at, out)?;
-        self.now = self.now.max(event.at);
-        self.happen(&event.path, &event.what)?;
+        self.play_together(std::slice::from_ref(event), out)
+    }
+
+    /// The same for events that happen at one moment, the first one's: whoever hears of one has the others waiting.
+    ///
+    /// # Errors
+    /// The tree does not come to rest.
+    pub fn play_together(
+        &mut self,
+        events: &[ScriptedEvent],
+        out: &mut dyn FnMut(Line),
+    ) -> Result<(), SimulationError> {
+        let Some(first) = events.first() else { return Ok(()) };
+        self.advance(first.at, out)?;
+        self.now = self.now.max(first.at);
+        for event in events {
+            self.happen(&event.path, &event.what)?;
+        }
         self.settle(out)
     }
 
