@@ -4,6 +4,7 @@ mod children;
 mod kills;
 mod mailboxes;
 mod remote;
+mod respecify;
 mod restarts;
 mod state_machine;
 mod stops;

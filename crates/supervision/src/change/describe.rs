@@ -4,11 +4,15 @@ use std::fmt::{Debug, Display};
 
 use covenant_types::format_duration;
 
-use super::{RunningChild, by_id, is_dynamic};
+use super::lookup::Lookup;
+use super::{RunningChild, is_dynamic};
 use crate::{Backoff, Budget, ChildNode, Host, Shutdown, TreeSpec, Work};
 
 /// Why `after` cannot run on as what runs now; empty where it can.
 pub(super) fn restart_of(before: &ChildNode, runs: &RunningChild, after: &ChildNode) -> Vec<String> {
+    if runs_the_same(before, runs, after) {
+        return Vec::new();
+    }
     let mut why = Vec::new();
     let now = runs.behaviour.clone().unwrap_or_else(|| work(before));
     if let (Work::Tree(before), Work::Tree(after), None) = (&before.work, &after.work, &runs.behaviour) {
@@ -39,6 +43,18 @@ pub(super) fn restart_of(before: &ChildNode, runs: &RunningChild, after: &ChildN
         Host::Light => "light".to_owned(),
     });
     why
+}
+
+/// Whether a behaviour and all that it is given are the same. Most are: what follows is worth its allocations then.
+fn runs_the_same(before: &ChildNode, runs: &RunningChild, after: &ChildNode) -> bool {
+    match (&before.work, &after.work) {
+        (Work::Behaviour { config: old, .. }, Work::Behaviour { name, config: new, .. }) => {
+            runs.behaviour.as_deref() == Some(name)
+                && old == new
+                && (before.mailbox, before.host) == (after.mailbox, after.host)
+        }
+        (Work::Tree(_), _) | (_, Work::Tree(_)) => false,
+    }
 }
 
 /// Why a dynamic supervisor cannot go on with another template; `None` where it can.
@@ -72,9 +88,10 @@ pub(super) fn rules(before: &TreeSpec, after: &TreeSpec) -> Vec<String> {
     differs(&mut rules, "intensity", old.intensity, new.intensity, plain);
     differs(&mut rules, "period", old.period, new.period, format_duration);
     differs(&mut rules, "auto_shutdown", old.auto_shutdown, new.auto_shutdown, words);
-    let named = by_id(before);
+    let named = Lookup::new(&before.children);
     for child in &after.children {
-        if let Some(before) = named.get(child.spec.id.as_str()).filter(|before| before.spec != child.spec) {
+        let before = named.find(child.spec.id.as_str()).map(|(_, before)| before);
+        if let Some(before) = before.filter(|before| before.spec != child.spec) {
             let mut of_child = Vec::new();
             child_rules(&mut of_child, before, child);
             rules.extend(of_child.into_iter().map(|rule| format!("{}: {rule}", child.spec.id)));
@@ -105,14 +122,9 @@ fn child_rules(rules: &mut Vec<String>, before: &ChildNode, after: &ChildNode) {
 
 /// Whether children that stay start in another order.
 fn order_changes(before: &TreeSpec, after: &TreeSpec) -> bool {
-    let (old, new) = (by_id(before), by_id(after));
-    let stay = |tree: &TreeSpec| -> Vec<String> {
-        let ids = tree.children.iter().map(|child| child.spec.id.as_str());
-        ids.filter(|id| old.contains_key(id) && new.contains_key(id)).map(str::to_owned).collect()
-    };
-    let same = before.children.len() == after.children.len()
-        && before.children.iter().zip(&after.children).all(|(a, b)| a.spec.id == b.spec.id);
-    !same && stay(before) != stay(after)
+    let named = Lookup::new(&before.children);
+    let places = after.children.iter().filter_map(|child| named.find(child.spec.id.as_str())).map(|(at, _)| at);
+    !places.is_sorted()
 }
 
 /// What a child runs: a behaviour's name, or a tree file's.

@@ -3,6 +3,7 @@
 use covenant_types::canonical::Writer;
 use sha2::{Digest, Sha256};
 
+use super::lookup::Lookup;
 use super::{RunningChild, Tree, is_dynamic};
 use crate::files::hex;
 use crate::{TreeSpec, Work};
@@ -21,16 +22,13 @@ fn structure(running: &[RunningChild], spec: Option<&TreeSpec>, record: &mut Wri
         return;
     }
     record.count(running.len());
-    for (at, child) in running.iter().enumerate() {
+    let named = spec.map(|spec| Lookup::new(&spec.children));
+    for child in running {
         record.text(&child.id).text(child.behaviour.as_deref().unwrap_or_default());
-        // Mostly the order is that of the file.
-        let same = |node: &&crate::ChildNode| node.spec.id.as_str() == child.id;
-        let node = spec.and_then(|spec| {
-            spec.children.get(at).filter(same).or_else(|| match child.children.is_empty() {
-                true => None,
-                false => spec.children.iter().find(same),
-            })
-        });
+        let node = match child.children.is_empty() {
+            true => None, // nothing below to leave out
+            false => named.as_ref().and_then(|named| named.find(&child.id)).map(|(_, node)| node),
+        };
         let below = node.and_then(|node| match &node.work {
             Work::Tree(below) => Some(below),
             Work::Behaviour { .. } => None,

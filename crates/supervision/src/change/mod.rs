@@ -15,11 +15,13 @@
 
 mod describe;
 mod hash;
+mod lookup;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use covenant_types::{ActorPath, ActorPathError};
+
+use lookup::Lookup;
 
 use crate::{ChildNode, Restart, Strategy, TreeSpec, Work};
 
@@ -121,9 +123,8 @@ pub fn plan_change(
     if is_dynamic(in_force.spec) != is_dynamic(to.spec) || describe::template(in_force.spec, to.spec).is_some() {
         return Err(ChangeError::RootKind);
     }
-    let hash = hash::of_plan(node, in_force, running, to);
-    let mut plan = ChangePlan {
-        hash,
+    let plan = ChangePlan {
+        hash: hash::of_plan(node, in_force, running, to),
         supervisors: Vec::new(),
         stops: Vec::new(),
         restarts: Vec::new(),
@@ -131,12 +132,24 @@ pub fn plan_change(
         kept: 1,
         stop_bound: Some(Duration::ZERO),
     };
-    plan.supervisor(&ActorPath::root(), in_force.spec, running, to.spec)?;
-    plan.stops.reverse();
+    let mut comparison = Comparison { plan, place: Vec::new(), stops: Vec::new() };
+    comparison.supervisor(&ActorPath::root(), in_force.spec, running, to.spec)?;
+    let Comparison { mut plan, mut stops, .. } = comparison;
+    stops.sort_by(|(a, _), (b, _)| b.cmp(a));
+    plan.stops = stops.into_iter().map(|(_, change)| change).collect();
     Ok(plan)
 }
 
-impl ChangePlan {
+/// A plan that is being made.
+struct Comparison {
+    plan: ChangePlan,
+    /// Where among what runs the supervisor stands that is looked at: places from the root down.
+    place: Vec<usize>,
+    /// What stops, with its place.
+    stops: Vec<(Vec<usize>, ChildChange)>,
+}
+
+impl Comparison {
     /// The changes in and below a supervisor that itself runs on.
     fn supervisor(
         &mut self,
@@ -148,49 +161,49 @@ impl ChangePlan {
         let rules = describe::rules(before, after);
         if is_dynamic(after) {
             // Its instances come and go by themselves, and go on under the new rules of their template.
-            self.kept += running.len();
+            self.plan.kept += running.len();
             self.note_supervisor(path, rules, false);
             return Ok(());
         }
-        let named: BTreeMap<&str, &ChildNode> = by_id(before);
-        let runs: BTreeMap<&str, &RunningChild> = running.iter().map(|child| (child.id.as_str(), child)).collect();
-        let stays: BTreeSet<&str> = after.children.iter().map(|child| child.spec.id.as_str()).collect();
-        let here = self.supervisors.len();
+        let (named, runs) = (Lookup::new(&before.children), Lookup::new(running));
+        let mut stays = vec![false; running.len()];
+        let here = self.plan.supervisors.len();
         let mut set_changes = false;
-        for child in running.iter().filter(|child| !stays.contains(child.id.as_str())) {
-            let spec = named.get(child.id.as_str()).copied();
-            self.stop(path.child(&child.id)?, child, spec);
-            set_changes = true;
-        }
         for child in &after.children {
             let id = child.spec.id.as_str();
-            let path = path.child(id)?;
-            match (named.get(id).copied(), runs.get(id).copied()) {
-                // It has ended for good, which is its right.
-                (Some(before), None) if before.spec.restart == Restart::Temporary => {}
-                (_, None) => {
-                    set_changes = true;
-                    let why = if named.contains_key(id) { "it is gone" } else { "new" };
-                    self.starts.push(ChildChange::of(path, child, vec![why.to_owned()]));
+            let before = named.find(id).map(|(_, before)| before);
+            let Some((at, runs)) = runs.find(id) else {
+                if before.is_some_and(|before| before.spec.restart == Restart::Temporary) {
+                    continue; // it has ended for good, which is its right
                 }
-                (before, Some(runs)) => {
-                    let why = match before {
-                        Some(before) => describe::restart_of(before, runs, child),
-                        None => vec!["it was started beside the file".to_owned()],
-                    };
-                    if !why.is_empty() {
-                        self.add_stop(before.and_then(ChildNode::stop_bound));
-                        self.restarts.push(ChildChange::of(path, child, why));
-                    } else if let (Some(Work::Tree(before)), Work::Tree(after)) =
-                        (before.map(|node| &node.work), &child.work)
-                    {
-                        self.kept += 1;
-                        self.supervisor(&path, before, &runs.children, after)?;
-                    } else {
-                        self.kept += 1;
-                    }
-                }
+                set_changes = true;
+                let why = if before.is_some() { "it is gone" } else { "new" };
+                self.plan.starts.push(ChildChange::of(path.child(id)?, child, vec![why.to_owned()]));
+                continue;
+            };
+            stays[at] = true;
+            let why = match before {
+                Some(before) => describe::restart_of(before, runs, child),
+                None => vec!["it was started beside the file".to_owned()],
+            };
+            if !why.is_empty() {
+                self.add_stop(before.and_then(ChildNode::stop_bound));
+                self.plan.restarts.push(ChildChange::of(path.child(id)?, child, why));
+                continue;
             }
+            self.plan.kept += 1;
+            if let (Some(Work::Tree(before)), Work::Tree(after)) = (before.map(|node| &node.work), &child.work) {
+                self.place.push(at);
+                self.supervisor(&path.child(id)?, before, &runs.children, after)?;
+                self.place.pop();
+            }
+        }
+        for (at, child) in running.iter().enumerate().filter(|(at, _)| !stays[*at]) {
+            let spec = named.find(&child.id).map(|(_, before)| before);
+            let change = self.stop(path.child(&child.id)?, child, spec);
+            let place = self.place.iter().copied().chain([at]).collect();
+            self.stops.push((place, change));
+            set_changes = true;
         }
         self.supervisors_from(here, path, rules, set_changes);
         Ok(())
@@ -199,26 +212,26 @@ impl ChangePlan {
     /// Notes a supervisor before those below it, which were noted already.
     fn supervisors_from(&mut self, here: usize, path: &ActorPath, rules: Vec<String>, set_changes: bool) {
         if set_changes || !rules.is_empty() {
-            self.supervisors.insert(here, SupervisorChange { path: path.clone(), rules });
+            self.plan.supervisors.insert(here, SupervisorChange { path: path.clone(), rules });
         }
     }
 
     fn note_supervisor(&mut self, path: &ActorPath, rules: Vec<String>, set_changes: bool) {
-        self.supervisors_from(self.supervisors.len(), path, rules, set_changes);
+        self.supervisors_from(self.plan.supervisors.len(), path, rules, set_changes);
     }
 
-    fn stop(&mut self, path: ActorPath, runs: &RunningChild, spec: Option<&ChildNode>) {
+    fn stop(&mut self, path: ActorPath, runs: &RunningChild, spec: Option<&ChildNode>) -> ChildChange {
         let why = match spec {
             Some(_) => "the file has it no more",
             None => "no file has it",
         };
         self.add_stop(spec.and_then(ChildNode::stop_bound));
         let what = runs.behaviour.clone().unwrap_or_else(|| spec.map_or_else(|| "a tree".to_owned(), describe::work));
-        self.stops.push(ChildChange { path, runs: what, why: vec![why.to_owned()], size: size(runs) });
+        ChildChange { path, runs: what, why: vec![why.to_owned()], size: size(runs) }
     }
 
     fn add_stop(&mut self, bound: Option<Duration>) {
-        self.stop_bound = self.stop_bound.and_then(|sum| sum.checked_add(bound?));
+        self.plan.stop_bound = self.plan.stop_bound.and_then(|sum| sum.checked_add(bound?));
     }
 }
 
@@ -230,10 +243,6 @@ impl ChildChange {
 
 fn is_dynamic(tree: &TreeSpec) -> bool {
     tree.spec.strategy == Strategy::Dynamic
-}
-
-fn by_id(tree: &TreeSpec) -> BTreeMap<&str, &ChildNode> {
-    tree.children.iter().map(|child| (child.spec.id.as_str(), child)).collect()
 }
 
 fn size(child: &RunningChild) -> usize {

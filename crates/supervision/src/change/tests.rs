@@ -106,6 +106,18 @@ fn what_is_gone_stops_in_reverse_and_what_is_new_starts_in_order() {
 }
 
 #[test]
+fn stops_are_in_reverse_start_order_over_all_levels() {
+    let tree = |root: String, below: String| format!("{root}===\nsub:\n{below}");
+    let sub = child("s", "tree = \"sub\"");
+    let before = tree(format!("{}{sub}{}", worker("a"), worker("b")), format!("{}{}", worker("x"), worker("y")));
+    let plan = plan(&before, &tree(sub.clone(), worker("y"))).unwrap();
+    let stops: Vec<&str> = plan.stops.iter().map(|it| it.path.as_str()).collect();
+    assert_eq!(stops, ["/b", "/s/x", "/a"]);
+    let told: Vec<&str> = plan.supervisors.iter().map(|it| it.path.as_str()).collect();
+    assert_eq!(told, ["/", "/s"], "from the top down");
+}
+
+#[test]
 fn what_a_child_runs_restarts_it_and_how_it_is_supervised_does_not() {
     let before = format!("{}{}", worker("a"), worker("b"));
     let with = |key: &str| format!("{}{}", worker("a"), child("b", &format!("behaviour = \"x\"\n{key}")));

@@ -1,17 +1,11 @@
 //! Specs that change while a tree runs: only what is named is touched, and it stays so over restarts.
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
-mod support;
 
 use std::collections::BTreeMap;
 
+use crate::support::{Ask, End, LONG, Rig, probes, subtree, tree};
 use covenant_runtime::{ActorState, AdminFailure, Rework};
-use covenant_supervision::{AdminError, ChildId, Host, TreeSpec};
+use covenant_supervision::{AdminError, ChildId, TreeSpec};
 use covenant_types::{ActorPath, ExitReason};
-use support::{Ask, End, Rig, probes, subtree, tree};
-
-/// What [`support`] puts every behaviour on.
-const HOST: Host = Host::Hosted;
 
 fn path(text: &str) -> ActorPath {
     text.parse().unwrap()
@@ -74,7 +68,7 @@ async fn a_child_that_is_refitted_keeps_its_mailbox_and_counts_on() {
     rig.system.replace_specs(&path("/"), flat(&[("a", "")]), one("a", Rework::Refit)).await.unwrap();
     rig.system.restart_child(&path("/a")).await.unwrap();
     assert_eq!(rig.who("/a").await, 2);
-    assert!(a.call(Ask::Who, support::LONG).await.is_ok(), "an old reference reaches the new incarnation");
+    assert!(a.call(Ask::Who, LONG).await.is_ok(), "an old reference reaches the new incarnation");
 }
 
 #[tokio::test]
