@@ -1,6 +1,6 @@
 //! A tree file become concrete: every child with its record, its mailbox and the way to start it.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -27,7 +27,7 @@ pub(crate) struct TreePlan {
 pub(crate) struct Planned {
     pub(crate) spec: SupervisorSpec,
     /// The children it starts with; none where it is dynamic.
-    pub(crate) children: BTreeMap<ChildId, PlannedChild>,
+    pub(crate) children: HashMap<ChildId, PlannedChild>,
     /// What the instances of a dynamic supervisor are made after.
     pub(crate) template: Option<ChildNode>,
 }
@@ -110,11 +110,11 @@ pub(crate) fn plan(
 ) -> Result<TreePlan, BootError> {
     let slot = Arc::new(Slot::new(path.clone(), ChildKind::Supervisor, None, None, place));
     slot.set_partitioned(tree.partitions > 1);
-    let mut planned = Planned { spec: tree.spec, children: BTreeMap::new(), template: None };
+    let mut planned = Planned { spec: tree.spec, children: HashMap::new(), template: None };
     let dynamic = planned.spec.strategy == Strategy::Dynamic;
     for (place, node) in (0..).zip(tree.children) {
         let id = node.spec.id.clone();
-        let child = plan_child(node.clone(), path.child(id.as_str())?, place, registry, deadlines)?;
+        let child = plan_child(&node, path.child(id.as_str())?, place, registry, deadlines)?;
         if dynamic {
             planned.template = Some(node); // planned all the same, so that a bad config is found before anything starts
         } else {
@@ -147,41 +147,45 @@ impl TreePlan {
 
 /// Makes the plan of one child at `path`.
 pub(crate) fn plan_child(
-    node: ChildNode,
+    node: &ChildNode,
     path: ActorPath,
     place: u64,
     registry: &BehaviourRegistry,
     deadlines: &Arc<Deadlines>,
 ) -> Result<PlannedChild, BootError> {
-    match node.work {
+    match &node.work {
         Work::Tree(tree) => {
-            let tree = plan(tree, &path, place, registry, deadlines)?;
+            let tree = plan(tree.clone(), &path, place, registry, deadlines)?;
             Ok(PlannedChild { slot: Arc::clone(&tree.slot), starter: Arc::new(TreeStarter(Arc::new(tree))) })
         }
         Work::Behaviour { name, config, file, line } => {
-            let Some(factory) = registry.find(&name) else {
+            let Some((name, factory)) = registry.find(name) else {
                 let known = registry.names().collect::<Vec<_>>().join(", ");
+                let (file, line, name) = (file.clone(), *line, name.clone());
                 return Err(BootError::UnknownBehaviour { file, line, path, name, known });
             };
             let mailbox = factory.mailbox(path.clone(), &node.mailbox, deadlines);
             let starter = match factory.child(config, &mailbox, node.host) {
                 Ok(starter) => starter,
-                Err(why) => return Err(BootError::BadConfig { file, line, path, name, why }),
+                Err(why) => {
+                    let (file, line, name) = (file.clone(), *line, name.to_string());
+                    return Err(BootError::BadConfig { file, line, path, name, why });
+                }
             };
-            let slot = Slot::new(path, node.spec.kind, Some(name), Some(mailbox), place);
-            Ok(PlannedChild { slot: Arc::new(slot), starter: Arc::from(starter) })
+            let slot = Slot::new(path, node.spec.kind, Some(Arc::clone(name)), Some(mailbox), place);
+            Ok(PlannedChild { slot: Arc::new(slot), starter })
         }
     }
 }
 
 /// What starts the child at `slot` as `node` says, on the mailbox it has. Its behaviour must be the one it had.
-pub(crate) fn refit(node: ChildNode, slot: &Arc<Slot>, registry: &BehaviourRegistry) -> Result<PlannedChild, String> {
-    let (Work::Behaviour { name, config, .. }, Some(mailbox)) = (node.work, &slot.mailbox) else {
+pub(crate) fn refit(node: &ChildNode, slot: &Arc<Slot>, registry: &BehaviourRegistry) -> Result<PlannedChild, String> {
+    let (Work::Behaviour { name, config, .. }, Some(mailbox)) = (&node.work, &slot.mailbox) else {
         return Err(format!("{} has no mailbox to keep", slot.path));
     };
-    let factory = registry.find(&name).ok_or_else(|| format!("unknown behaviour {name:?}"))?;
+    let (_, factory) = registry.find(name).ok_or_else(|| format!("unknown behaviour {name:?}"))?;
     let starter = factory.child(config, mailbox, node.host)?;
-    Ok(PlannedChild { slot: Arc::clone(slot), starter: Arc::from(starter) })
+    Ok(PlannedChild { slot: Arc::clone(slot), starter })
 }
 
 /// Starts a subtree.

@@ -18,7 +18,7 @@ use crate::slot::Handle;
 
 /// The behaviours a tree file may name.
 #[derive(Clone, Default)]
-pub struct BehaviourRegistry(BTreeMap<String, Arc<dyn Factory>>);
+pub struct BehaviourRegistry(BTreeMap<Arc<str>, Arc<dyn Factory>>);
 
 impl BehaviourRegistry {
     /// None yet.
@@ -55,18 +55,19 @@ impl BehaviourRegistry {
     }
 
     fn insert(&mut self, name: &str, factory: Arc<dyn Factory>) -> &mut Self {
-        let before = self.0.insert(name.to_owned(), factory);
+        let before = self.0.insert(Arc::from(name), factory);
         assert!(before.is_none(), "two behaviours are registered as {name:?}");
         self
     }
 
     /// All names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.0.keys().map(|name| &**name)
     }
 
-    pub(crate) fn find(&self, name: &str) -> Option<&Arc<dyn Factory>> {
-        self.0.get(name)
+    /// The factory of that name, and the name as all who have it share it.
+    pub(crate) fn find(&self, name: &str) -> Option<(&Arc<str>, &Arc<dyn Factory>)> {
+        self.0.get_key_value(name)
     }
 }
 
@@ -85,8 +86,12 @@ pub(crate) trait Factory: Send + Sync {
     ///
     /// # Errors
     /// The config is not of the behaviour's type.
-    fn child(&self, config: toml::Table, mailbox: &Arc<dyn AnyMailbox>, host: Host)
-    -> Result<Box<dyn Starter>, String>;
+    fn child(
+        &self,
+        config: &toml::Table,
+        mailbox: &Arc<dyn AnyMailbox>,
+        host: Host,
+    ) -> Result<Arc<dyn Starter>, String>;
 }
 
 /// Starts one child, again and again.
@@ -108,14 +113,14 @@ impl<B: Behaviour> Factory for FactoryOf<B> {
 
     fn child(
         &self,
-        config: toml::Table,
+        config: &toml::Table,
         mailbox: &Arc<dyn AnyMailbox>,
         host: Host,
-    ) -> Result<Box<dyn Starter>, String> {
+    ) -> Result<Arc<dyn Starter>, String> {
         config.clone().try_into::<B::Config>().map_err(|error| error.message().to_owned())?;
         let mailbox = Arc::clone(mailbox).into_any().downcast().map_err(|_| "the mailbox is of another type")?;
-        let config = if config.is_empty() { Arc::clone(&self.empty) } else { Arc::new(config) };
-        Ok(Box::new(BehaviourStarter::<B> { config, mailbox, host }))
+        let config = if config.is_empty() { Arc::clone(&self.empty) } else { Arc::new(config.clone()) };
+        Ok(Arc::new(BehaviourStarter::<B> { config, mailbox, host }))
     }
 }
 

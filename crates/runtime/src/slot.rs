@@ -21,7 +21,7 @@ use crate::view::{ActorState, MailboxView, TreeView};
 pub(crate) struct Slot {
     pub(crate) path: ActorPath,
     pub(crate) kind: ChildKind,
-    pub(crate) behaviour: Option<String>,
+    pub(crate) behaviour: Option<Arc<str>>,
     /// `None` for a supervisor.
     pub(crate) mailbox: Option<Arc<dyn AnyMailbox>>,
     /// The records of a supervisor's children, by their place in start order.
@@ -97,7 +97,7 @@ impl Slot {
     pub(crate) fn new(
         path: ActorPath,
         kind: ChildKind,
-        behaviour: Option<String>,
+        behaviour: Option<Arc<str>>,
         mailbox: Option<Arc<dyn AnyMailbox>>,
         place: u64,
     ) -> Self {
@@ -347,7 +347,7 @@ impl Slot {
             restarts: self.restarts(),
             mailbox,
             handled: self.mailbox.as_ref().map_or(0, |mailbox| mailbox.handled()),
-            behaviour: self.behaviour.clone(),
+            behaviour: self.behaviour.as_deref().map(str::to_owned),
             children: self
                 .children()
                 .iter()

@@ -1,6 +1,6 @@
 //! One node's actors, from the outside.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
@@ -49,7 +49,7 @@ struct Shared {
     resources: Resources,
     root: Arc<Slot>,
     /// The record of every path there is; children are added and taken away while the tree runs.
-    slots: RwLock<BTreeMap<ActorPath, Arc<Slot>>>,
+    slots: RwLock<HashMap<ActorPath, Arc<Slot>>>,
     registry: BehaviourRegistry,
     deadlines: Arc<Deadlines>,
     attempts: StartAttempts,
@@ -256,7 +256,7 @@ impl System {
         &self.shared.env
     }
 
-    fn slots(&self) -> RwLockReadGuard<'_, BTreeMap<ActorPath, Arc<Slot>>> {
+    fn slots(&self) -> RwLockReadGuard<'_, HashMap<ActorPath, Arc<Slot>>> {
         self.shared.slots.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -274,7 +274,7 @@ impl System {
 
     /// Makes the record of a new path, and those below it, known.
     pub(crate) fn enter(&self, slot: &Arc<Slot>) {
-        let mut entered = BTreeMap::new();
+        let mut entered = HashMap::new();
         collect_slots(slot, &mut entered);
         let mut slots = self.shared.slots.write().unwrap_or_else(PoisonError::into_inner);
         for (path, slot) in entered {
@@ -286,7 +286,7 @@ impl System {
 
     /// Takes the record of a path, and those below it, away.
     pub(crate) fn strike_off(&self, slot: &Arc<Slot>) {
-        let mut gone = BTreeMap::new();
+        let mut gone = HashMap::new();
         collect_slots(slot, &mut gone);
         let mut slots = self.shared.slots.write().unwrap_or_else(PoisonError::into_inner);
         for (path, slot) in &gone {
@@ -299,12 +299,12 @@ impl System {
     }
 
     /// The plan of a child that is added while the tree runs.
-    pub(crate) fn plan_child(&self, node: ChildNode, path: ActorPath, place: u64) -> Result<PlannedChild, BootError> {
+    pub(crate) fn plan_child(&self, node: &ChildNode, path: ActorPath, place: u64) -> Result<PlannedChild, BootError> {
         plan_child(node, path, place, &self.shared.registry, &self.shared.deadlines)
     }
 
     /// The plan of a child that becomes something else and keeps its mailbox.
-    pub(crate) fn refit(&self, node: ChildNode, slot: &Arc<Slot>) -> Result<PlannedChild, String> {
+    pub(crate) fn refit(&self, node: &ChildNode, slot: &Arc<Slot>) -> Result<PlannedChild, String> {
         refit(node, slot, &self.shared.registry)
     }
 
@@ -356,7 +356,7 @@ impl Shared {
         deadlines: Arc<Deadlines>,
     ) -> Self {
         let keeper = env.system.spawn(Arc::clone(&deadlines).keep());
-        let mut slots = BTreeMap::new();
+        let mut slots = HashMap::new();
         collect_slots(&plan.slot, &mut slots);
         Self {
             env,
@@ -388,7 +388,7 @@ impl Shared {
     }
 }
 
-fn collect_slots(slot: &Arc<Slot>, into: &mut BTreeMap<ActorPath, Arc<Slot>>) {
+fn collect_slots(slot: &Arc<Slot>, into: &mut HashMap<ActorPath, Arc<Slot>>) {
     into.insert(slot.path.clone(), Arc::clone(slot));
     slot.children().iter().for_each(|child| collect_slots(child, into));
 }

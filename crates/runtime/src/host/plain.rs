@@ -35,13 +35,13 @@ impl<A: Actor, C: DeserializeOwned + 'static> Factory for PlainFactory<A, C> {
         Arc::new(PlainMailbox::<A::Msg>::default())
     }
 
-    fn child(&self, config: toml::Table, mailbox: &Arc<dyn AnyMailbox>, _: Host) -> Result<Box<dyn Starter>, String> {
+    fn child(&self, config: &toml::Table, mailbox: &Arc<dyn AnyMailbox>, _: Host) -> Result<Arc<dyn Starter>, String> {
         let of_type = |error: toml::de::Error| error.message().to_owned();
         config.clone().try_into::<C>().map_err(of_type)?;
         let mailbox = Arc::clone(mailbox).into_any().downcast().map_err(|_| "the mailbox is of another type")?;
-        let make = Arc::clone(&self.0);
+        let (make, config) = (Arc::clone(&self.0), config.clone());
         let make = move || make(config.clone().try_into().map_err(of_type)?);
-        Ok(Box::new(PlainStarter { make, mailbox, of: PhantomData::<fn() -> A> }))
+        Ok(Arc::new(PlainStarter { make, mailbox, of: PhantomData::<fn() -> A> }))
     }
 }
 

@@ -100,7 +100,7 @@ impl Driver {
             }
             Request::Start(node) => {
                 let spec = node.spec.clone();
-                let (id, added) = (spec.id.clone(), self.add(*node).map_err(Err)?);
+                let (id, added) = (spec.id.clone(), self.add(&spec.id, &node).map_err(Err)?);
                 Ok((AdminRequest::Start(spec), id, added))
             }
             Request::StartInstance { id, config } => {
@@ -111,25 +111,25 @@ impl Driver {
     }
 
     /// Makes a child known that may be added. False where there is one of that id, which the core will say.
-    fn add(&mut self, node: ChildNode) -> Result<bool, AdminFailure> {
-        let id = node.spec.id.clone();
-        if self.core.child(&id).is_some() {
+    fn add(&mut self, id: &ChildId, node: &ChildNode) -> Result<bool, AdminFailure> {
+        if self.core.child(id).is_some() {
             return Ok(false);
         }
-        self.forget(&id); // what is left of an earlier child of that id
+        self.forget(id); // what is left of an earlier child of that id
         let bad = |why: String| AdminFailure::Refused(AdminError::BadSpec(why));
         let path = self.plan.slot.path.child(id.as_str()).map_err(|error| bad(error.to_string()))?;
         let planned =
             self.system.plan_child(node, path, self.plan.take_place()).map_err(|error| bad(error.to_string()))?;
         self.plan.slot.adopt(Arc::clone(&planned.slot));
         self.system.enter(&planned.slot);
-        self.planned.insert(id, planned);
+        self.planned.insert(id.clone(), planned);
         Ok(true)
     }
 
     fn add_instance(&mut self, id: Option<ChildId>, config: toml::Table) -> Result<(ChildId, bool), AdminFailure> {
         let bad = |why: String| AdminFailure::Refused(AdminError::BadSpec(why));
-        let Some(mut node) = self.plan.planned().template.clone() else {
+        let planned = self.plan.planned();
+        let Some(template) = &planned.template else {
             return Err(bad(format!(
                 "{} is not dynamic: only a dynamic supervisor has instances",
                 self.plan.slot.path
@@ -139,20 +139,23 @@ impl Driver {
             Some(id) => id,
             None => ChildId::new(&self.plan.take_place().to_string()).map_err(|error| bad(error.to_string()))?,
         };
+        if template.spec.id == id {
+            return Ok((id, false)); // the core refuses it
+        }
+        if config.is_empty() {
+            let added = self.add(&id, template)?;
+            return Ok((id, added));
+        }
+        let mut node = template.clone();
         match &mut node.work {
-            Work::Behaviour { config: template, .. } => template.extend(config),
-            Work::Tree(_) if !config.is_empty() => {
+            Work::Behaviour { config: of_template, .. } => of_template.extend(config),
+            Work::Tree(_) => {
                 return Err(bad(
                     "an instance that is a tree takes no config: the behaviours in that file do".to_owned()
                 ));
             }
-            Work::Tree(_) => {}
         }
-        if node.spec.id == id {
-            return Ok((id, false)); // the core refuses it
-        }
-        node.spec.id = id.clone();
-        let added = self.add(node)?;
+        let added = self.add(&id, &node)?;
         Ok((id, added))
     }
 

@@ -3,7 +3,7 @@
 //! It keeps what the effects need: the running children, timers, and the port through which the children are heard. When
 //! it is dropped, its children are killed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -48,10 +48,10 @@ pub(super) struct Driver {
     /// The actor that owns this driver.
     myself: ActorCell,
     /// Those there are specs for: the plan's, and what was added since.
-    pub(super) planned: BTreeMap<ChildId, PlannedChild>,
+    pub(super) planned: HashMap<ChildId, PlannedChild>,
     /// What some of them become at their next start.
     pub(super) reworked: BTreeMap<ChildId, PlannedChild>,
-    children: BTreeMap<ChildId, Begun>,
+    children: HashMap<ChildId, Begun>,
     timers: BTreeMap<Timer, Task>,
     pub(super) calls: Calls,
     /// Why the child that is being dealt with ended: what its callers hear if it does not come back.
@@ -78,7 +78,7 @@ impl Driver {
         let core = Supervisor::new(now.spec.clone(), system.attempts(), seed)?;
         let port = Arc::new(Port { desk, notice });
         let planned = now.children.clone();
-        let (children, timers, calls) = (BTreeMap::new(), BTreeMap::new(), Calls::default());
+        let (children, timers, calls) = (HashMap::new(), BTreeMap::new(), Calls::default());
         let reworked = BTreeMap::new();
         Ok(Self { plan, system, core, port, myself, planned, reworked, children, timers, calls, last_exit: None })
     }

@@ -4,7 +4,7 @@
 //! when the core starts the child the next time, whoever wants that. The plan of the supervisor changes too, so that its own
 //! restart brings the new children and not the old.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use covenant_supervision::{AdminError, ChildId, ChildNode, Strategy, TreeSpec};
@@ -32,11 +32,11 @@ impl Driver {
         }
         if spec.strategy == Strategy::Dynamic {
             let template = nodes.into_iter().next();
-            self.plan.change(Planned { spec, children: BTreeMap::new(), template });
+            self.plan.change(Planned { spec, children: HashMap::new(), template });
             return Ok(name);
         }
         let order: Vec<ChildId> = nodes.iter().map(|node| node.spec.id.clone()).collect();
-        let (mut children, mut added, mut reworked) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (mut children, mut added, mut reworked) = (HashMap::new(), BTreeMap::new(), BTreeMap::new());
         for node in nodes {
             let id = node.spec.id.clone();
             let child = match (self.planned.get(&id), rework.get(&id)) {
@@ -69,15 +69,15 @@ impl Driver {
 
     fn plan_new(&self, node: ChildNode) -> Result<PlannedChild, String> {
         let path = self.plan.slot.path.child(node.spec.id.as_str()).map_err(|error| error.to_string())?;
-        self.system.plan_child(node, path, self.plan.take_place()).map_err(|error| error.to_string())
+        self.system.plan_child(&node, path, self.plan.take_place()).map_err(|error| error.to_string())
     }
 
     fn rework(&self, known: &PlannedChild, node: ChildNode, how: Rework) -> Result<PlannedChild, String> {
         match how {
-            Rework::Refit => self.system.refit(node, &known.slot),
+            Rework::Refit => self.system.refit(&node, &known.slot),
             Rework::Replace => {
                 let (path, place) = (known.slot.path.clone(), known.slot.place());
-                self.system.plan_child(node, path, place).map_err(|error| error.to_string())
+                self.system.plan_child(&node, path, place).map_err(|error| error.to_string())
             }
         }
     }

@@ -1,21 +1,37 @@
 //! The children in start order, found by position or by id.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, DefaultHasher, Hasher};
 use std::ops::{Index, IndexMut};
 
 use super::child::Child;
 use crate::spec::{ChildId, ChildSpec};
 
 /// Invariant: `places` has every child's id, and its position in `list`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Children {
     list: Vec<Child>,
-    places: BTreeMap<ChildId, usize>,
+    /// Never walked through, so that its order does not matter.
+    places: HashMap<ChildId, usize, Seeded>,
+}
+
+/// Hashes by a seed that was passed in: who names instances cannot know which names collide.
+#[derive(Clone, Copy, Debug)]
+struct Seeded(u64);
+
+impl BuildHasher for Seeded {
+    type Hasher = DefaultHasher;
+
+    fn build_hasher(&self) -> DefaultHasher {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(self.0);
+        hasher
+    }
 }
 
 impl Children {
-    pub(super) fn new(specs: Vec<ChildSpec>) -> Self {
-        let mut children = Self::default();
+    pub(super) fn new(specs: Vec<ChildSpec>, seed: u64) -> Self {
+        let mut children = Self { list: Vec::new(), places: HashMap::with_hasher(Seeded(seed)) };
         specs.into_iter().for_each(|spec| children.push(Child::new(spec)));
         children
     }

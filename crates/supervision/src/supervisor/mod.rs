@@ -112,7 +112,8 @@ pub struct Counts {
 const ADMIN_WAITING_MAX: usize = 64;
 
 impl Supervisor {
-    /// A supervisor at rest. `attempts` is the node's; `jitter_seed` decides the jitter of backoffs.
+    /// A supervisor at rest. `attempts` is the node's; `jitter_seed` decides the jitter of backoffs, and nothing
+    /// else that can be seen.
     ///
     /// # Errors
     /// The spec is wrong.
@@ -126,7 +127,7 @@ impl Supervisor {
             window: RestartWindow::new(intensity, period),
             attempts,
             lots: Lots::new(jitter_seed),
-            children: Children::new(children),
+            children: Children::new(children, jitter_seed),
             template,
             stopping_instances: 0,
             failures: instances::Failures::default(),
