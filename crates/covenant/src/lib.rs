@@ -19,7 +19,8 @@ pub mod prelude {
     pub use covenant_cluster::Cluster;
     pub use covenant_env::Env;
     pub use covenant_runtime::{
-        Behaviour, BehaviourRegistry, Context, Exit, Ref, Remotable, Reply, Resources, StartError, System, SystemConfig,
+        Behaviour, BehaviourRegistry, Context, Down, DownReason, Exit, Machine, MonitorRef, Ref, Remotable, Reply,
+        Resources, StartError, StateMachine, Step, System, SystemConfig,
     };
     pub use covenant_supervision::{TreeSource, TreeSourceError, TreeSpec, load_tree};
     pub use covenant_types::{ActorPath, CallError, ExitReason, Incarnation, NodeName};
