@@ -127,7 +127,7 @@ struct Target {
 
 impl Befalls<'_> {
     fn something(&mut self, dice: &mut Dice) {
-        let Some(Target { path, kind, instance, siblings }) = self.target(dice) else { return };
+        let Some(Target { path, kind, instance, mut siblings }) = self.target(dice) else { return };
         let what = match dice.below(100) {
             _ if path.is_root() => Happening::Exit(ExitReason::Killed),
             0..60 => Happening::Exit(reason(dice, kind)),
@@ -143,13 +143,23 @@ impl Befalls<'_> {
         let prepares = matches!(what, Happening::StartFails { .. } | Happening::StartIgnored { .. });
         self.step(&path, what);
         // Who is to fail or to be ignored is started soon, most of the time.
-        if prepares && dice.chance(70) {
-            self.step(&path, Happening::Exit(reason(dice, kind)));
-            exits = true;
+        if prepares {
+            match dice.below(10) {
+                0..7 => {
+                    self.step(&path, Happening::Exit(reason(dice, kind)));
+                    exits = true;
+                }
+                7..9 => {
+                    self.step(&path, Happening::Call(AdminCall::TerminateChild));
+                    self.step(&path, Happening::Call(AdminCall::RestartChild));
+                }
+                _ => {}
+            }
         }
         // Some do not end alone.
-        while exits && !siblings.is_empty() && dice.chance(30) {
-            let (path, kind) = dice.pick(&siblings);
+        siblings.retain(|(sibling, _)| *sibling != path);
+        while exits && !siblings.is_empty() && dice.chance(40) {
+            let (path, kind) = siblings.swap_remove(dice.below(siblings.len()));
             self.together(&path, Happening::Exit(reason(dice, kind)));
         }
     }
@@ -184,8 +194,10 @@ impl Befalls<'_> {
                     shutdown: None,
                 });
                 let path = path.child(&id).unwrap();
-                if dynamic && dice.chance(10) {
-                    self.step(&path, Happening::StartIgnored { times: 1 });
+                match dice.below(10) {
+                    0 if dynamic => self.step(&path, Happening::StartIgnored { times: 1 }),
+                    0..2 => self.step(&path, Happening::StartFails { times: 1 }),
+                    _ => {}
                 }
                 self.step(&path, Happening::Call(AdminCall::StartChild(new)));
                 return None;
