@@ -124,7 +124,8 @@ fn tree_file(tree: &TreeSpec, files: &mut Vec<(String, String)>) -> String {
     let mut text =
         format!("strategy = \"{}\"\nintensity = {}\nperiod = \"1h\"\n", strategy(spec.strategy), spec.intensity);
     if spec.auto_shutdown != AutoShutdown::Never {
-        writeln!(text, "auto_shutdown = \"{}\"", auto_shutdown(spec.auto_shutdown)).unwrap();
+        writeln!(text, "auto_shutdown = \"{}\"", auto_shutdown(spec.auto_shutdown))
+            .expect("a text takes all that is written");
     }
     for node in &tree.children {
         let ChildSpec { id, restart, significant, shutdown, .. } = &node.spec;
@@ -138,7 +139,7 @@ fn tree_file(tree: &TreeSpec, files: &mut Vec<(String, String)>) -> String {
             Work::Tree(below) => format!("tree = \"{}\"", tree_file(below, files)),
         };
         writeln!(text, "[[child]]\nid = \"{id}\"\n{work}\nrestart = \"{}\"\nshutdown = \"{shutdown}\"", word(*restart))
-            .unwrap();
+            .expect("a text takes all that is written");
         if *significant {
             text.push_str("significant = true\n");
         }
@@ -158,7 +159,9 @@ fn event_line(event: &ScriptedEvent) -> String {
                 ExitReason::Panicked(_) => "\"panic\"".to_owned(),
                 ExitReason::Error(text) => format!("{{\"error\": \"{text}\"}}"),
                 ExitReason::Killed => "\"killed\"".to_owned(),
-                other => panic!("a script has no {other}"),
+                other @ (ExitReason::NoConnection | ExitReason::NameConflict(_) | ExitReason::Rebalanced) => {
+                    panic!("a script has no {other}")
+                }
             };
             format!("{{\"at\": {at}, \"exit\": \"{path}\", \"reason\": {reason}}}")
         }
@@ -186,7 +189,7 @@ fn tree_term(tree: &TreeSpec) -> String {
     let spec = &tree.spec;
     let strategy = match spec.strategy {
         Strategy::Dynamic => "simple_one_for_one",
-        other => strategy(other),
+        other @ (Strategy::OneForOne | Strategy::OneForAll | Strategy::RestForOne) => strategy(other),
     };
     let children: Vec<String> = tree.children.iter().map(child_term).collect();
     format!("{{sup,{strategy},{},{},[{}]}}", spec.intensity, auto_shutdown(spec.auto_shutdown), children.join(","))
@@ -220,7 +223,11 @@ fn reason_term(reason: &ExitReason) -> String {
         ExitReason::Shutdown => "shutdown".to_owned(),
         ExitReason::ShutdownWith(text) => format!("{{shutdown,\"{text}\"}}"),
         ExitReason::Killed => "kill".to_owned(),
-        abnormal => format!("{{crash,\"{abnormal}\"}}"),
+        ExitReason::Panicked(_)
+        | ExitReason::Error(_)
+        | ExitReason::NoConnection
+        | ExitReason::NameConflict(_)
+        | ExitReason::Rebalanced => format!("{{crash,\"{reason}\"}}"),
     }
 }
 

@@ -8,6 +8,7 @@
 //! Left out, because OTP releases differ: auto_shutdown of dynamic supervisors, and instances whose restart is ignored. Left
 //! out, because OTP has no such thing: back-off, budgets, starts and stops that take time, and ends of supervisors other than
 //! a kill.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod case;
 mod generate;
