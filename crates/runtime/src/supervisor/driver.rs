@@ -225,7 +225,9 @@ impl Driver {
     fn dismiss(&mut self, child: &ChildId) {
         if let Some(slot) = self.slot(child) {
             slot.set_state(ActorState::Undefined); // the core may have forgotten it
-            slot.close(&self.farewell(child));
+            if !self.is_refitted(child) {
+                slot.close(&self.farewell(child));
+            }
         }
     }
 

@@ -93,6 +93,12 @@ impl Driver {
         self.plan.slot.arrange(shown);
     }
 
+    /// Whether the child goes on with the same mailbox as something else: what waits in it waits for that.
+    pub(super) fn is_refitted(&self, child: &ChildId) -> bool {
+        let (Some(next), Some(now)) = (self.reworked.get(child), self.planned.get(child)) else { return false };
+        Arc::ptr_eq(&next.slot, &now.slot)
+    }
+
     /// The child is about to start: it becomes what it was reworked to.
     pub(super) fn take_up(&mut self, child: &ChildId) {
         let Some(next) = self.reworked.remove(child) else { return };

@@ -72,6 +72,24 @@ async fn a_child_that_is_refitted_keeps_its_mailbox_and_counts_on() {
 }
 
 #[tokio::test]
+async fn messages_wait_while_a_child_is_refitted_and_are_refused_when_it_does_not_start() {
+    let rig = rig(&[("a", "")]).await;
+    let a = rig.probe("/a");
+    let told = || flat(&[("a", "config = { info = \"other\" }")]);
+    rig.system.replace_specs(&path("/"), told(), one("a", Rework::Refit)).await.unwrap();
+    rig.system.terminate_child(&path("/a")).await.unwrap();
+    a.cast(Ask::Note(7)).await.unwrap();
+    rig.system.restart_child(&path("/a")).await.unwrap();
+    assert_eq!(a.call(Ask::Noted, LONG).await, Ok(vec![7]));
+
+    let broken = flat(&[("a", "config = { start = \"fail\" }")]);
+    rig.system.replace_specs(&path("/"), broken, one("a", Rework::Refit)).await.unwrap();
+    rig.system.terminate_child(&path("/a")).await.unwrap();
+    rig.system.restart_child(&path("/a")).await.unwrap_err();
+    assert!(a.cast(Ask::Note(8)).await.is_err(), "nobody would ever read it");
+}
+
+#[tokio::test]
 async fn a_child_that_is_replaced_has_a_new_mailbox_and_counts_on() {
     let rig = rig(&[("a", ""), ("b", "")]).await;
     let told = flat(&[("a", "mailbox = { capacity = 7 }"), ("b", "")]);
