@@ -36,6 +36,9 @@ pub enum AdminFailure {
     /// The supervisor ended before it answered. What was asked may have been done.
     #[error("the supervisor at {0} ended before it answered")]
     Gone(ActorPath),
+    /// It started, and said that there is nothing to run.
+    #[error("it has nothing to do here")]
+    Ignored,
     /// The supervisor says no.
     #[error(transparent)]
     Refused(#[from] AdminError),

@@ -51,6 +51,10 @@ pub enum StartError {
     /// It has nothing to do on this node. Its siblings start; it is not tried again.
     #[error("it has nothing to do here")]
     Ignore,
+    /// What it stands for is run by this one already: an actor, or another process. Whoever starts it by hand is told so; a
+    /// supervisor tries again, and does not count it.
+    #[error("it runs already as {0}")]
+    NameTaken(String),
     /// It cannot run. Its supervisor decides what that means for the others.
     #[error("{0}")]
     Failed(String),

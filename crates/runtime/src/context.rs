@@ -13,7 +13,7 @@ use crate::mailbox::Mailbox;
 use crate::notice::Notice;
 use crate::remote::MailboxInlet;
 use crate::slot::Slot;
-use crate::{Behaviour, Ref, Remotable, StartError, System};
+use crate::{AdminFailure, Behaviour, Ref, Remotable, StartError, System};
 
 /// One incarnation's view of its surroundings. Everything it starts ends with it.
 pub struct Context<B: Behaviour> {
@@ -100,6 +100,19 @@ impl<B: Behaviour> Context<B> {
             .resources()
             .find()
             .ok_or_else(|| StartError::failed(format_args!("this node lends no {}", std::any::type_name::<T>())))
+    }
+
+    /// Starts one more instance of the template of the dynamic supervisor at `supervisor`, with `config` over the template's
+    /// own, and returns where it runs. It is that supervisor's child, and outlives this actor.
+    ///
+    /// # Errors
+    /// As [`System::start_instance`]; also where its start said that there is nothing to run.
+    ///
+    /// # Cancel safety
+    /// A future that is dropped takes nothing back.
+    pub async fn spawn_child(&self, supervisor: &ActorPath, config: toml::Table) -> Result<ActorPath, AdminFailure> {
+        let started = self.system().start_instance(supervisor, None, config).await?;
+        started.path.ok_or(AdminFailure::Ignored)
     }
 
     /// The actor at `path` on this node.

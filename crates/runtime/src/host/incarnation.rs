@@ -64,6 +64,7 @@ impl<B: Behaviour> Incarnation<B> {
                 return Some(Self { behaviour: Some(behaviour), context, reader });
             }
             Ok(Err(StartError::Ignore)) => Ending::Ignored,
+            Ok(Err(StartError::NameTaken(holder))) => Ending::Exit(ExitReason::NameConflict(holder)),
             Ok(Err(StartError::Failed(why))) => Ending::Exit(ExitReason::Error(why)),
             Err(payload) => Ending::Exit(ExitReason::Panicked(panic_text(&*payload))),
         };

@@ -200,6 +200,25 @@ async fn a_key_has_one_partition_and_keeps_it() {
 }
 
 #[tokio::test]
+async fn a_child_whose_name_is_taken_is_not_kept_and_its_starter_hears_by_whom() {
+    let rig = Rig::start(&probes("", &[]), &[]).await;
+    let taken = rig.system.start_child(&ActorPath::root(), node("b", "config = { start = \"taken\" }")).await;
+    assert_eq!(taken, refused(AdminError::NameTaken("/other".to_owned())));
+    assert_eq!(shown(&rig, "/"), [""; 0]);
+}
+
+#[tokio::test]
+async fn an_actor_starts_children_under_a_dynamic_supervisor() {
+    let root = format!("{}{}", probes("", &[("parent", "")]), subtree("pool", ""));
+    let rig = Rig::start(&root, &[("pool", &probes(DYNAMIC, &[("template", "")]))]).await;
+    let spawn = |reply| Ask::SpawnChild(path("/pool"), reply);
+    let child = rig.probe("/parent").call(spawn, LONG).await.unwrap().unwrap();
+    assert_eq!(rig.who(child.as_str()).await, 1);
+    rig.kill("/parent").await;
+    assert_eq!(rig.who(child.as_str()).await, 1, "it is the supervisor's child, not the starter's");
+}
+
+#[tokio::test]
 async fn a_starter_hears_what_the_child_has_to_say() {
     let rig = pool(DYNAMIC, "config = { info = \"room 7\" }").await;
     let started = rig.system.start_instance(&path("/pool"), None, no_config()).await.unwrap();

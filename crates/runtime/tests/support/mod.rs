@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use covenant_env::{Env, Metrics};
 use covenant_runtime::{
-    ActorState, Behaviour, BehaviourRegistry, Context, Down, DownReason, Exit, Ref, Reply, Resources, RuntimeEvent,
-    StartError, System, SystemConfig, TreeView,
+    ActorState, AdminFailure, Behaviour, BehaviourRegistry, Context, Down, DownReason, Exit, Ref, Reply, Resources,
+    RuntimeEvent, StartError, System, SystemConfig, TreeView,
 };
 use covenant_supervision::{Host, TreeSource, TreeSourceError, TreeSpec, Work, load_tree};
 use covenant_types::{ActorPath, CallError, ExitReason, Incarnation};
@@ -38,6 +38,8 @@ pub enum Ask {
     Spin(Arc<Gate>),
     /// Runs this beside the actor.
     Beside(Act),
+    /// Starts an instance under that dynamic supervisor.
+    SpawnChild(ActorPath, Reply<Result<ActorPath, AdminFailure>>),
     /// Keeps a reply in the state.
     Keep(Reply<()>),
     /// Drops the reply.
@@ -168,6 +170,7 @@ impl Behaviour for Probe {
         }
         match config.start.as_str() {
             "ignore" => return Err(StartError::Ignore),
+            "taken" => return Err(StartError::NameTaken("/other".to_owned())),
             "fail" => return Err(StartError::failed("told to")),
             "panic" => panic!("told to"),
             _ => {}
@@ -207,6 +210,7 @@ impl Behaviour for Probe {
             }
             Ask::Spin(gate) => gate.spin(),
             Ask::Beside(act) => act(ctx),
+            Ask::SpawnChild(supervisor, reply) => reply.send(ctx.spawn_child(&supervisor, toml::Table::new()).await),
             Ask::Keep(reply) => self.kept.push(reply),
             Ask::Forget(reply) => drop(reply),
         }
