@@ -1,6 +1,7 @@
 //! How soon a child that always fails uses up what its supervisor forgives, at the earliest.
 //!
-//! Only the earliest counts: where even the fastest crash loop does not use a budget up, nothing ever does.
+//! A child that always fails does so at once, or after about the same time. Where neither the fastest of the one kind nor the
+//! fastest of the other uses a budget up, no such child ever does.
 
 use std::time::Duration;
 
@@ -21,17 +22,24 @@ pub(super) fn gives_up_after(tree: &TreeSpec, child: &ChildSpec, life: Duration)
     (takes <= period).then(|| life.saturating_add(takes))
 }
 
-/// The shortest time from a child's first failure to the one that is `intensity` restarts later.
+/// The shortest time from a child's first failure to the one that is `intensity` restarts later, if it fails the same way
+/// every time: as soon as it can, or as soon as its pauses begin afresh.
 pub(super) fn time_of_restarts(child: &ChildSpec, life: Duration, intensity: u32) -> Duration {
+    let intensity = intensity.min(INTENSITY_MAX);
     let Some(backoff) = &child.backoff else { return life.saturating_mul(intensity) };
-    let afresh = life.max(backoff.reset_after).saturating_add(backoff.pause(0, 1.0));
-    let mut takes = Duration::ZERO;
-    for restart in 0..intensity.min(DOUBLINGS_MAX) {
-        takes = takes.saturating_add(life.saturating_add(backoff.pause(restart, 1.0)).min(afresh));
+    let shortest = |restart: u32| backoff.pause(restart, 1.0);
+    let afresh = life.max(backoff.reset_after).saturating_add(shortest(0)).saturating_mul(intensity);
+    if life >= backoff.reset_after {
+        return afresh;
     }
-    let longest = life.saturating_add(backoff.pause(u32::MAX, 1.0)).min(afresh);
-    takes.saturating_add(longest.saturating_mul(intensity.saturating_sub(DOUBLINGS_MAX)))
+    let doubling = intensity.min(DOUBLINGS_MAX);
+    let pauses = (0..doubling).fold(Duration::ZERO, |sum, restart| sum.saturating_add(shortest(restart)));
+    let longest = shortest(u32::MAX).saturating_mul(intensity - doubling);
+    let at_once = life.saturating_mul(intensity).saturating_add(pauses).saturating_add(longest);
+    at_once.min(afresh)
 }
 
 /// After so many doublings every pause has reached its maximum: a nanosecond has then become longer than any duration.
 const DOUBLINGS_MAX: u32 = 96;
+/// The most restarts that a supervisor forgives, whatever its spec says.
+const INTENSITY_MAX: u32 = 1_000_000;

@@ -1,8 +1,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use covenant_types::{ExitReason, StartAttempts, Uptime};
+use proptest::prelude::*;
+
 use super::*;
-use crate::{TreeSource, TreeSourceError};
+use crate::{Effect, Event, Supervisor, SupervisorSpec, Timer, TreeSource, TreeSourceError};
 
 struct Texts(BTreeMap<&'static str, String>);
 
@@ -55,6 +58,67 @@ fn an_inner_budget_that_a_backoff_never_spends_is_found() {
     check(&slow("intensity = 10\nperiod = \"10s\"", resets), "", &["main.toml:1:1 budget-never-spent"]);
     // One that is never started again spends nothing, and needs no budget.
     check(&slow("intensity = 2\nperiod = \"1s\"", "{ min = \"1s\", max = \"60s\" }\nrestart = \"temporary\""), "", &[]);
+}
+
+/// Whether a supervisor gives up whose one child lives for `life` each time.
+#[expect(clippy::wildcard_enum_match_arm, reason = "a child that always starts needs no more")]
+fn gives_up(spec: &SupervisorSpec, life: Duration) -> bool {
+    let id = spec.children[0].id.clone();
+    let mut core = Supervisor::new(spec.clone(), StartAttempts::default(), 1).unwrap();
+    let mut now = Uptime::ZERO;
+    let mut pending = vec![Event::StartRequested];
+    // So many failures use up any budget of this test, or the pauses have reached their maximum long since.
+    let mut failures_left = spec.intensity + 40;
+    loop {
+        let mut next = Vec::new();
+        for effect in pending.drain(..).flat_map(|event| core.handle(now, event)).collect::<Vec<_>>() {
+            match effect {
+                Effect::Start { child, attempt } => next.push(Event::ChildStarted { child, attempt, info: None }),
+                Effect::SetTimer { timer: timer @ Timer::Backoff(_), after } => {
+                    now = now.after(after);
+                    next.push(Event::TimerFired(timer));
+                }
+                Effect::Exit { .. } => return true,
+                _ => {}
+            }
+        }
+        if next.is_empty() {
+            let Some(attempt) = core.child(&id).and_then(|child| child.attempt) else { return true };
+            if failures_left == 0 {
+                return false;
+            }
+            failures_left -= 1;
+            now = now.after(life);
+            next.push(Event::ChildExited { child: id.clone(), attempt, reason: ExitReason::Killed });
+        }
+        pending = next;
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_linter_and_the_supervisor_agree_on_budgets_that_are_never_spent(
+        intensity in 0u32..12,
+        period in 1u64..30_000,
+        min in 1u64..3000,
+        factor in 1u32..20,
+        reset_after in 0u64..8000,
+    ) {
+        let id = crate::ChildId::new("w").unwrap();
+        let min = Duration::from_millis(min);
+        let reset_after = Duration::from_millis(reset_after);
+        let backoff = crate::Backoff { min, max: min * factor, jitter: 0.0, reset_after };
+        let child = ChildSpec { backoff: Some(backoff), ..ChildSpec::new(id, crate::ChildKind::Worker) };
+        let spec = SupervisorSpec {
+            intensity,
+            period: Duration::from_millis(period),
+            ..SupervisorSpec::new(crate::Strategy::OneForOne, vec![child.clone()])
+        };
+        let tree = TreeSpec { name: "main".to_owned(), spec: spec.clone(), children: Vec::new(), partitions: 1 };
+        let says = budget::gives_up_after(&tree, &child, Duration::ZERO).is_some();
+        let does = gives_up(&spec, Duration::ZERO) || gives_up(&spec, reset_after);
+        prop_assert_eq!(says, does);
+    }
 }
 
 #[test]
