@@ -55,7 +55,7 @@ pub use reply::Reply;
 pub use resources::Resources;
 pub use state_machine::{Machine, StateMachine, Step};
 pub use system::{KillError, StopReport, System, SystemConfig};
-pub use tie::{Down, DownReason, Monitor, MonitorRef, TIES_MAX, TooManyTies};
+pub use tie::{Down, DownReason, Monitor, MonitorRef, TIES_MAX, TiesView, TooManyTies};
 pub use view::{ActorKind, ActorState, MailboxView, TreeView};
 
 use std::any::Any;

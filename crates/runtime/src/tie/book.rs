@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use covenant_types::{ActorPath, CallError, ExitReason, Incarnation, StartAttempt};
 use tokio::sync::oneshot;
 
-use super::{Down, DownReason, MonitorRef, TIES_MAX, TooManyTies};
+use super::{Down, DownReason, MonitorRef, TIES_MAX, TiesView, TooManyTies};
 use crate::notice::Notice;
 use crate::slot::Slot;
 
@@ -111,6 +111,22 @@ impl Ties {
         let book = self.book.as_mut()?;
         let at = book.downs.iter().position(|(to, _)| *to == attempt)?;
         book.downs.remove(at).map(|(_, down)| down)
+    }
+
+    /// What can be seen of them.
+    pub(super) fn view(&self) -> TiesView {
+        let mut view = TiesView::default();
+        let Some(book) = &self.book else { return view };
+        view.traps_exits = book.trapping.is_some();
+        for tie in book.ties.values() {
+            match &tie.end {
+                End::Watches(slot) => view.monitors.push(slot.path.clone()),
+                End::WatchedBy(Watcher::Actor(slot)) => view.monitored_by.push(slot.path.clone()),
+                End::WatchedBy(Watcher::Outside(_)) => view.monitored_from_outside += 1,
+                End::Linked(slot) => view.links.push(slot.path.clone()),
+            }
+        }
+        view
     }
 
     pub(super) fn trap(&mut self, attempt: StartAttempt, trap: bool) {

@@ -20,6 +20,7 @@ mod context;
 mod monitor;
 
 use covenant_types::{ActorPath, CallError, ExitReason, Incarnation, NodeName};
+use serde::{Deserialize, Serialize};
 
 pub(crate) use book::{Bound, Ended, Ties};
 pub use monitor::Monitor;
@@ -77,6 +78,21 @@ impl From<&CallError> for DownReason {
             CallError::NoProc | CallError::Timeout | CallError::MailboxFull | CallError::Rejected(_) => Self::NoProc,
         }
     }
+}
+
+/// The ties of one path, as an operator sees them. Each monitor is a line of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TiesView {
+    /// The actors it is linked with.
+    pub links: Vec<ActorPath>,
+    /// The actors it watches.
+    pub monitors: Vec<ActorPath>,
+    /// The actors that watch it.
+    pub monitored_by: Vec<ActorPath>,
+    /// How many watch it that are no actors of this node.
+    pub monitored_from_outside: usize,
+    /// Whether it hears of the exits of those it is linked with instead of ending with them.
+    pub traps_exits: bool,
 }
 
 /// This incarnation, or the one it was to be linked to, has [`TIES_MAX`] monitors and links. Nothing was tied.

@@ -10,7 +10,7 @@ use covenant_types::{ActorPath, ExitReason};
 use tokio::sync::oneshot;
 
 use super::book::{self, TieId};
-use super::{Down, DownReason, MonitorRef};
+use super::{Down, DownReason, MonitorRef, TiesView};
 use crate::System;
 use crate::slot::Slot;
 
@@ -41,6 +41,13 @@ impl System {
             let _ = sender.send(Down { monitor, node: None, path: path.clone(), incarnation: None, reason });
         }
         Monitor { id, path: path.clone(), target, fired }
+    }
+}
+
+impl System {
+    /// The links and monitors of the actor or supervisor at `path`; none where the tree has no such path.
+    pub fn ties(&self, path: &ActorPath) -> Option<TiesView> {
+        self.slot(path).map(|slot| slot.with_ties(|ties| ties.view()))
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use crate::support::{Ask, End, Gate, LONG, Rig, env_with_workers, eventually, gone, inside, probes, subtree, within};
-use covenant_runtime::{ActorState, Down, DownReason, MonitorRef, RuntimeEvent, TIES_MAX, TooManyTies};
+use covenant_runtime::{ActorState, Down, DownReason, MonitorRef, RuntimeEvent, TIES_MAX, TiesView, TooManyTies};
 use covenant_types::{ActorPath, CallError, ExitReason, Incarnation};
 
 /// `/a` and `/b`, with these keys, under a supervisor that forgives.
@@ -372,4 +372,26 @@ async fn a_monitor_that_waits_for_a_child_that_never_comes_hears_why() {
     rig.system.stop(Duration::from_secs(9)).await;
     let down = within(monitor).await;
     assert_eq!((down.incarnation, down.reason), (None, DownReason::Exited(ExitReason::Shutdown)));
+}
+
+#[tokio::test]
+async fn the_ties_of_a_path_can_be_seen_and_are_gone_with_the_incarnation() {
+    let rig = pair("", "").await;
+    let ties = |at: &str| rig.system.ties(&path(at)).unwrap();
+    assert_eq!(ties("/a"), TiesView::default());
+    link(&rig, "/a", "/b").await;
+    monitor(&rig, "/a", "/b").await;
+    trap(&rig, "/a").await;
+    let outside = rig.system.monitor(&path("/b"));
+    let (a, b) = (vec![path("/a")], vec![path("/b")]);
+    let of_a = TiesView { links: b.clone(), monitors: b, traps_exits: true, ..TiesView::default() };
+    let of_b = TiesView { links: a.clone(), monitored_by: a, monitored_from_outside: 1, ..TiesView::default() };
+    assert_eq!((ties("/a"), ties("/b")), (of_a, of_b));
+    assert_eq!(rig.system.ties(&path("/nobody")), None);
+    crash_b(&rig).await;
+    within(outside).await;
+    rig.who("/a").await;
+    assert_eq!((ties("/a"), ties("/b")), (TiesView { traps_exits: true, ..TiesView::default() }, TiesView::default()));
+    rig.kill("/a").await;
+    assert_eq!(ties("/a"), TiesView::default());
 }
