@@ -288,8 +288,8 @@ fn fire_monitor(watcher: &Slot, id: TieId, down: Down) {
     let tie = watcher.with_ties(|ties| {
         let book = ties.book.as_mut()?;
         let tie = book.remove(id)?;
-        book.downs.push_back((tie.of.as_ref()?.attempt, down));
-        Some(tie)
+        book.downs.extend(tie.of.as_ref().map(|of| (of.attempt, down))); // who watches is bound from the start
+        Some(tie) // to be dropped after the lock, with the record it holds
     });
     if tie.is_some() {
         watcher.signal();
@@ -298,12 +298,11 @@ fn fire_monitor(watcher: &Slot, id: TieId, down: Down) {
 
 /// Lets the exit of one end reach the other.
 fn fire_link(other: &Slot, id: TieId, down: Down) {
-    let bound = other.with_ties(|ties| {
-        let tie = ties.book.as_mut()?.remove(id)?;
-        Some((tie.of?, tie.end)) // where it waited for the next incarnation there is nobody to tell
-    });
-    if let Some((bound, _end)) = bound {
-        exit_signal(other, &bound, down);
+    // The record it holds is dropped after the lock.
+    let tie = other.with_ties(|ties| ties.book.as_mut()?.remove(id));
+    // Where it waited for the next incarnation there is nobody to tell.
+    if let Some(Tie { of: Some(bound), .. }) = &tie {
+        exit_signal(other, bound, down);
     }
 }
 
