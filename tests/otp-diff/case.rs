@@ -47,6 +47,11 @@ impl Case {
         self.events.iter().map(|event| format!("{}\n", event_line(event))).collect()
     }
 
+    /// Whether there is a dynamic supervisor in the tree.
+    pub(crate) fn has_instances(&self) -> bool {
+        has_instances(&self.tree)
+    }
+
     /// What happens at one moment, moment after moment.
     pub(crate) fn steps(&self) -> impl Iterator<Item = &[ScriptedEvent]> {
         self.events.chunk_by(|one, next| one.at == next.at)
@@ -93,6 +98,14 @@ impl Case {
         }
         tree.is_some_and(|tree| tree.spec.strategy == Strategy::Dynamic)
     }
+}
+
+fn has_instances(tree: &TreeSpec) -> bool {
+    let below = |node: &ChildNode| match &node.work {
+        Work::Tree(below) => has_instances(below),
+        Work::Behaviour { .. } => false,
+    };
+    tree.spec.strategy == Strategy::Dynamic || tree.children.iter().any(below)
 }
 
 /// What runs at `id` below a tree: of a dynamic one, the template.

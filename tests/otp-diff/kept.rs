@@ -39,7 +39,12 @@ fn a_case_that_is_written_down_is_the_case() {
 fn a_transient_supervisor_that_gives_up_is_not_restarted() {
     let root = "period = \"1h\"\n[[child]]\nid = \"sub\"\ntree = \"below\"\nrestart = \"transient\"\n";
     let script = r#"{"at": 0, "exit": "sub/a", "reason": "panic"}"#;
-    check(root, &workers("intensity = 0", &["a"]), script, "done | running | /sub=undefined:1 /sub/a=gone:1");
+    check(
+        root,
+        &workers("intensity = 0", &["a"]),
+        script,
+        "done | running | /sub=undefined:1 /sub/a=gone:1 | started | stopped",
+    );
 }
 
 #[test]
@@ -47,7 +52,12 @@ fn a_group_whose_second_start_fails_begins_again_with_all_of_them() {
     let root = workers("strategy = \"one_for_all\"; intensity = 3", &["a", "b", "c"]);
     let script = r#"{"at": 0, "start_fails": "b", "times": 2}
                     {"at": 1, "exit": "c", "reason": "panic"}"#;
-    check(&root, "", script, "done | running | /a=running:4 /b=running:2 /c=running:2");
+    check(
+        &root,
+        "",
+        script,
+        "done | running | /a=running:4 /b=running:2 /c=running:2 | started /a /a /a /b /c | stopped /b /a /a /a",
+    );
 }
 
 #[test]
@@ -55,14 +65,19 @@ fn under_rest_for_one_a_failed_start_is_tried_again_without_those_before_it() {
     let root = workers("strategy = \"rest_for_one\"; intensity = 3", &["a", "b", "c"]);
     let script = r#"{"at": 0, "start_fails": "b", "times": 2}
                     {"at": 1, "exit": "a", "reason": "panic"}"#;
-    check(&root, "", script, "done | running | /a=running:2 /b=running:2 /c=running:2");
+    check(
+        &root,
+        "",
+        script,
+        "done | running | /a=running:2 /b=running:2 /c=running:2 | started /a /b /c | stopped /c /b",
+    );
 }
 
 #[test]
 fn a_temporary_bystander_is_not_started_again() {
     let root = workers("strategy = \"one_for_all\"", &["a restart = \"temporary\"", "b", "c restart = \"transient\""]);
     let script = r#"{"at": 0, "exit": "b", "reason": "normal"}"#;
-    check(&root, "", script, "done | running | /a=gone:1 /b=running:2 /c=running:2");
+    check(&root, "", script, "done | running | /a=gone:1 /b=running:2 /c=running:2 | started /b /c | stopped /c /a");
 }
 
 #[test]
@@ -71,7 +86,12 @@ fn a_group_that_ends_together_spends_one_restart() {
     let script = r#"{"at": 0, "exit": "b", "reason": "killed"}
                     {"at": 0, "exit": "a", "reason": "panic"}
                     {"at": 0, "exit": "c", "reason": "normal"}"#;
-    check(&root, "", script, "together, 0 ignored | running | /a=running:2 /b=running:2 /c=running:2");
+    check(
+        &root,
+        "",
+        script,
+        "together, 0 ignored | running | /a=running:2 /b=running:2 /c=running:2 | started /a /b /c | stopped",
+    );
 }
 
 #[test]
@@ -80,7 +100,12 @@ fn siblings_that_end_together_are_dealt_with_in_the_order_they_ended() {
     let script = r#"{"at": 0, "exit": "c", "reason": "killed"}
                     {"at": 0, "exit": "a", "reason": "killed"}
                     {"at": 0, "exit": "b", "reason": "killed"}"#;
-    check(&root, "", script, "together, 0 ignored | running | /a=running:2 /b=running:2 /c=running:3");
+    check(
+        &root,
+        "",
+        script,
+        "together, 0 ignored | running | /a=running:2 /b=running:2 /c=running:3 | started /c /a /b /c | stopped /c",
+    );
 }
 
 #[test]
@@ -91,7 +116,7 @@ fn a_supervisor_with_all_significant_ends_with_the_last_of_them() {
     let script = r#"{"at": 0, "exit": "a", "reason": "normal"}
                     {"at": 1, "exit": "b", "reason": "panic"}
                     {"at": 2, "exit": "b", "reason": {"shutdown": "done"}}"#;
-    check(&root, "", script, "done | exited shutdown | /a=gone:1 /b=gone:2 /c=gone:1");
+    check(&root, "", script, "done | exited shutdown | /a=gone:1 /b=gone:2 /c=gone:1 | started | stopped /c");
 }
 
 #[test]
@@ -102,5 +127,10 @@ fn instances_are_lost_with_their_supervisor_and_it_comes_back_empty() {
                     {"at": 2, "exit": "pool/one", "reason": "panic"}
                     {"at": 3, "exit": "pool/two", "reason": "panic"}"#;
     let below = workers("strategy = \"dynamic\"; intensity = 1", &["template"]);
-    check(root, &below, script, "done | running | /pool=running:2 /pool/one=gone:2 /pool/two=gone:1");
+    check(
+        root,
+        &below,
+        script,
+        "done | running | /pool=running:2 /pool/one=gone:2 /pool/two=gone:1 | started /pool | stopped /pool/one",
+    );
 }

@@ -4,12 +4,13 @@
 -behaviour(supervisor).
 -export([main/0, init/1, start_worker/2, start_supervisor/3]).
 
-%% How often each path was started, who runs where, and which starts are to fail or to be ignored.
--define(TABLES, [starts, paths, fails, ignored]).
+%% How often each path was started, who runs where, which starts are to fail or to be ignored, and who was started and asked
+%% to stop since the last step, in order.
+-define(TABLES, [starts, paths, fails, ignored, log]).
 
 main() ->
     process_flag(trap_exit, true),
-    [ets:new(Table, [named_table, public]) || Table <- ?TABLES],
+    [ets:new(Table, [named_table, public, ordered_set]) || Table <- ?TABLES],
     loop().
 
 loop() ->
@@ -71,7 +72,17 @@ spec(Path, Strategy, {child, Id, Restart, Shutdown, Significant, Work}) ->
     #{id => Id, start => Start, restart => Restart, shutdown => Shutdown, significant => Significant, type => Type}.
 
 start_worker(Above, Id) ->
-    start(below(Above, Id), fun(_) -> {ok, spawn_link(fun worker/0)} end).
+    Supervisor = self(),
+    start(below(Above, Id), fun(Path) ->
+        Pid = spawn_link(fun() ->
+            process_flag(trap_exit, true),
+            Supervisor ! {ready, self()},
+            worker(Path)
+        end),
+        receive
+            {ready, Pid} -> {ok, Pid}
+        end
+    end).
 
 start_supervisor(Above, Tree, Id) ->
     start(below(Above, Id), fun(Path) -> supervisor:start_link(?MODULE, {Path, Tree}) end).
@@ -91,15 +102,22 @@ start(Path, Begin) ->
 begun(Path, {ok, Pid}) ->
     ets:update_counter(starts, Path, 1, {Path, 0}),
     ets:insert(paths, {Pid, Path}),
+    note(start, Path),
     {ok, Pid};
 begun(_, Other) ->
     Other.
 
--spec worker() -> no_return().
-worker() ->
+-spec worker(string()) -> no_return().
+worker(Path) ->
     receive
-        {exit, Reason} -> exit(Reason)
+        {exit, Reason} ->
+            exit(Reason);
+        {'EXIT', _, Reason} ->
+            Reason =:= shutdown andalso note(stop, Path),
+            exit(Reason)
     end.
+
+note(What, Path) -> ets:insert(log, {erlang:unique_integer([monotonic]), What, Path}).
 
 below(Above, Id) -> Above ++ "/" ++ Id.
 
@@ -140,17 +158,24 @@ held(_, _) -> ok.
 
 ended(Path, Reason, Root, Before) ->
     case there(Path, Root, Before) of
-        {running, Pid, _} ->
+        {running, Pid, Type} ->
             %% It may have ended in the same step.
             is_process_alive(Pid) andalso
                 begin
                     finish(Pid, Reason),
                     heard(above(Path, Root, Before), Pid),
+                    Type =:= supervisor andalso orphaned(Path, Before),
                     true
                 end;
         _ ->
             false
     end.
+
+%% Those below a supervisor that was killed end on their own, in no order, and nobody waits for them but we.
+orphaned(Path, Before) ->
+    put(killed_supervisor, true),
+    Below = string:trim(Path, trailing, "/") ++ "/",
+    [gone(Pid) || {At, running, Pid, _} <- Before, lists:prefix(Below, At)].
 
 finish(Pid, kill) -> exit(Pid, kill);
 finish(Pid, Reason) -> Pid ! {exit, Reason}.
@@ -283,7 +308,16 @@ tell(Word, State) ->
             _ -> "running"
         end,
     Paths = [io_lib:format(" ~s=~s:~p", [Path, Standing, started(Path)]) || {Path, Standing} <- lists:sort(Known ++ Gone)],
-    io:put_chars([Word, " | ", Root, " |", Paths, "\n"]).
+    io:put_chars([Word, " | ", Root, " |", Paths, " | started", noted(start), " | stopped", stops(), "\n"]),
+    ets:delete_all_objects(log).
+
+noted(What) -> [[" ", Path] || {_, Noted, Path} <- ets:tab2list(log), Noted =:= What].
+
+stops() ->
+    case erase(killed_supervisor) of
+        true -> " (a supervisor was killed)";
+        undefined -> noted(stop)
+    end.
 
 started(Path) ->
     case ets:lookup(starts, Path) of

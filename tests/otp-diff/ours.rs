@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use covenant_supervision::ChildState;
 use covenant_supervision::simulation::{Line, Simulation, What};
+use covenant_supervision::{ChildState, Shutdown};
+use covenant_types::ExitReason;
 
 use crate::case::Case;
 
 /// One line for the boot and one for each step. A spec that cannot be has one line that says so.
 pub(crate) fn play(case: &Case) -> Vec<String> {
     let mut said = Vec::new();
-    let mut simulation = match Simulation::start(&case.tree, 0, &mut |_| {}) {
+    let mut simulation = match Simulation::start(&case.tree, 0, &mut |line| said.push(line)) {
         Ok(simulation) => simulation,
         Err(error) => return vec![error.to_string()],
     };
-    let mut told = vec![tell("boot", &simulation)];
+    let mut told = vec![tell("boot", &said, &simulation)];
     for step in case.steps() {
         said.clear();
         if let Err(error) = simulation.play_together(step, &mut |line| said.push(line)) {
@@ -22,7 +23,7 @@ pub(crate) fn play(case: &Case) -> Vec<String> {
             return told;
         }
         let word = if step.len() == 1 { word(&said) } else { format!("together, {} ignored", ignored(&said)) };
-        told.push(tell(&word, &simulation));
+        told.push(tell(&word, &said, &simulation));
     }
     told
 }
@@ -41,7 +42,7 @@ fn word(lines: &[Line]) -> String {
     word.unwrap_or_else(|| "done".to_owned())
 }
 
-fn tell(word: &str, simulation: &Simulation<'_>) -> String {
+fn tell(word: &str, lines: &[Line], simulation: &Simulation<'_>) -> String {
     let state = simulation.state();
     let mut paths: BTreeMap<&str, (&str, u64)> =
         simulation.starts().iter().map(|(path, starts)| (path.as_str(), ("gone", *starts))).collect();
@@ -59,5 +60,24 @@ fn tell(word: &str, simulation: &Simulation<'_>) -> String {
     }
     let root = state.ended.as_ref().map_or_else(|| "running".to_owned(), |reason| format!("exited {reason}"));
     let paths: String = paths.iter().map(|(path, (state, starts))| format!(" {path}={state}:{starts}")).collect();
-    format!("{word} | {root} |{paths}")
+    let started = paths_of(lines.iter().filter(|line| matches!(line.what, What::Started(_))));
+    format!("{word} | {root} |{paths} | started{started} | stopped{}", stopped(lines))
+}
+
+/// Workers that were asked to stop, in order.
+fn stopped(lines: &[Line]) -> String {
+    if lines.iter().any(|line| line.what == What::Exited(ExitReason::Killed)) {
+        return " (a supervisor was killed)".to_owned();
+    }
+    let asked = |line: &&Line| matches!(line.what, What::Stopped(Shutdown::Timeout(_) | Shutdown::Infinity));
+    // A supervisor that was asked says later that it has ended.
+    let supervises = |asked: &Line| {
+        let ended = |line: &Line| matches!(line.what, What::Exited(_)) && line.path == asked.path;
+        lines.iter().any(ended)
+    };
+    paths_of(lines.iter().filter(asked).filter(|line| !supervises(line)))
+}
+
+fn paths_of<'l>(lines: impl Iterator<Item = &'l Line>) -> String {
+    lines.map(|line| format!(" {}", line.path)).collect()
 }
