@@ -56,7 +56,9 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
         // One cell of the table of peers, in a process of its own.
-        ["--peer-cell", metric, engine] => return said(peers::cell(metric, engine).map(|line| println!("{line}"))),
+        ["--peer-cell", metric, engine] => {
+            return said(peers::cell(metric, engine).and_then(|line| Ok(writeln!(std::io::stdout(), "{line}")?)));
+        }
         ["peers"] => return said(peers::run(peers::ROUNDS, false)),
         ["peers", "--json"] => return said(peers::run(peers::ROUNDS, true)),
         _ => {}
@@ -80,7 +82,7 @@ fn main() -> ExitCode {
     }
     let mut report = Report::new();
     for (name, bench) in BENCHES {
-        if names.is_empty() || names.iter().any(|wanted| *wanted == name) {
+        if names.is_empty() || names.contains(&name) {
             let _unheard = writeln!(std::io::stderr(), "measuring {name} …");
             match bench() {
                 Ok(outcome) => report.add(name, outcome),

@@ -78,7 +78,9 @@ impl Actor for Restarter {
     ) -> Result<(), ActorProcessingErr> {
         match event {
             SupervisionEvent::ActorFailed(..) => self.start(&myself).await,
-            _ => Ok(()),
+            SupervisionEvent::ActorStarted(_)
+            | SupervisionEvent::ActorTerminated(..)
+            | SupervisionEvent::ProcessGroupChanged(_) => Ok(()),
         }
     }
 }
