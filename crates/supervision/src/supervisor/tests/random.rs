@@ -78,7 +78,8 @@ struct World {
     calls: u64,
     /// When each child was started, boots and operators' starts included.
     starts: BTreeMap<ChildId, Vec<Uptime>>,
-    /// Starts that are not policy's: one for the boot, and one for each operator's call.
+    /// Starts that are not policy's, or come late: one for the boot, one for each operator's call, and one for each child
+    /// that did not end.
     free_starts: BTreeMap<ChildId, usize>,
     /// Who may rest: stopped by an operator, or had nothing to run.
     may_rest: bool,
@@ -254,6 +255,10 @@ impl World {
             Effect::Report(report) => match report.context {
                 ReportContext::Unkillable => {
                     self.lives.get_mut(&report.offender).expect("it runs").1 = Life::GivenUp;
+                    // A group's restart waits for it, however long, and is counted when it was spent, not when it starts.
+                    for child in self.core.children() {
+                        *self.free_starts.entry(child.id.clone()).or_default() += 1;
+                    }
                 }
                 ReportContext::ReachedMaxIntensity => self.stopping = true,
                 ReportContext::ChildTerminated | ReportContext::StartError | ReportContext::ShutdownError => {}
