@@ -94,6 +94,14 @@ async fn a_path_with_nothing_behind_it_is_told_at_once() {
 }
 
 #[tokio::test]
+async fn what_is_told_during_the_start_is_heard_right_after_it() {
+    let rig = pair("config = { monitor = \"/nobody\" }", "").await;
+    // Nothing else wakes it.
+    eventually(|| rig.journal.lines().iter().any(|line| line == "a by monitor: /nobody noproc")).await;
+    assert_eq!(rig.view("/a").handled, 0);
+}
+
+#[tokio::test]
 async fn what_is_told_needs_no_room_in_the_mailbox() {
     let rig = pair("mailbox = { capacity = 2, overflow = \"fail\" }", "").await;
     let (probe, gate) = (rig.probe("/a"), Gate::new());

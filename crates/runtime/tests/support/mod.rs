@@ -136,6 +136,8 @@ pub struct ProbeConfig {
     pub down: String,
     /// A path to link with before it starts.
     pub link: String,
+    /// A path to monitor before it starts.
+    pub monitor: String,
 }
 
 pub struct Probe {
@@ -152,6 +154,9 @@ impl Behaviour for Probe {
     async fn start(config: ProbeConfig, ctx: &Context<Self>) -> Result<Self, StartError> {
         let journal: Arc<Journal> = ctx.resource()?;
         let id = ctx.path().id().to_owned();
+        if !config.monitor.is_empty() {
+            ctx.monitor(&config.monitor.parse().unwrap()).unwrap();
+        }
         if !config.link.is_empty() {
             ctx.link(&config.link.parse().unwrap()).unwrap();
         }
