@@ -94,7 +94,7 @@ pub enum BootError {
 /// Checks that every behaviour of `tree` is there and reads its `config`, without starting anything.
 ///
 /// # Errors
-/// What [`System::start`] would refuse before it starts the first child.
+/// What [`System::start`](crate::System::start) would refuse before it starts the first child.
 pub fn check_tree(tree: &TreeSpec, registry: &BehaviourRegistry) -> Result<(), BootError> {
     let deadlines = Deadlines::new(Arc::new(RealClock::new()));
     plan(tree.clone(), &ActorPath::root(), 0, registry, &deadlines).map(drop)
