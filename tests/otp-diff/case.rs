@@ -11,8 +11,9 @@ use covenant_types::{ActorPath, ExitReason};
 
 /// A tree and what befalls it.
 ///
-/// Events of one time are one step. A step of more than one is ends of children of one supervisor, which hears of all of them
-/// before it has dealt with the first; `covenant tree simulate` would take them one after the other.
+/// Events of one time are one step. A step of more than one is about children of one supervisor: some of them end, and then
+/// there may be a call. It hears of all of that before it has dealt with the first; `covenant tree simulate` would take them
+/// one after the other.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) tree: TreeSpec,

@@ -162,6 +162,17 @@ impl Befalls<'_> {
             let (path, kind) = siblings.swap_remove(dice.below(siblings.len()));
             self.together(&path, Happening::Exit(reason(dice, kind)));
         }
+        // A call that comes while they are dealt with. Instances have other names in OTP after a restart.
+        if exits && !instance && !path.is_root() && dice.chance(30) {
+            let path = siblings.pop().filter(|_| dice.chance(50)).map_or(path, |(sibling, _)| sibling);
+            let call = match dice.below(10) {
+                0..4 => AdminCall::TerminateChild,
+                4..7 => AdminCall::RestartChild,
+                7..9 => AdminCall::DeleteChild,
+                _ => AdminCall::StartChild(None),
+            };
+            self.together(&path, Happening::Call(call));
+        }
     }
 
     /// A step of its own.
@@ -238,5 +249,20 @@ fn reason(dice: &mut Dice, kind: ChildKind) -> ExitReason {
             ExitReason::Error("x".to_owned()),
             ExitReason::Killed,
         ]),
+    }
+}
+
+/// A check that never comes to a rule does not show that the rule is kept.
+#[test]
+fn random_cases_come_to_every_answer_and_every_way_to_end() {
+    let told: Vec<String> = (0..1000).flat_map(|number| ours::play(&case(&mut Dice::new(1, number)))).collect();
+    let answers = ["ok", "not_found", "running", "already_started", "already_present", "start_failed", "bad_spec"];
+    for answer in answers.iter().chain(&["dynamic", "noproc", "ignored", "done"]) {
+        assert!(told.iter().any(|line| line.starts_with(&format!("{answer} |"))), "no {answer}");
+    }
+    for part in
+        ["0 ignored, restarting |", "0 ignored, ok |", "| exited killed |", "| exited shutdown |", "=undefined:"]
+    {
+        assert!(told.iter().any(|line| line.contains(part)), "no {part}");
     }
 }

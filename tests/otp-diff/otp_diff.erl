@@ -134,13 +134,16 @@ step({exit, Path, Reason}, Root, Before) ->
         true -> "done";
         false -> "ignored"
     end;
-step({together, [{exit, First, _} | _] = Exits}, Root, Before) ->
+step({together, [{exit, First, _} | _] = Events}, Root, Before) ->
     %% Their supervisor looks at its messages when all of them are there.
     Supervisor = above(First, Root, Before),
+    {Exits, Calls} = lists:partition(fun(Event) -> element(1, Event) =:= exit end, Events),
     held(Supervisor, fun(Pid) -> sys:suspend(Pid) end),
     Ended = [ended(Path, Reason, Root, Before) || {exit, Path, Reason} <- Exits],
+    Callers = [caller(Supervisor, Call, Root, Before) || Call <- Calls],
     held(Supervisor, fun(Pid) -> sys:resume(Pid) end),
-    io_lib:format("together, ~p ignored", [length([false || false <- Ended])]);
+    Answers = [receive {answer, Caller, Word} -> [", ", Word] end || Caller <- Callers],
+    io_lib:format("together, ~p ignored~s", [length([false || false <- Ended]), Answers]);
 step({start_fails, Path, Times}, _, _) ->
     ets:insert(fails, {Path, Times}),
     "done";
@@ -151,6 +154,34 @@ step({call, Call, Path, Id, More}, Root, Before) ->
     case above(Path, Root, Before) of
         {running, Supervisor, supervisor} -> word(call(Call, Supervisor, Path, Id, More, Before), Call);
         _ -> "noproc"
+    end.
+
+%% A call that waits among the messages of a supervisor that is held.
+caller(Supervisor, Call, Root, Before) ->
+    Us = self(),
+    Length = fun(Pid) -> process_info(Pid, message_queue_len) end,
+    Earlier = held(Supervisor, Length),
+    Caller = spawn(fun() ->
+        Word =
+            try
+                step(Call, Root, Before)
+            catch
+                exit:_ -> "noproc"
+            end,
+        Us ! {answer, self(), Word}
+    end),
+    changed(Earlier, fun() -> held(Supervisor, Length) end),
+    Caller.
+
+changed(ok, _) ->
+    ok;
+changed(Earlier, Ask) ->
+    case Ask() of
+        Earlier ->
+            erlang:yield(),
+            changed(Earlier, Ask);
+        _ ->
+            ok
     end.
 
 held({running, Pid, supervisor}, Do) -> Do(Pid);

@@ -22,24 +22,29 @@ pub(crate) fn play(case: &Case) -> Vec<String> {
             told.push(error.to_string());
             return told;
         }
-        let word = if step.len() == 1 { word(&said) } else { format!("together, {} ignored", ignored(&said)) };
+        let word = if step.len() == 1 { word(&said) } else { together(&said) };
         told.push(tell(&word, &said, &simulation));
     }
     told
 }
 
-fn ignored(lines: &[Line]) -> usize {
-    lines.iter().filter(|line| matches!(line.what, What::Ignored(_))).count()
-}
-
 /// What the step came to: the answer of a call, or whether there was anybody to end.
 fn word(lines: &[Line]) -> String {
-    let values = lines.iter().map(|line| serde_json::to_value(line).unwrap());
-    let word = values.into_iter().find_map(|line| {
-        let ignored = line.get("ignored").map(|_| "ignored".to_owned());
-        line.get("result").and_then(|result| result.as_str()).map(str::to_owned).or(ignored)
-    });
-    word.unwrap_or_else(|| "done".to_owned())
+    let ignored = lines.iter().any(|line| matches!(line.what, What::Ignored(_)));
+    answer(lines).unwrap_or_else(|| if ignored { "ignored" } else { "done" }.to_owned())
+}
+
+/// The same for a step of many events.
+fn together(lines: &[Line]) -> String {
+    let ignored = lines.iter().filter(|line| matches!(line.what, What::Ignored(_))).count();
+    // Where OTP's supervisor ends over a call, nobody answers; ours may say that it is stopping.
+    let answer = answer(lines).map(|word| format!(", {}", word.replace("stopping", "noproc")));
+    format!("together, {ignored} ignored{}", answer.unwrap_or_default())
+}
+
+fn answer(lines: &[Line]) -> Option<String> {
+    let value = |line: &Line| serde_json::to_value(line).unwrap();
+    lines.iter().find_map(|line| value(line)["result"].as_str().map(str::to_owned))
 }
 
 fn tell(word: &str, lines: &[Line], simulation: &Simulation<'_>) -> String {

@@ -34,11 +34,19 @@ pub struct Simulation<'t> {
     /// What supervisors have not been told yet.
     queue: VecDeque<(StartAttempt, Event)>,
     agenda: Agenda,
-    /// Who asked what, for the answers.
-    calls: BTreeMap<u64, (AdminCall, ActorPath)>,
+    /// Calls that wait for their answer.
+    calls: BTreeMap<u64, Asked>,
     next_call: u64,
     done: u64,
     lines: Vec<Line>,
+}
+
+/// A call that waits for its answer.
+#[derive(Debug)]
+struct Asked {
+    call: AdminCall,
+    path: ActorPath,
+    supervisor: StartAttempt,
 }
 
 /// Why a simulation went no further.
@@ -244,7 +252,7 @@ impl<'t> Simulation<'t> {
         };
         let number = self.next_call;
         self.next_call += 1;
-        self.calls.insert(number, (call.clone(), path.clone()));
+        self.calls.insert(number, Asked { call: call.clone(), path: path.clone(), supervisor });
         self.queue.push_back((supervisor, Event::Admin { call: number, request }));
         Ok(())
     }

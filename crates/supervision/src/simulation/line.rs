@@ -39,7 +39,7 @@ pub enum What {
     },
     /// A supervisor has ended.
     Exited(ExitReason),
-    /// An administrative call was answered.
+    /// An administrative call was answered; by nobody where its supervisor does not run, or ended before it came to it.
     Answered(AdminCall, Option<AdminResult>),
     /// An event of the script meant nothing.
     Ignored(&'static str),

@@ -200,6 +200,24 @@ fn calls_answer_as_otp_does() {
 }
 
 #[test]
+fn a_call_to_a_supervisor_that_dies_over_it_is_answered_noproc() {
+    check(
+        "sub",
+        "a",
+        r#"{"at": 0, "stop_takes": "sub/a", "ms": 50}
+           {"at": 0, "call": "terminate_child", "path": "sub/a"}
+           {"at": 5, "exit": "sub", "reason": "killed"}"#,
+        r#"{"at":0,"effect":"stop","path":"sub/a","how":"shutdown","timeout":5000}
+           {"at":5,"effect":"stop","path":"sub/a","how":"kill"}
+           {"at":5,"call":"terminate_child","path":"sub/a","result":"noproc"}
+           {"at":5,"effect":"exit","path":"sub","reason":"killed"}
+           {"at":5,"effect":"start","path":"sub/a","incarnation":2}
+           {"at":5,"effect":"start","path":"sub","incarnation":2}
+           {"final":{"/":{"state":"running"},"sub":{"state":"running","incarnation":2},"sub/a":{"state":"running","incarnation":2}}}"#,
+    );
+}
+
+#[test]
 fn instances_are_started_by_calls_and_below_them_runs_their_templates_tree() {
     check(
         ".strategy = \"dynamic\"\nsub restart = \"temporary\"",

@@ -7,7 +7,7 @@ use covenant_types::{ActorPath, ExitReason, StartAttempt};
 use super::super::agenda::Due;
 use super::super::line::What;
 use super::super::process::{Body, Manner, Phase, Process, StartOutcome, Supervising};
-use super::{EFFECTS_MAX, Simulation, SimulationError};
+use super::{Asked, EFFECTS_MAX, Simulation, SimulationError};
 use crate::{ChildId, Effect, Event, Report, ReportContext, Shutdown, Supervisor};
 
 impl<'t> Simulation<'t> {
@@ -69,8 +69,8 @@ impl<'t> Simulation<'t> {
             Effect::StartFailed { reason } => self.start_fails(supervisor, reason),
             Effect::Exit { reason } => self.end(supervisor, reason),
             Effect::Answer { call, result } => {
-                if let Some((asked, path)) = self.calls.remove(&call) {
-                    self.line(path, What::Answered(asked, Some(result)));
+                if let Some(Asked { call, path, .. }) = self.calls.remove(&call) {
+                    self.line(path, What::Answered(call, Some(result)));
                 }
             }
             // The core's own state says so.
@@ -221,6 +221,13 @@ impl<'t> Simulation<'t> {
             Body::Worker | Body::Seed(_) => Vec::new(),
         };
         timers.into_iter().chain(due).for_each(|entry| self.agenda.strike(entry));
+        // Whoever waits for an answer of it waits in vain.
+        let waiting = self.calls.iter().filter(|(_, asked)| asked.supervisor == attempt);
+        for number in waiting.map(|(number, _)| *number).collect::<Vec<u64>>() {
+            if let Some(Asked { call, path, .. }) = self.calls.remove(&number) {
+                self.line(path, What::Answered(call, None));
+            }
+        }
         if let Some((above, _)) = &above
             && let Some(Body::Supervisor(supervising)) = self.body(*above)
         {
