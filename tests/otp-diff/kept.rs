@@ -134,3 +134,15 @@ fn instances_are_lost_with_their_supervisor_and_it_comes_back_empty() {
         "done | running | /pool=running:2 /pool/one=gone:2 /pool/two=gone:1 | started /pool | stopped /pool/one",
     );
 }
+
+#[test]
+fn a_call_behind_an_end_comes_before_the_next_try_of_a_start_that_failed() {
+    let root = "period = \"1h\"\nstrategy = \"one_for_all\"\nintensity = 5\n\
+                [[child]]\nid = \"a\"\ntree = \"below\"\nrestart = \"temporary\"\n\
+                [[child]]\nid = \"b\"\nbehaviour = \"x\"\n";
+    let script = r#"{"at": 0, "start_fails": "b"}
+                    {"at": 1, "exit": "b", "reason": "killed"}
+                    {"at": 1, "call": "start_child", "path": "a"}"#;
+    let last = "together, 0 ignored, ok | running | /a=running:3 /b=running:2 | started /a /b /a | stopped /a";
+    check(root, &workers("", &[]), script, last);
+}

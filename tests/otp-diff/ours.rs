@@ -74,13 +74,14 @@ fn stopped(lines: &[Line]) -> String {
     if lines.iter().any(|line| line.what == What::Exited(ExitReason::Killed)) {
         return " (a supervisor was killed)".to_owned();
     }
-    let asked = |line: &&Line| matches!(line.what, What::Stopped(Shutdown::Timeout(_) | Shutdown::Infinity));
-    // A supervisor that was asked says later that it has ended.
-    let supervises = |asked: &Line| {
-        let ended = |line: &Line| matches!(line.what, What::Exited(_)) && line.path == asked.path;
-        lines.iter().any(ended)
+    let asked = |line: &Line| matches!(line.what, What::Stopped(Shutdown::Timeout(_) | Shutdown::Infinity));
+    // Of a supervisor that was asked, the next word is that it has ended. Later there may be a worker at its path.
+    let supervises = |at: usize| {
+        let next = lines[at + 1..].iter().find(|line| line.path == lines[at].path);
+        next.is_some_and(|line| matches!(line.what, What::Exited(_)))
     };
-    paths_of(lines.iter().filter(asked).filter(|line| !supervises(line)))
+    let workers = lines.iter().enumerate().filter(|(at, line)| asked(line) && !supervises(*at));
+    paths_of(workers.map(|(_, line)| line))
 }
 
 fn paths_of<'l>(lines: impl Iterator<Item = &'l Line>) -> String {
