@@ -5,6 +5,7 @@ mod admin;
 #[allow(dead_code, reason = "a part of it is used by the core's own tests alone")]
 mod bench;
 mod extra;
+mod model;
 mod replace;
 mod restart_types;
 mod robustness;

@@ -1,19 +1,57 @@
 //! Robustness, trees and scale: cases 59 to 62, 65, and 68 to 71.
 
+use covenant_supervision::simulation::{ChildStanding, Simulation, read_script};
+
 use super::*;
 use crate::ChildState;
 
 #[test]
 fn tree() {
-    // The one above hears of a supervisor's end as of any child's: one that gave up comes back with its group, and a
-    // transient one whose supervisor was stopped with the group too.
-    let above = "9/5s a:sup b:sup c:sup:transient";
-    check(OneForAll, above, "gone b", "stop c, stop a, start a, start b, start c");
-    check(OneForOne, "1/5s x y", "crash x; crash x", "start x; stop y, exit shutdown");
-    // What was added by hand, or as an instance, is not known to the next incarnation.
-    let mut bench = booted(Dynamic, "t");
-    bench.run("instance x; shutdown");
-    assert_eq!(Bench::new(Dynamic, "t").run("boot"), "started");
+    let files = |name: &str| match name {
+        "root" => {
+            "strategy = \"one_for_all\"\nintensity = 9\n[[child]]\nid = \"a\"\ntree = \"leaf\"\n\
+             [[child]]\nid = \"b\"\ntree = \"pool\"\n[[child]]\nid = \"c\"\ntree = \"leaf\"\nrestart = \"transient\"\n"
+        }
+        "leaf" => "[[child]]\nid = \"w\"\nbehaviour = \"x\"\n[[child]]\nid = \"v\"\nbehaviour = \"x\"\n",
+        _ => "strategy = \"dynamic\"\n[[child]]\nid = \"t\"\nbehaviour = \"x\"\n",
+    };
+    let tree = load_tree("root", &Named(files)).unwrap();
+    let script = br#"{"at": 0, "exit": "a/w", "reason": "panic"}
+        {"at": 1, "call": "start_child", "path": "b/x"}
+        {"at": 2, "call": "terminate_child", "path": "c"}
+        {"at": 3, "exit": "a/w", "reason": "panic"}"#;
+    let mut simulation = Simulation::start(&tree, 1, &mut |_| {}).unwrap();
+    let mut shown = Vec::new();
+    for event in read_script(script).unwrap() {
+        simulation.play(&event, &mut |_| {}).unwrap();
+        let state = simulation.state().children;
+        let one = |(path, at): (covenant_types::ActorPath, ChildStanding)| match at.state {
+            ChildState::Running => format!("{path} {}", at.incarnation),
+            ChildState::Undefined => format!("{path} -"),
+            other @ (ChildState::Starting | ChildState::Restarting | ChildState::Stopping | ChildState::Unkillable) => {
+                panic!("{path} is {other:?}")
+            }
+        };
+        shown.push(state.into_iter().map(one).collect::<Vec<_>>().join(", "));
+    }
+    let expected = [
+        // Only the worker that died is another.
+        "/a 1, /a/w 2, /a/v 1, /b 1, /c 1, /c/w 1, /c/v 1",
+        "/a 1, /a/w 2, /a/v 1, /b 1, /b/x 1, /c 1, /c/w 1, /c/v 1",
+        "/a 1, /a/w 2, /a/v 1, /b 1, /b/x 1, /c -",
+        // It gives up, and all are built anew: without the instance, and with the one that was stopped by hand.
+        "/a 2, /a/w 3, /a/v 2, /b 2, /c 2, /c/w 2, /c/v 2",
+    ];
+    assert_eq!(shown, expected);
+}
+
+/// Tree files by name.
+struct Named<F>(F);
+
+impl<F: Fn(&str) -> &'static str> TreeSource for Named<F> {
+    fn read(&self, name: &str) -> Result<String, TreeSourceError> {
+        Ok((self.0)(name).to_owned())
+    }
 }
 
 /// A dynamic supervisor of `t` with so many instances.
