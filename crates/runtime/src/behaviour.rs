@@ -37,6 +37,33 @@ pub trait Behaviour: Sized + Send + 'static {
         async { Ok(()) }
     }
 
+    /// What kind of message this is, for the flight recorder and for traces. The type's name unless said otherwise: name the
+    /// variants of an enum. It is called for every message and must cost next to nothing.
+    fn kind(message: &Self::Message) -> &'static str {
+        let _ = message;
+        std::any::type_name::<Self::Message>()
+    }
+
+    /// How large this message is, in bytes. Unless said otherwise that is the message itself, without what it points to.
+    fn size(message: &Self::Message) -> usize {
+        let _ = message;
+        size_of::<Self::Message>()
+    }
+
+    /// What crash capsules may tell of this message, for everyone to read who may look at the node. Nothing unless said
+    /// otherwise. It is called for every message: a text made here is paid for by each of them.
+    fn text(message: &Self::Message) -> Option<String> {
+        let _ = message;
+        None
+    }
+
+    /// The state as `covenant actor inspect` shows it, for everyone who may look at the node. Nothing unless said otherwise.
+    ///
+    /// It is called between two messages. A panic here is an error answer to whoever asked, and no crash.
+    fn inspect(&self) -> Option<serde_json::Value> {
+        None
+    }
+
     /// Runs before an orderly end: the supervisor's stop, [`Context::stop`] or an orderly [`Exit`]. Not after a crash or
     /// a kill.
     fn stop(self, reason: &ExitReason, ctx: &Context<Self>) -> impl Future<Output = ()> + Send {

@@ -29,6 +29,7 @@ mod host;
 mod lane;
 mod mailbox;
 mod notice;
+mod observe;
 mod plan;
 mod reference;
 mod registry;
@@ -47,6 +48,11 @@ pub use admin::{AdminFailure, Rework, Started};
 pub use behaviour::{Behaviour, Exit, StartError};
 pub use context::{Context, SpawnRefused, TASKS_MAX, TIMERS_MAX};
 pub use event::{EVENTS_MAX, RuntimeEvent};
+pub use observe::{
+    ASKS_MAX, CHAIN_MAX, CRASHES_MAX, ChainLink, CrashContext, CrashKey, CrashLog, CrashReport, Crashes, Decision,
+    FlightRecord, Inspection, LastCrash, Observe, ObserveError, PanicSite, RECORDED_MAX, SeenBatch, SeenMessage,
+    TRACE_RATE_MAX, TRACED_MAX, Taken, Trace, TraceEnd, TraceEnded, TraceLimits, TracedMessage, note_panic_sites,
+};
 pub use plan::{BootError, check_tree};
 pub use reference::{CAST_WAIT_MAX, Outlet, Ref};
 pub use registry::BehaviourRegistry;

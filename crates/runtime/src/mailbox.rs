@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use covenant_supervision::{Mailbox as Settings, Overflow};
 use covenant_types::{ActorPath, CallError};
@@ -18,6 +19,8 @@ pub(crate) struct Mailbox<M> {
     overflow: Overflow,
     pub(crate) lane: Lane<M, Doorbell>,
     handled: AtomicU64,
+    /// How long handlers took, in nanoseconds.
+    handler_ns: AtomicU64,
     dropped: AtomicU64,
     /// What senders hear while the lane is closed.
     closed_with: Mutex<Option<Box<CallError>>>,
@@ -35,6 +38,7 @@ impl<M: Send + 'static> Mailbox<M> {
             overflow: settings.overflow,
             lane: Lane::new(settings.capacity, evicting),
             handled: AtomicU64::new(0),
+            handler_ns: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             closed_with: Mutex::new(None),
             deadlines,
@@ -48,6 +52,12 @@ impl<M: Send + 'static> Mailbox<M> {
     /// One batch more. Only the one incarnation that runs calls this, so that a load and a store do.
     pub(crate) fn add_handled(&self, messages: u64) {
         self.handled.store(self.handled.load(Ordering::Relaxed) + messages, Ordering::Relaxed);
+    }
+
+    /// One batch took so long. As [`Mailbox::add_handled`].
+    pub(crate) fn add_handler_time(&self, took: Duration) {
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.handler_ns.store(self.handler_ns.load(Ordering::Relaxed).saturating_add(took), Ordering::Relaxed);
     }
 
     /// Sends if there is room. `Err` returns the message where there is none or the lane is closed: ask [`Mailbox::push`].
@@ -134,6 +144,8 @@ pub(crate) trait AnyMailbox: Send + Sync {
     fn capacity(&self) -> usize;
     /// How many were handled since the system started.
     fn handled(&self) -> u64;
+    /// How long handlers took since the system started.
+    fn handler_time(&self) -> Duration;
     /// How many a drop policy discarded since the system started.
     fn dropped(&self) -> u64;
     /// For the way back to the message type.
@@ -169,6 +181,10 @@ impl<M: Send + 'static> AnyMailbox for Mailbox<M> {
 
     fn handled(&self) -> u64 {
         self.handled.load(Ordering::Relaxed)
+    }
+
+    fn handler_time(&self) -> Duration {
+        Duration::from_nanos(self.handler_ns.load(Ordering::Relaxed))
     }
 
     fn dropped(&self) -> u64 {

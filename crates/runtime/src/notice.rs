@@ -5,15 +5,17 @@
 //! told twice, whether it came by return, error, panic, kill or the end of the runtime, and a child counts as ended only
 //! when nothing of it runs any more.
 
+use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use covenant_supervision::ChildId;
 use covenant_types::{ExitReason, Incarnation, StartAttempt};
 
+use crate::observe::take_panic_site;
 use crate::slot::Slot;
 use crate::tie::Bound;
-use crate::{DownReason, System};
+use crate::{DownReason, System, panic_text};
 
 /// Tells a supervisor about one start attempt of one child.
 pub(crate) struct Notice {
@@ -112,6 +114,14 @@ impl Notice {
     /// Notes why the child ends. The first reason stays; without one it was killed.
     pub(crate) fn ends(&self, ending: Ending) {
         let _ = self.ending.set(Box::new(ending));
+    }
+
+    /// The reason of an end by a panic that was just caught on this thread. Notes where it happened.
+    pub(crate) fn panicked(&self, payload: &(dyn Any + Send)) -> ExitReason {
+        if let Some(site) = take_panic_site() {
+            self.slot.observed().leave(self.attempt, |left| left.site = Some(site));
+        }
+        ExitReason::Panicked(panic_text(payload))
     }
 
     /// This attempt, whose success makes it `incarnation`, as one end of a tie.

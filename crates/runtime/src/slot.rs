@@ -13,6 +13,7 @@ use ractor::ActorCell;
 use crate::Inlet;
 use crate::host::Worker;
 use crate::mailbox::AnyMailbox;
+use crate::observe::{Observed, micros};
 use crate::supervisor::{Desk, Order};
 use crate::tie::{Bound, Down, Ended, Ties};
 use crate::view::{ActorState, MailboxView, TreeView};
@@ -39,6 +40,8 @@ pub(crate) struct Slot {
     rare: OnceLock<Box<Rare>>,
     /// Something waits for the actor beside its messages. Looked at once per batch.
     signalled: AtomicBool,
+    /// What runs is to begin no message. Looked at once per batch.
+    suspended: AtomicBool,
 }
 
 /// What few records need.
@@ -46,6 +49,7 @@ pub(crate) struct Slot {
 struct Rare {
     inlet: Mutex<Option<Arc<dyn Inlet>>>,
     metrics: OnceLock<SlotMetrics>,
+    observed: Observed,
 }
 
 /// What runs at a path now.
@@ -91,6 +95,8 @@ impl Running {
 struct SlotMetrics {
     restarts: Counter,
     depth: Gauge,
+    handled: Counter,
+    handler_time: Counter,
 }
 
 impl Slot {
@@ -115,6 +121,7 @@ impl Slot {
             now: Mutex::new(Now { state: ActorState::Undefined, running: None, ties: Ties::default() }),
             rare: OnceLock::new(),
             signalled: AtomicBool::new(false),
+            suspended: AtomicBool::new(false),
         }
     }
 
@@ -228,6 +235,7 @@ impl Slot {
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         if now.running.as_ref().is_some_and(|running| running.attempt == attempt) {
             let _ended = now.running.take();
+            self.suspended.store(false, Ordering::Release);
             drop(now); // before what it holds, whose drop may tell the supervisor above
         }
     }
@@ -292,6 +300,39 @@ impl Slot {
         self.with_ties(|ties| ties.next_down(attempt))
     }
 
+    /// Whether its messages are in a lane of ours.
+    pub(crate) fn has_lane(&self) -> bool {
+        self.mailbox.as_ref().is_some_and(|mailbox| mailbox.capacity() > 0)
+    }
+
+    /// Lets what runs begin no message more. `None` where nothing does.
+    pub(crate) fn suspend(&self) -> Option<Incarnation> {
+        // Under the lock: the end of what runs now ends this too.
+        let now = self.now();
+        now.running.as_ref()?;
+        self.suspended.store(true, Ordering::Release);
+        Some(self.incarnation())
+    }
+
+    /// Whoever calls this signals. False where it was not suspended.
+    pub(crate) fn resume(&self) -> bool {
+        self.suspended.swap(false, Ordering::AcqRel)
+    }
+
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.suspended.load(Ordering::Acquire)
+    }
+
+    /// The part about looking at it.
+    pub(crate) fn observed(&self) -> &Observed {
+        &self.rare().observed
+    }
+
+    /// The same, if anything was ever put there.
+    pub(crate) fn if_observed(&self) -> Option<&Observed> {
+        self.rare.get().map(|rare| &rare.observed)
+    }
+
     /// Adds the paths below that still run.
     pub(crate) fn collect_running(&self, into: &mut Vec<ActorPath>) {
         for child in self.children() {
@@ -327,8 +368,17 @@ impl Slot {
         }
     }
 
-    /// What can be seen of this path and those below. Also samples the gauges.
+    /// What can be seen of this path and those below. Also samples the metrics.
     pub(crate) fn view(&self, env: &Env) -> TreeView {
+        let mut view = self.view_alone();
+        self.sample(env, &view);
+        let children = self.children();
+        view.children = children.iter().filter(|child| !child.is_forgotten()).map(|child| child.view(env)).collect();
+        view
+    }
+
+    /// What can be seen of this path.
+    pub(crate) fn view_alone(&self) -> TreeView {
         // One without a capacity has its messages elsewhere.
         let bounded = self.mailbox.as_ref().filter(|mailbox| mailbox.capacity() > 0);
         let mailbox = bounded.map(|mailbox| MailboxView {
@@ -336,24 +386,33 @@ impl Slot {
             capacity: mailbox.capacity(),
             dropped: mailbox.dropped(),
         });
-        if let Some(mailbox) = &mailbox {
-            self.metrics(env).depth.set(u32::try_from(mailbox.depth).map_or(f64::INFINITY, f64::from));
+        let mut state = self.state();
+        if state == ActorState::Running && self.is_suspended() {
+            state = ActorState::Suspended;
         }
         TreeView {
             path: self.path.clone(),
             kind: self.kind.into(),
-            state: self.state(),
+            state,
             incarnation: self.incarnation(),
             restarts: self.restarts(),
             mailbox,
             handled: self.mailbox.as_ref().map_or(0, |mailbox| mailbox.handled()),
+            handler_us: self.mailbox.as_ref().map_or(0, |mailbox| micros(mailbox.handler_time())),
             behaviour: self.behaviour.as_deref().map(str::to_owned),
-            children: self
-                .children()
-                .iter()
-                .filter(|child| !child.is_forgotten())
-                .map(|child| child.view(env))
-                .collect(),
+            children: Vec::new(),
+        }
+    }
+
+    /// Writes what a view says into the metrics. An actor that had nothing to do has none.
+    fn sample(&self, env: &Env, view: &TreeView) {
+        let Some(mailbox) = &view.mailbox else { return };
+        let has_metrics = self.rare.get().is_some_and(|rare| rare.metrics.get().is_some());
+        if has_metrics || mailbox.depth > 0 || view.handled > 0 {
+            let metrics = self.metrics(env);
+            metrics.depth.set(u32::try_from(mailbox.depth).map_or(f64::INFINITY, f64::from));
+            metrics.handled.absolute(view.handled);
+            metrics.handler_time.absolute(view.handler_us);
         }
     }
 
@@ -367,6 +426,8 @@ impl Slot {
             SlotMetrics {
                 restarts: env.metrics.counter("covenant_actor_restarts_total", &labels),
                 depth: env.metrics.gauge("covenant_mailbox_depth", &labels),
+                handled: env.metrics.counter("covenant_actor_handled_total", &labels),
+                handler_time: env.metrics.counter("covenant_actor_handler_microseconds_total", &labels),
             }
         })
     }

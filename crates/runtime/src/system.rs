@@ -20,7 +20,10 @@ use crate::notice::{Above, News, Notice, What};
 use crate::plan::{PlannedChild, TreePlan, plan, plan_child, refit};
 use crate::slot::{Handle, Running, Slot};
 use crate::supervisor::{self, Desk, Order};
-use crate::{ActorState, BehaviourRegistry, BootError, EVENTS_MAX, Inlet, Ref, Resources, RuntimeEvent, TreeView};
+use crate::{
+    ActorState, BehaviourRegistry, BootError, CrashLog, EVENTS_MAX, Inlet, Observe, Ref, Resources, RuntimeEvent,
+    TreeView,
+};
 
 /// What a system is made of.
 #[derive(Debug)]
@@ -56,6 +59,7 @@ struct Shared {
     /// How many links and monitors were made.
     ties: AtomicU64,
     events: broadcast::Sender<RuntimeEvent>,
+    observe: Observe,
     state: watch::Sender<RootState>,
     stopping: AtomicBool,
     unkillable: AtomicUsize,
@@ -95,11 +99,23 @@ impl System {
     /// # Cancel safety
     /// Dropping the future kills what has started.
     pub async fn start(config: SystemConfig) -> Result<Self, BootError> {
+        Self::start_observed(config, Observe::default()).await
+    }
+
+    /// As [`System::start`], and says what is remembered of its actors.
+    ///
+    /// # Errors
+    /// As [`System::start`].
+    ///
+    /// # Cancel safety
+    /// As [`System::start`].
+    pub async fn start_observed(config: SystemConfig, observe: Observe) -> Result<Self, BootError> {
         let SystemConfig { env, tree, registry, resources } = config;
         let id = ChildId::new("root").map_err(|why: SpecError| BootError::BadSpec { path: ActorPath::root(), why })?;
         let deadlines = Deadlines::new(Arc::clone(&env.clock));
         let plan = Arc::new(plan(tree, &ActorPath::root(), 0, &registry, &deadlines)?);
-        let system = Self { shared: Arc::new(Shared::new(env, resources, registry, &plan, deadlines)), _owner: None };
+        let shared = Shared::new(env, resources, registry, &plan, deadlines, observe);
+        let system = Self { shared: Arc::new(shared), _owner: None };
         let mut state = system.shared.state.subscribe();
         let above = Arc::new(Outside(Arc::clone(&system.shared)));
         let notice = Notice::new(above, Arc::clone(&system.shared.root), id, ROOT_ATTEMPT, system.clone());
@@ -317,6 +333,16 @@ impl System {
         &self.shared.resources
     }
 
+    /// Whether actors note what they handle.
+    pub(crate) fn is_recording(&self) -> bool {
+        self.shared.observe.record
+    }
+
+    /// Where abnormal ends are told.
+    pub(crate) fn crashes(&self) -> Option<&CrashLog> {
+        self.shared.observe.crashes.as_ref()
+    }
+
     pub(crate) fn attempts(&self) -> StartAttempts {
         self.shared.attempts.clone()
     }
@@ -354,6 +380,7 @@ impl Shared {
         registry: BehaviourRegistry,
         plan: &TreePlan,
         deadlines: Arc<Deadlines>,
+        observe: Observe,
     ) -> Self {
         let keeper = env.system.spawn(Arc::clone(&deadlines).keep());
         let mut slots = HashMap::new();
@@ -368,6 +395,7 @@ impl Shared {
             attempts: StartAttempts::default(),
             ties: AtomicU64::new(0),
             events: broadcast::Sender::new(EVENTS_MAX),
+            observe,
             state: watch::Sender::new(RootState::Starting),
             stopping: AtomicBool::new(false),
             unkillable: AtomicUsize::new(0),

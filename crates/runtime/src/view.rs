@@ -23,6 +23,9 @@ pub struct TreeView {
     pub mailbox: Option<MailboxView>,
     /// How many messages it handled since the node booted.
     pub handled: u64,
+    /// How long its handlers took since then, waiting included, in microseconds.
+    #[serde(default)]
+    pub handler_us: u64,
     /// The registered name of its behaviour; a supervisor has none.
     pub behaviour: Option<String>,
     /// Its children in start order.
@@ -79,6 +82,8 @@ pub enum ActorState {
     Starting,
     /// It answers.
     Running,
+    /// It runs and was told to begin no message.
+    Suspended,
     /// It will be started again.
     Restarting,
     /// It was asked to stop.
@@ -93,6 +98,7 @@ impl fmt::Display for ActorState {
             Self::Undefined => "undefined",
             Self::Starting => "starting",
             Self::Running => "running",
+            Self::Suspended => "suspended",
             Self::Restarting => "restarting",
             Self::Stopping => "stopping",
             Self::Unkillable => "unkillable",

@@ -121,7 +121,11 @@ pub(crate) fn tone(state: ActorState) -> Tone {
     match state {
         ActorState::Running => Tone::Good,
         ActorState::Undefined => Tone::Dim,
-        ActorState::Starting | ActorState::Restarting | ActorState::Stopping | ActorState::Unkillable => Tone::Warn,
+        ActorState::Starting
+        | ActorState::Suspended
+        | ActorState::Restarting
+        | ActorState::Stopping
+        | ActorState::Unkillable => Tone::Warn,
     }
 }
 

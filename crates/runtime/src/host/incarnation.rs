@@ -8,14 +8,15 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use covenant_types::{CallError, ExitReason};
+use covenant_types::{CallError, ExitReason, Uptime};
 use futures_util::FutureExt;
 
 use super::{Birth, Doorbell};
 use crate::lane::Reader;
-use crate::mailbox::{AnyMailbox, Mailbox};
+use crate::mailbox::AnyMailbox;
 use crate::notice::Ending;
-use crate::{Behaviour, Context, Exit, StartError, panic_text, scope};
+use crate::observe::{self, Recorder};
+use crate::{Behaviour, Context, Exit, StartError, scope};
 
 /// The most messages a batch has, so that other actors of the same thread get their turn.
 const BATCH_MESSAGES_MAX: u32 = 256;
@@ -29,6 +30,8 @@ pub(super) struct Incarnation<B: Behaviour> {
     context: Context<B>,
     /// Its attachment to the lane.
     reader: Reader,
+    /// Made with its first batch.
+    recorder: Option<Box<Recorder>>,
 }
 
 /// How a turn ended.
@@ -61,12 +64,12 @@ impl<B: Behaviour> Incarnation<B> {
                 if context.is_stopping() {
                     context.mailbox().interrupt();
                 }
-                return Some(Self { behaviour: Some(behaviour), context, reader });
+                return Some(Self { behaviour: Some(behaviour), context, reader, recorder: None });
             }
             Ok(Err(StartError::Ignore)) => Ending::Ignored,
             Ok(Err(StartError::NameTaken(holder))) => Ending::Exit(ExitReason::NameConflict(holder)),
             Ok(Err(StartError::Failed(why))) => Ending::Exit(ExitReason::Error(why)),
-            Err(payload) => Ending::Exit(ExitReason::Panicked(panic_text(&*payload))),
+            Err(payload) => Ending::Exit(context.notice().panicked(&*payload)),
         };
         context.notice().ends(ending);
         None
@@ -79,13 +82,13 @@ impl<B: Behaviour> Incarnation<B> {
 
     /// Handles what waits, up to the bounds of a batch.
     pub(super) async fn turn(&mut self) -> Turn {
-        let Self { behaviour: Some(behaviour), context, reader } = self else { return Turn::Idle };
+        let Self { behaviour: Some(behaviour), context, reader, recorder } = self else { return Turn::Idle };
         let (caught, orphans) = {
             // A kill drops the batch with the message in hand. Locals are dropped last to first: these put what a kill
             // answers around the drop of the batch.
             let abandoned = scope::Abandoned::new(context.notice());
             let _after = abandoned.after();
-            let mut batch = pin!(AssertUnwindSafe(run_batch(behaviour, context, *reader)).catch_unwind());
+            let mut batch = pin!(AssertUnwindSafe(run_batch(behaviour, context, *reader, recorder)).catch_unwind());
             let _before = abandoned.before();
             poll_fn(|cx| match scope::collect(|| batch.as_mut().poll(cx)) {
                 (Poll::Ready(caught), orphans) => {
@@ -110,7 +113,7 @@ impl<B: Behaviour> Incarnation<B> {
                 };
             }
             Ok(Err(Exit(reason))) => reason,
-            Err(payload) => ExitReason::Panicked(panic_text(&*payload)),
+            Err(payload) => context.notice().panicked(&*payload),
         };
         orphans.settle(&CallError::Gone(reason.clone()));
         if reason.is_orderly() {
@@ -129,7 +132,7 @@ impl<B: Behaviour> Incarnation<B> {
         let stopped = AssertUnwindSafe(behaviour.stop(&reason, &self.context)).catch_unwind().await;
         let reason = match stopped {
             Ok(()) => reason,
-            Err(payload) => ExitReason::Panicked(panic_text(&*payload)),
+            Err(payload) => self.context.notice().panicked(&*payload),
         };
         self.context.notice().ends(Ending::Exit(reason));
     }
@@ -147,26 +150,42 @@ fn run_batch<B: Behaviour>(
     behaviour: &mut B,
     context: &Context<B>,
     reader: Reader,
+    recorder: &mut Option<Box<Recorder>>,
 ) -> impl Future<Output = Result<bool, Exit>> + Send {
     async move {
         context.begin_batch();
         let more_signals = match context.slot().is_signalled() {
-            true => Box::pin(hear_signals(behaviour, context, reader)).await?, // seldom, and large
+            true => Box::pin(hear_signals(behaviour, context, reader, recorder)).await?, // seldom, and large
             false => false,
         };
-        let mailbox = context.mailbox();
-        let mut handled = Handled { mailbox, messages: 0 };
-        let mut batch = mailbox.lane.take();
-        let began = if batch.is_long() { Some(context.env().now()) } else { None };
+        if context.slot().is_suspended() {
+            return Ok(false); // who resumes it rings
+        }
+        if recorder.is_none() && context.system().is_recording() {
+            *recorder = Some(Box::default());
+        }
+        let mut handled = Handled { context, recorder: recorder.as_deref_mut(), began: None, messages: 0 };
+        let mut batch = context.mailbox().lane.take();
+        let is_long = batch.is_long();
+        if is_long || handled.recorder.is_some() {
+            handled.began = Some(context.env().now());
+        }
         let mut look_at_clock_after = 1;
         while let Some(message) = batch.next() {
             handled.messages += 1;
+            if let Some(recorder) = &mut handled.recorder {
+                recorder.begin::<B>(&message, || context.env().now());
+            }
             behaviour.handle(message, context).await?;
+            if let Some(recorder) = &mut handled.recorder {
+                recorder.end(|| context.env().now());
+            }
             if context.ends_batch() || handled.messages == BATCH_MESSAGES_MAX {
                 break;
             }
             // At 1, 2, 4, 8 … messages: a clock per message would cost as much as the message.
-            if let Some(began) = began
+            if is_long
+                && let Some(began) = handled.began
                 && handled.messages == look_at_clock_after
             {
                 look_at_clock_after *= 2;
@@ -175,12 +194,24 @@ fn run_batch<B: Behaviour>(
                 }
             }
         }
-        Ok(batch.finish() || more_signals)
+        let more_messages = batch.finish();
+        // The ring of a signal that came while a handler waited may have done no more than poll that handler.
+        let heard_late = context.slot().is_signalled() && context.mailbox().lane.may_read(reader);
+        Ok(more_messages || more_signals || heard_late)
     }
 }
 
 /// Tells the behaviour what waits beside its messages, up to the bound of a batch. True when there may be more.
-async fn hear_signals<B: Behaviour>(behaviour: &mut B, context: &Context<B>, reader: Reader) -> Result<bool, Exit> {
+async fn hear_signals<B: Behaviour>(
+    behaviour: &mut B,
+    context: &Context<B>,
+    reader: Reader,
+    recorder: &mut Option<Box<Recorder>>,
+) -> Result<bool, Exit> {
+    observe::answer(behaviour, context, recorder);
+    if context.slot().is_suspended() {
+        return Ok(false); // the signal stays for when it is resumed
+    }
     let may_go_on = || context.mailbox().lane.may_read(reader) && !context.is_stopping();
     if !(may_go_on() && context.slot().take_signal()) {
         return Ok(false);
@@ -199,15 +230,25 @@ async fn hear_signals<B: Behaviour>(behaviour: &mut B, context: &Context<B>, rea
     Ok(true)
 }
 
-/// Adds to the mailbox's count once per batch.
-struct Handled<'a, M: Send + 'static> {
-    mailbox: &'a Mailbox<M>,
+/// Adds to the mailbox's counts once per batch, and closes the batch in the recorder.
+struct Handled<'a, B: Behaviour> {
+    context: &'a Context<B>,
+    recorder: Option<&'a mut Recorder>,
+    began: Option<Uptime>,
     messages: u32,
 }
 
-impl<M: Send + 'static> Drop for Handled<'_, M> {
+impl<B: Behaviour> Drop for Handled<'_, B> {
     fn drop(&mut self) {
-        self.mailbox.add_handled(u64::from(self.messages));
+        if self.messages == 0 {
+            return;
+        }
+        self.context.mailbox().add_handled(u64::from(self.messages));
+        if let (Some(recorder), Some(began)) = (&mut self.recorder, self.began) {
+            let took = self.context.env().now().since(began);
+            self.context.mailbox().add_handler_time(took);
+            recorder.end_batch(began, took, self.messages);
+        }
     }
 }
 
@@ -216,6 +257,10 @@ impl<B: Behaviour> Drop for Incarnation<B> {
     fn drop(&mut self) {
         self.context.mailbox().lane.detach(self.reader);
         let reason = self.context.notice().reason();
+        if let Some(recorder) = self.recorder.take().filter(|_| !reason.is_orderly()) {
+            let attempt = self.context.notice().attempt();
+            self.context.slot().observed().leave(attempt, |left| left.record = Some(recorder.view()));
+        }
         scope::answering(CallError::Gone(reason), || drop(self.behaviour.take()));
     }
 }

@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use covenant_supervision::{Host, Mailbox as MailboxSettings};
 use covenant_types::{ActorPath, CallError, ExitReason};
@@ -20,7 +21,6 @@ use super::{Body, Worker};
 use crate::deadline::Deadlines;
 use crate::mailbox::AnyMailbox;
 use crate::notice::{Ending, Notice};
-use crate::panic_text;
 use crate::registry::{Factory, Starter};
 use crate::slot::Handle;
 
@@ -61,7 +61,10 @@ where
         let (actor, arguments) = match made {
             Ok(Ok(made)) => made,
             Ok(Err(why)) => return refuse(&notice, ExitReason::Error(why)),
-            Err(payload) => return refuse(&notice, ExitReason::Panicked(panic_text(&*payload))),
+            Err(payload) => {
+                let reason = notice.panicked(&*payload);
+                return refuse(&notice, reason);
+            }
         };
         let work = notice.system().env().work.clone();
         let _inside = work.handle().enter();
@@ -151,7 +154,7 @@ async fn told<T>(
     let reason = match AssertUnwindSafe(act).catch_unwind().await {
         Ok(Ok(output)) => return Ok(output),
         Ok(Err(error)) => ExitReason::Error(error.to_string()),
-        Err(payload) => ExitReason::Panicked(panic_text(&*payload)),
+        Err(payload) => notice.panicked(&*payload),
     };
     let error = ActorProcessingErr::from(reason.to_string());
     notice.ends(Ending::Exit(reason));
@@ -235,6 +238,10 @@ impl<M: Message> AnyMailbox for PlainMailbox<M> {
 
     fn handled(&self) -> u64 {
         0
+    }
+
+    fn handler_time(&self) -> Duration {
+        Duration::ZERO
     }
 
     fn dropped(&self) -> u64 {

@@ -18,6 +18,7 @@ use rand::Rng;
 use super::admin::Calls;
 use super::desk::{Desk, Order};
 use crate::notice::{Above, Ending, News, Notice, What};
+use crate::observe::Case;
 use crate::plan::{PlannedChild, TreePlan};
 use crate::slot::{Running, Slot};
 use crate::view::ActorState;
@@ -25,9 +26,9 @@ use crate::{RuntimeEvent, System};
 
 /// The way news of children come to their supervisor. Holding it holds the supervisor's own notice: the supervisor above
 /// hears of an end when nothing below runs any more.
-struct Port {
+pub(super) struct Port {
     desk: Arc<Desk>,
-    notice: Arc<Notice>,
+    pub(super) notice: Arc<Notice>,
 }
 
 impl Above for Port {
@@ -44,7 +45,7 @@ pub(super) struct Driver {
     pub(super) plan: Arc<TreePlan>,
     pub(super) system: System,
     pub(super) core: Supervisor,
-    port: Arc<Port>,
+    pub(super) port: Arc<Port>,
     /// The actor that owns this driver.
     myself: ActorCell,
     /// Those there are specs for: the plan's, and what was added since.
@@ -54,6 +55,8 @@ pub(super) struct Driver {
     children: HashMap<ChildId, Begun>,
     timers: BTreeMap<Timer, Task>,
     pub(super) calls: Calls,
+    /// The crash that is being dealt with.
+    pub(super) case: Case,
     /// Why the child that is being dealt with ended: what its callers hear if it does not come back.
     last_exit: Option<(ChildId, CallError)>,
 }
@@ -80,7 +83,8 @@ impl Driver {
         let planned = now.children.clone();
         let (children, timers, calls) = (HashMap::new(), BTreeMap::new(), Calls::default());
         let reworked = BTreeMap::new();
-        Ok(Self { plan, system, core, port, myself, planned, reworked, children, timers, calls, last_exit: None })
+        let (case, last_exit) = (Case::default(), None);
+        Ok(Self { plan, system, core, port, myself, planned, reworked, children, timers, calls, case, last_exit })
     }
 
     pub(super) fn obey(&mut self, order: Order) {
@@ -104,6 +108,7 @@ impl Driver {
         if !matches!(what, What::Started(_)) && self.begun(&child, attempt).is_some() {
             self.children.remove(&child);
         }
+        let crash = self.crash_in(&slot, &child, attempt, &what);
         let (event, happened) = match what {
             What::Started(info) => {
                 if incarnation.0 > 1 {
@@ -133,6 +138,9 @@ impl Driver {
             }
         };
         self.feed(event, happened);
+        if let Some(crash) = crash {
+            self.tell_decision(&slot, &crash);
+        }
     }
 
     /// The core kills what runs and watches whether it ends. What is still starting is the driver's to kill: its start
@@ -153,6 +161,7 @@ impl Driver {
         let now = self.system.env().now();
         let child = child_of_event(&event).cloned();
         let effects = self.core.handle(now, event);
+        self.note_giving_up(&effects);
         self.show(child.iter().chain(effects.iter().filter_map(child_of_effect)));
         if let Some(happened) = happened {
             self.system.publish(happened);
@@ -213,6 +222,7 @@ impl Driver {
                 self.port.notice.started();
             }
             Effect::StartFailed { reason } | Effect::Exit { reason } => {
+                self.leave_cause();
                 self.port.notice.ends(Ending::Exit(reason));
                 self.myself.stop(None);
             }

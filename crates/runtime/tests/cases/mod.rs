@@ -3,6 +3,7 @@
 mod children;
 mod kills;
 mod mailboxes;
+mod observe;
 mod remote;
 mod respecify;
 mod restarts;

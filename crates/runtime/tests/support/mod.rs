@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use covenant_env::{Env, Metrics};
 use covenant_runtime::{
-    ActorState, AdminFailure, Behaviour, BehaviourRegistry, Context, Down, DownReason, Exit, Ref, Reply, Resources,
-    RuntimeEvent, StartError, System, SystemConfig, TreeView,
+    ActorState, AdminFailure, Behaviour, BehaviourRegistry, Context, CrashLog, Down, DownReason, Exit, Observe, Ref,
+    Reply, Resources, RuntimeEvent, StartError, System, SystemConfig, TreeView,
 };
 use covenant_supervision::{Host, TreeSource, TreeSourceError, TreeSpec, Work, load_tree};
 use covenant_types::{ActorPath, CallError, ExitReason, Incarnation};
@@ -138,6 +138,8 @@ pub struct ProbeConfig {
     pub link: String,
     /// A path to monitor before it starts.
     pub monitor: String,
+    /// `panic`: what it does when it is inspected.
+    pub inspect: String,
 }
 
 pub struct Probe {
@@ -235,6 +237,26 @@ impl Behaviour for Probe {
         }
     }
 
+    fn kind(message: &Ask) -> &'static str {
+        match message {
+            Ask::Note(_) => "Note",
+            Ask::End(..) => "End",
+            _ => "Other",
+        }
+    }
+
+    fn text(message: &Ask) -> Option<String> {
+        match message {
+            Ask::Note(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
+
+    fn inspect(&self) -> Option<serde_json::Value> {
+        assert_ne!(self.config.inspect, "panic", "told to, in inspect");
+        Some(serde_json::json!({ "kept": self.kept.len() }))
+    }
+
     async fn stop(self, reason: &ExitReason, _: &Context<Self>) {
         self.journal.write(format!("stop {} {reason}", self.id));
         match self.config.stop.as_str() {
@@ -291,6 +313,15 @@ impl Rig {
 
     pub async fn try_start(main: &str, others: &[(&str, &str)]) -> Result<Self, covenant_runtime::BootError> {
         Self::start_in(Env::for_test(7), main, others).await
+    }
+
+    /// A rig whose abnormal ends are told to the log beside it.
+    pub async fn start_with_log(main: &str, others: &[(&str, &str)]) -> (Self, CrashLog) {
+        let (journal, log) = (Arc::new(Journal::default()), CrashLog::new());
+        let observe = Observe { crashes: Some(log.clone()), ..Observe::default() };
+        let system = System::start_observed(config(Env::for_test(7), main, others, &journal), observe).await.unwrap();
+        let events = system.events();
+        (Self { system, journal, events }, log)
     }
 
     pub async fn start_in(env: Env, main: &str, others: &[(&str, &str)]) -> Result<Self, covenant_runtime::BootError> {

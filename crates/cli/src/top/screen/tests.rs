@@ -15,6 +15,7 @@ fn actor(path: &str, depth: usize, children: Vec<TreeView>) -> TreeView {
         restarts: 0,
         mailbox: worker.then_some(MailboxView { depth, capacity: 1024, dropped: 0 }),
         handled: 0,
+        handler_us: 0,
         behaviour: worker.then(|| "x".to_owned()),
         children,
     }
