@@ -49,6 +49,10 @@ advisories:
 fences:
     cargo test -p covenant-tests --test fences
 
+# OTP's cases by their names: which ran in the core, which on actors, and how.
+conformance:
+    COVENANT_MODEL_EVENTS=10000 cargo run -q -p covenant-tests --bin conformance
+
 # Format, and let the linter repair what it can.
 fix:
     cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged

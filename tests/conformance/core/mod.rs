@@ -1,16 +1,17 @@
 //! The cases in the pure core, in virtual time. [`script`] says how children and steps are written.
 
 mod admin;
+mod alone;
 #[path = "../../../crates/supervision/src/supervisor/tests/bench.rs"]
 #[allow(dead_code, reason = "a part of it is used by the core's own tests alone")]
-mod bench;
+pub(crate) mod bench;
 mod extra;
 mod model;
 mod replace;
 mod restart_types;
 mod robustness;
 #[path = "../../../crates/supervision/src/supervisor/tests/script.rs"]
-mod script;
+pub(crate) mod script;
 mod significant;
 mod specs;
 mod start;
@@ -48,13 +49,13 @@ fn booted(strategy: Strategy, children: &str) -> Bench {
 }
 
 /// Specs, active, supervisors and workers.
-fn counts(bench: &Bench) -> [usize; 4] {
+pub(crate) fn counts(bench: &Bench) -> [usize; 4] {
     let Counts { specs, active, supervisors, workers } = bench.core.counts();
     [specs, active, supervisors, workers]
 }
 
 /// The ids in start order.
-fn ids(bench: &Bench) -> Vec<String> {
+pub(crate) fn ids(bench: &Bench) -> Vec<String> {
     bench.core.children().map(|child| child.id.to_string()).collect()
 }
 
@@ -67,6 +68,6 @@ impl TreeSource for OneFile<'_> {
 }
 
 /// A tree file, read.
-fn file(text: &str) -> Result<TreeSpec, String> {
+pub(crate) fn file(text: &str) -> Result<TreeSpec, String> {
     load_tree("root", &OneFile(text)).map_err(|error| error.to_string())
 }

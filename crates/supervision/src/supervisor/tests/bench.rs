@@ -8,27 +8,33 @@ use covenant_types::{ExitReason, StartAttempt, StartAttempts, Uptime, parse_dura
 use super::script::{self, Nature, id};
 use crate::{AdminDone, AdminRequest, ChildId, ChildState, Effect, Event, ReportContext, Strategy, Supervisor, Timer};
 
-pub(super) struct Bench {
-    pub(super) core: Supervisor,
-    pub(super) reports: Vec<String>,
+pub(crate) struct Bench {
+    pub(crate) core: Supervisor,
+    pub(crate) reports: Vec<String>,
+    /// What operators were answered.
+    pub(crate) answers: Vec<String>,
+    /// How often each child came up since its spec was there.
+    pub(crate) ups: BTreeMap<ChildId, u32>,
     log: Vec<String>,
-    now: Uptime,
+    pub(crate) now: Uptime,
     natures: BTreeMap<ChildId, Nature>,
     /// What runs or starts, as far as the driver knows.
     attempts: BTreeMap<ChildId, StartAttempt>,
-    timers: Vec<(Uptime, Timer)>,
+    pub(crate) timers: Vec<(Uptime, Timer)>,
     events: VecDeque<Event>,
     calls: u64,
 }
 
 impl Bench {
-    pub(super) fn new(strategy: Strategy, children: &str) -> Self {
+    pub(crate) fn new(strategy: Strategy, children: &str) -> Self {
         let (spec, natures) = script::supervisor(strategy, children);
         let ids = spec.children.iter().map(|child| child.id.clone());
         Self {
             natures: ids.zip(natures).collect(),
             core: Supervisor::new(spec, StartAttempts::default(), 1).unwrap(),
             reports: Vec::new(),
+            answers: Vec::new(),
+            ups: BTreeMap::new(),
             log: Vec::new(),
             now: Uptime::ZERO,
             attempts: BTreeMap::new(),
@@ -39,7 +45,7 @@ impl Bench {
     }
 
     /// Plays steps parted by `; ` and returns what was done in each, parted likewise.
-    pub(super) fn run(&mut self, steps: &str) -> String {
+    pub(crate) fn run(&mut self, steps: &str) -> String {
         let mut done = Vec::new();
         for step in steps.split("; ") {
             self.step(step);
@@ -48,11 +54,11 @@ impl Bench {
         done.join("; ")
     }
 
-    pub(super) fn state(&self, child: &str) -> Option<ChildState> {
+    pub(crate) fn state(&self, child: &str) -> Option<ChildState> {
         self.core.child(&id(child)).map(|view| view.state)
     }
 
-    pub(super) fn restarts(&self, child: &str) -> u64 {
+    pub(crate) fn restarts(&self, child: &str) -> u64 {
         self.core.child(&id(child)).unwrap().restarts
     }
 
@@ -152,6 +158,9 @@ impl Bench {
     fn event(&mut self, event: Event) {
         self.events.push_back(event);
         while let Some(event) = self.events.pop_front() {
+            if let Event::ChildStarted { child, .. } = &event {
+                *self.ups.entry(child.clone()).or_default() += 1;
+            }
             for effect in self.core.handle(self.now, event) {
                 self.perform(effect);
             }
@@ -205,13 +214,15 @@ impl Bench {
             Effect::Exit { reason } => format!("exit {reason}"),
             Effect::Answer { call, result } => {
                 assert!(call <= self.calls, "nobody asked");
-                match result {
+                let answer = match result {
                     Ok(AdminDone::Started { info: Some(info), .. }) => format!("ok, started, {info}"),
                     Ok(AdminDone::Started { info: None, .. }) => "ok, started".to_owned(),
                     Ok(AdminDone::Ignored) => "ok, ignored".to_owned(),
                     Ok(AdminDone::Done) => "ok".to_owned(),
                     Err(error) => format!("refused: {error}"),
-                }
+                };
+                self.answers.push(answer.clone());
+                answer
             }
         };
         self.log.push(line);

@@ -17,22 +17,22 @@ use crate::{
 
 /// How a child of the bench behaves.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Nature {
-    pub(super) slow: bool,
-    pub(super) lasting: bool,
-    pub(super) immortal: bool,
-    pub(super) ignored: bool,
-    pub(super) taken: bool,
-    pub(super) tells: bool,
+pub(crate) struct Nature {
+    pub(crate) slow: bool,
+    pub(crate) lasting: bool,
+    pub(crate) immortal: bool,
+    pub(crate) ignored: bool,
+    pub(crate) taken: bool,
+    pub(crate) tells: bool,
     /// How many of its next starts fail.
-    pub(super) fails: u32,
+    pub(crate) fails: u32,
 }
 
-pub(super) fn id(text: &str) -> ChildId {
+pub(crate) fn id(text: &str) -> ChildId {
     ChildId::new(text).unwrap()
 }
 
-pub(super) fn supervisor(strategy: Strategy, text: &str) -> (SupervisorSpec, Vec<Nature>) {
+pub(crate) fn supervisor(strategy: Strategy, text: &str) -> (SupervisorSpec, Vec<Nature>) {
     let (limits, children) = match text.split_once(' ') {
         Some((limits, children)) if limits.contains('/') => (limits, children),
         _ => ("9/5s", text),
@@ -49,7 +49,7 @@ pub(super) fn supervisor(strategy: Strategy, text: &str) -> (SupervisorSpec, Vec
     (SupervisorSpec { intensity, period, auto_shutdown, ..SupervisorSpec::new(strategy, children) }, natures)
 }
 
-pub(super) fn child(text: &str) -> (ChildSpec, Nature) {
+pub(crate) fn child(text: &str) -> (ChildSpec, Nature) {
     let mut traits = text.split(':');
     let id = id(traits.next().unwrap());
     let kind = if text.contains(":sup") { ChildKind::Supervisor } else { ChildKind::Worker };
