@@ -8,7 +8,7 @@ use std::time::Duration;
 use covenant_cluster::{Cluster, ClusterConfig, MemberState};
 use covenant_env::{Env, Metrics};
 use covenant_identity::{IssuingAuthority, NodeGrant, NodeKey, RootAuthority, make_csr};
-use covenant_runtime::{BehaviourRegistry, Ref, Resources, System, SystemConfig};
+use covenant_runtime::{BehaviourRegistry, Observe, Ref, Resources, System, SystemConfig};
 use covenant_supervision::{TreeSource, TreeSourceError, load_tree};
 use covenant_transport::{NodeCredentials, Profile, TransportConfig};
 use covenant_types::{BootEpoch, NodeName, Region, Role};
@@ -89,8 +89,19 @@ pub(crate) fn start_tree(
     registry: BehaviourRegistry,
     resources: Resources,
 ) -> Result<System, Failure> {
+    start_observed(host, files, registry, resources, Observe::default())
+}
+
+fn start_observed(
+    host: &Host,
+    files: Files,
+    registry: BehaviourRegistry,
+    resources: Resources,
+    observe: Observe,
+) -> Result<System, Failure> {
     let (env, tree) = (host.env.clone(), load_tree("root", &Text(files))?);
-    host.on_work(async move { Ok(System::start(SystemConfig { env, tree, registry, resources }).await?) })
+    let config = SystemConfig { env, tree, registry, resources };
+    host.on_work(async move { Ok(System::start_observed(config, observe).await?) })
 }
 
 /// A tree of [`SUBJECT_TREE`], and the way to its child.
@@ -98,6 +109,16 @@ pub(crate) fn start_subject(host: &Host, resources: Resources) -> Result<(System
     let mut registry = BehaviourRegistry::new();
     registry.register::<Subject>("bench.subject");
     let system = start_tree(host, SUBJECT_TREE, registry, resources)?;
+    let subject = system.lookup(&"/subject".parse()?)?;
+    Ok((system, subject))
+}
+
+/// As [`start_subject`], without a flight recorder.
+pub(crate) fn start_unrecorded_subject(host: &Host) -> Result<(System, Ref<Message>), Failure> {
+    let mut registry = BehaviourRegistry::new();
+    registry.register::<Subject>("bench.subject");
+    let observe = Observe { record: false, ..Observe::default() };
+    let system = start_observed(host, SUBJECT_TREE, registry, Resources::new(), observe)?;
     let subject = system.lookup(&"/subject".parse()?)?;
     Ok((system, subject))
 }

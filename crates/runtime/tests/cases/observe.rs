@@ -70,7 +70,7 @@ async fn a_crash_is_reported_once_with_the_message_in_hand_last_and_where_it_pan
     let (crashes, report) = only(read(&log, linked(1)).await);
     assert_eq!((crashes.count, report.incarnation, report.context), (1, Incarnation(1), CrashContext::Running));
     assert_eq!((report.reason.as_str(), report.behaviour.as_deref()), ("panic: told to", Some("probe")));
-    assert_eq!(seen(report.record.as_ref().unwrap()), [("Note", Some("7")), ("End", None)]);
+    assert_eq!(seen(report.record.as_ref().unwrap()), [("Note", Some("7")), ("Other", None)]);
     let batches = report.record.unwrap().batches;
     assert_eq!(batches.iter().map(|batch| batch.messages).sum::<u32>(), 2, "{batches:?}");
     let site = report.site.unwrap();

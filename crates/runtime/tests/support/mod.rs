@@ -238,18 +238,11 @@ impl Behaviour for Probe {
     }
 
     fn kind(message: &Ask) -> &'static str {
-        match message {
-            Ask::Note(_) => "Note",
-            Ask::End(..) => "End",
-            _ => "Other",
-        }
+        if let Ask::Note(_) = message { "Note" } else { "Other" }
     }
 
     fn text(message: &Ask) -> Option<String> {
-        match message {
-            Ask::Note(number) => Some(number.to_string()),
-            _ => None,
-        }
+        if let Ask::Note(number) = message { Some(number.to_string()) } else { None }
     }
 
     fn inspect(&self) -> Option<serde_json::Value> {
