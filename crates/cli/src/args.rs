@@ -66,6 +66,9 @@ pub(crate) enum Verb {
     /// Single actors
     #[command(subcommand)]
     Actor(ActorVerb),
+    /// Why actors crashed
+    #[command(subcommand)]
+    Crash(CrashVerb),
     /// The covenant's money
     #[command(subcommand)]
     Ledger(LedgerVerb),
@@ -206,6 +209,43 @@ pub(crate) enum ActorVerb {
     Kill {
         /// The actor, as hub-africa:/sync/scheduler
         path: RemotePath,
+    },
+    /// What can be seen of an actor: mailbox, handler time, last crash, and its state as it chooses to show it
+    Inspect {
+        /// The actor, as hub-africa:/sync/scheduler
+        path: RemotePath,
+    },
+    /// Print the messages an actor handles: kind, size, handler time. At most 1000 a second; ends by itself
+    Trace {
+        /// The actor, as hub-africa:/sync/scheduler
+        path: RemotePath,
+        /// End after so many messages, at most 10000
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+        /// End after so long, at most 5m
+        #[arg(long = "for", default_value = "10s", value_parser = covenant_types::parse_duration)]
+        time: std::time::Duration,
+    },
+    /// Let an actor begin no message more, until it is resumed or its incarnation ends
+    Suspend {
+        /// The actor, as hub-africa:/sync/scheduler
+        path: RemotePath,
+    },
+    /// Let a suspended actor go on
+    Resume {
+        /// The actor, as hub-africa:/sync/scheduler
+        path: RemotePath,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CrashVerb {
+    /// The crashes of one node by actor and reason, the newest first
+    Ls,
+    /// Everything that is known of one: reason, place, last messages, and what supervisors did
+    Show {
+        /// Its id, as `covenant crash ls` prints it
+        id: String,
     },
 }
 

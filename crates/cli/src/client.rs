@@ -56,6 +56,33 @@ impl Client {
         self.send(hyper::Method::POST, path, body.into(), within).await
     }
 
+    /// Asks for an answer that comes line by line, each a `T`, and gives them to `line` as they come.
+    pub(crate) async fn post_lines<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        within: Duration,
+        mut line: impl FnMut(T),
+    ) -> Result<(), ApiError> {
+        let body: Bytes = serde_json::to_vec(body).map_err(ApiError::failure)?.into();
+        let answer = async {
+            match self {
+                Self::Socket(socket) => {
+                    let stream = tokio::net::UnixStream::connect(socket).await;
+                    let stream = stream.map_err(|error| self.unreachable(&error))?;
+                    exchange_lines(stream, path, body, &mut line).await
+                }
+                Self::Tls(address, operator) => {
+                    let stream = tokio::net::TcpStream::connect(address).await;
+                    let stream = stream.map_err(|error| self.unreachable(&error))?;
+                    let stream = operator.secure(stream).await.map_err(|error| self.unreachable(&error))?;
+                    exchange_lines(stream, path, body, &mut line).await
+                }
+            }
+        };
+        tokio::time::timeout(within, answer).await.map_err(|_| self.too_late(within))?
+    }
+
     async fn send<T: DeserializeOwned>(
         &self,
         method: hyper::Method,
@@ -77,17 +104,18 @@ impl Client {
                 }
             }
         };
-        let (status, body) = tokio::time::timeout(within, answer).await.map_err(|_| {
-            ApiError::new(
-                ErrorKind::Timeout,
-                format!("{self} did not answer within {} s; it may still do what was asked", within.as_secs()),
-            )
-        })??;
+        let (status, body) = tokio::time::timeout(within, answer).await.map_err(|_| self.too_late(within))??;
         if status.is_success() {
             return serde_json::from_slice(&body)
                 .map_err(|error| ApiError::failure(format!("{self} answered what this version cannot read: {error}")));
         }
         Err(serde_json::from_slice(&body).unwrap_or_else(|_| ApiError::failure(format!("{self} answered {status}"))))
+    }
+
+    fn too_late(&self, within: Duration) -> ApiError {
+        let seconds = within.as_secs();
+        let message = format!("{self} did not answer within {seconds} s; it may still do what was asked");
+        ApiError::new(ErrorKind::Timeout, message)
     }
 
     fn unreachable(&self, error: &std::io::Error) -> ApiError {
@@ -110,15 +138,8 @@ async fn exchange(
     path: &str,
     body: Bytes,
 ) -> Result<(hyper::StatusCode, Bytes), ApiError> {
-    let broken = |error: hyper::Error| ApiError::new(ErrorKind::Unreachable, format!("the connection broke: {error}"));
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    let request = hyper::Request::builder()
-        .method(method)
-        .uri(path)
-        .header("host", "covenant")
-        .header("content-type", "application/json")
-        .body(Full::new(body))
-        .map_err(ApiError::usage)?;
+    let request = request(method, path, body)?;
     let answer = async {
         let response = sender.send_request(request).await.map_err(broken)?;
         let status = response.status();
@@ -133,4 +154,69 @@ async fn exchange(
         answer = &mut answer => answer,
         _ended = &mut connection => answer.await,
     }
+}
+
+/// As [`exchange`], for an answer of lines. A no is an answer as any other has.
+async fn exchange_lines<T: DeserializeOwned>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    path: &str,
+    body: Bytes,
+    line: &mut impl FnMut(T),
+) -> Result<(), ApiError> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let request = request(hyper::Method::POST, path, body)?;
+    let answer =
+        async {
+            let response = sender.send_request(request).await.map_err(broken)?;
+            let status = response.status();
+            let mut body = response.into_body();
+            let mut rest = Vec::new();
+            while let Some(frame) = body.frame().await {
+                if let Ok(data) = frame.map_err(broken)?.into_data() {
+                    rest.extend_from_slice(&data);
+                }
+                while status.is_success()
+                    && let Some(end) = rest.iter().position(|byte| *byte == b'\n')
+                {
+                    let text: Vec<u8> = rest.drain(..=end).collect();
+                    line(serde_json::from_slice(&text).map_err(|error| unreadable(&error))?);
+                }
+                if rest.len() > LINE_BYTES_MAX {
+                    return Err(ApiError::failure("the answer cannot be read: a line is too long"));
+                }
+            }
+            match status.is_success() {
+                true => Ok(()),
+                false => Err(serde_json::from_slice(&rest)
+                    .unwrap_or_else(|_| ApiError::failure(format!("the answer was {status}")))),
+            }
+        };
+    tokio::pin!(answer);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        biased;
+        answer = &mut answer => answer,
+        _ended = &mut connection => answer.await,
+    }
+}
+
+/// The longest line that is read.
+const LINE_BYTES_MAX: usize = 64 * 1024;
+
+fn broken(error: hyper::Error) -> ApiError {
+    ApiError::new(ErrorKind::Unreachable, format!("the connection broke: {error}"))
+}
+
+fn unreadable(error: &serde_json::Error) -> ApiError {
+    ApiError::failure(format!("the answer cannot be read by this version: {error}"))
+}
+
+fn request(method: hyper::Method, path: &str, body: Bytes) -> Result<hyper::Request<Full<Bytes>>, ApiError> {
+    hyper::Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "covenant")
+        .header("content-type", "application/json")
+        .body(Full::new(body))
+        .map_err(ApiError::usage)
 }

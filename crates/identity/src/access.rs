@@ -107,6 +107,16 @@ verbs! {
     ContentList = "content list" needs Viewer,
     /// What a change of a node's tree would do.
     TreePlan = "tree plan" needs Viewer,
+    /// What crashed and why.
+    Crashes = "crashes" needs Viewer,
+    /// What an actor shows of itself.
+    ActorInspect = "actor inspect" needs Viewer,
+    /// The messages of an actor as it handles them.
+    ActorTrace = "actor trace" needs Operator,
+    /// Lets an actor begin no message more.
+    ActorSuspend = "actor suspend" needs Operator,
+    /// Lets a suspended actor go on.
+    ActorResume = "actor resume" needs Operator,
     /// Starts, stops and changes children of a tree.
     TreeChange = "tree change" needs Operator,
     /// Puts content in.
@@ -199,6 +209,11 @@ mod tests {
             (Verb::Balances, &[Viewer, Operator, Chaos, Admin]),
             (Verb::ContentList, &[Viewer, Operator, Chaos, Admin]),
             (Verb::TreePlan, &[Viewer, Operator, Chaos, Admin]),
+            (Verb::Crashes, &[Viewer, Operator, Chaos, Admin]),
+            (Verb::ActorInspect, &[Viewer, Operator, Chaos, Admin]),
+            (Verb::ActorTrace, &[Operator, Admin]),
+            (Verb::ActorSuspend, &[Operator, Admin]),
+            (Verb::ActorResume, &[Operator, Admin]),
             (Verb::TreeChange, &[Operator, Admin]),
             (Verb::ContentPublish, &[Operator, Admin]),
             (Verb::ContentSubscribe, &[Operator, Admin]),

@@ -13,6 +13,7 @@ pub mod audit;
 mod boot_error;
 mod config;
 mod control;
+mod crash;
 mod files;
 pub mod http;
 mod init;

@@ -10,7 +10,7 @@ use covenant_content::{ContentConfig, Trust};
 use covenant_env::{Env, Task};
 use covenant_identity::{NodeGrant, PeerIdentity, Subject, Verb};
 use covenant_ledger::{LedgerConfig, Nations};
-use covenant_runtime::{BehaviourRegistry, Ref, Resources, System, SystemConfig};
+use covenant_runtime::{BehaviourRegistry, Observe, Ref, Resources, System, SystemConfig};
 use covenant_store::DataDir;
 use covenant_supervision::{TreeFiles, TreeSpec};
 use covenant_telemetry::{NodeMetrics, Notifier, ProcessGauges};
@@ -22,6 +22,7 @@ use crate::api::ApiError;
 use crate::audit::{Act, AuditLog};
 use crate::boot_error::BootError;
 use crate::control;
+use crate::crash::Keeper;
 use crate::files::NodeFiles;
 use crate::http::{self, Server};
 use crate::issuer::{self, HubIssuer, IssuerHandle};
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) credentials: Arc<NodeCredentials>,
     pub(crate) issuer: Option<Arc<HubIssuer>>,
     pub(crate) audit: AuditLog,
+    pub(crate) crashes: Arc<Keeper>,
     metrics: NodeMetrics,
     gauges: ProcessGauges,
     draining: AtomicBool,
@@ -129,7 +131,15 @@ pub async fn boot(
     let part = Part(cluster.clone());
     let resources = resources(&config, lock.path(), &cluster, &credentials, nations);
     let system = SystemConfig { env: env.clone(), tree, registry, resources };
-    let system = System::start(system).await?;
+    covenant_runtime::note_panic_sites();
+    let crashes = Keeper::open(lock.path(), &env);
+    let capsules = env.system.spawn(Arc::clone(&crashes).run());
+    let observe = Observe { crashes: Some(crashes.log()), ..Observe::default() };
+    let started = System::start_observed(system, observe).await;
+    if started.is_err() {
+        crashes.flush().await;
+    }
+    let system = started?;
     cluster.attach(system.clone());
     let shared = Arc::new(Shared {
         env: env.clone(),
@@ -142,6 +152,7 @@ pub async fn boot(
         credentials,
         issuer,
         audit,
+        crashes,
         gauges: ProcessGauges::new(&env.metrics),
         metrics,
         draining: AtomicBool::new(false),
@@ -149,8 +160,11 @@ pub async fn boot(
     });
     let servers = serve(&shared).await?;
     let notifier = Arc::new(notifier);
-    let keepers =
-        vec![env.system.spawn(renewer.run()), env.system.spawn(upkeep(shared.clone(), notifier.clone(), peers))];
+    let keepers = vec![
+        capsules,
+        env.system.spawn(renewer.run()),
+        env.system.spawn(upkeep(shared.clone(), notifier.clone(), peers)),
+    ];
     notifier.ready(&shared.summary());
     tracing::info!(node = %shared.config.node.name, %epoch, "ready");
     Ok(Node { shared, servers, keepers, notifier, _part: part, _lock: lock })
@@ -183,6 +197,7 @@ impl Node {
         self.notifier.stopping("stopping in order");
         let report = self.shared.system.stop(self.shared.config.node.drain_deadline).await;
         tracing::info!(?report, "the tree has stopped");
+        self.shared.crashes.flush().await;
         drop(self.keepers);
         if tokio::time::timeout(LEAVE_WITHIN, self.shared.cluster.leave()).await.is_err() {
             tracing::warn!("the cluster was not told in time; it will find out");

@@ -1,8 +1,8 @@
 //! Members, trees, actors, processes, incidents: what a cluster is and does.
 
 use covenant_cluster::{MemberState, MemberView};
-use covenant_node::api::{ActorKilled, ApiError, KillActor, Status};
-use covenant_types::{NodeName, RemotePath};
+use covenant_node::api::{ApiError, Status};
+use covenant_types::NodeName;
 use covenant_watch::Incident;
 
 use crate::args::{Global, NodeVerb};
@@ -64,28 +64,6 @@ pub(crate) async fn status(global: &Global, output: &Output) -> Result<(), ApiEr
             status.listen,
             status.book_home,
         )
-    });
-    Ok(())
-}
-
-/// Kills one actor.
-pub(crate) async fn actor_kill(global: &Global, path: RemotePath, output: &Output) -> Result<(), ApiError> {
-    let client = match &path.node {
-        // With --socket or --address the node is said already, and the name before ':' must be its name.
-        Some(node) if global.socket.is_none() && global.address.is_none() => global.client_of(node)?,
-        Some(node) => {
-            let client = global.client().await?;
-            let status: Status = client.get("/v1/status").await?;
-            if status.name != *node {
-                return Err(ApiError::usage(format!("{client} is {}, not {node}; nothing was killed", status.name)));
-            }
-            client
-        }
-        None => global.client().await?,
-    };
-    let killed: ActorKilled = client.post("/v1/actor/kill", &KillActor { path: path.path }).await?;
-    output.view(&killed, |_| {
-        format!("{} incarnation {} was killed; its supervisor decides what comes next", killed.path, killed.incarnation)
     });
     Ok(())
 }

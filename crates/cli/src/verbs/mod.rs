@@ -1,7 +1,9 @@
 //! One function per verb: ask, then print.
 
+mod actor;
 mod cluster;
 pub(crate) mod content;
+mod crash;
 mod identity;
 mod ledger;
 mod simulate;
@@ -13,7 +15,7 @@ use clap::CommandFactory;
 use covenant_chaos::{Scenario, Verdict};
 use covenant_node::api::{ApiError, ErrorKind};
 
-use crate::args::{ActorVerb, AuditVerb, ChaosVerb, Cli, Global, NodeVerb, Verb};
+use crate::args::{AuditVerb, ChaosVerb, Cli, Global, NodeVerb, Verb};
 use crate::output::Output;
 use crate::{node_run, up};
 
@@ -36,7 +38,8 @@ async fn perform(global: Global, verb: Verb, output: &Output) -> Result<(), ApiE
         Verb::Top => crate::top::run(&global, output).await,
         Verb::Status => cluster::status(&global, output).await,
         Verb::Tree(verb) => tree::run(&global, verb, output).await,
-        Verb::Actor(ActorVerb::Kill { path }) => cluster::actor_kill(&global, path, output).await,
+        Verb::Actor(verb) => actor::run(&global, verb, output).await,
+        Verb::Crash(verb) => crash::run(&global, verb, output).await,
         Verb::Incidents => cluster::incidents(&global, output).await,
         Verb::Ledger(verb) => ledger::run(&global, verb, output).await,
         Verb::Content(verb) => content::run(&global, verb, output).await,

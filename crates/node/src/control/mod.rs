@@ -3,6 +3,7 @@
 //! # Reading order
 //! 1. [`Control`], what the handlers know  2. [`caller`]: who may do what  3. [`routes`]: the table of verbs
 
+mod actor;
 pub(crate) mod caller;
 mod content;
 mod identity;

@@ -13,7 +13,7 @@ use covenant_runtime::TreeView;
 use covenant_watch::Incident;
 
 use super::caller::{Caller, Done, act};
-use super::{Answer, Control, body, content, identity, ledger, state, tree as trees};
+use super::{Answer, Control, actor, body, content, identity, ledger, state, tree as trees};
 use crate::api::{ActorKilled, ApiError, ErrorKind, KillActor, Status};
 use crate::http::Connected;
 
@@ -30,7 +30,13 @@ pub(crate) fn router(control: Control) -> Router {
         .route("/v1/tree/drift", post(trees::drift).layer(DefaultBodyLimit::max(trees::BUNDLE_BYTES_MAX)))
         .route("/v1/tree/apply", post(trees::apply).layer(DefaultBodyLimit::max(trees::BUNDLE_BYTES_MAX)))
         .route("/v1/incidents", get(incidents))
+        .route("/v1/crashes", get(actor::crashes))
+        .route("/v1/crashes/{id}", get(actor::crash))
         .route("/v1/actor/kill", post(kill_actor))
+        .route("/v1/actor/inspect", post(actor::inspect))
+        .route("/v1/actor/suspend", post(actor::suspend))
+        .route("/v1/actor/resume", post(actor::resume))
+        .route("/v1/actor/trace", post(actor::trace))
         .route("/v1/ledger/assess", post(ledger::assess))
         .route("/v1/ledger/distribute", post(ledger::distribute))
         .route("/v1/ledger/transfer", post(ledger::transfer))

@@ -1,4 +1,5 @@
 //! Nodes in temporary folders, and the smallest HTTP client that can ask them.
+#![allow(dead_code, reason = "each test file uses a part of this")]
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};

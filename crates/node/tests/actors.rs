@@ -1,0 +1,99 @@
+//! Single actors of a real node: why they crashed, what can be seen of them, and holding them.
+
+#![expect(clippy::unwrap_used, reason = "a test that unwraps in vain has failed")]
+
+mod support;
+
+use std::path::PathBuf;
+
+use covenant_node::api::ErrorKind;
+use covenant_node::api::actor::{Capsule, CrashSummary};
+use covenant_node::audit;
+use covenant_runtime::{Decision, Inspection};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use support::{Running, World, get, post, wait_for};
+
+const WARMER: &str = "/sync/warmer";
+
+async fn ask<T: DeserializeOwned>(node: &Running, path: &str) -> T {
+    serde_json::from_value(get(&node.socket(), path).await.unwrap()).unwrap()
+}
+
+async fn act(node: &Running, verb: &str) -> Result<Value, covenant_node::api::ApiError> {
+    post(&node.socket(), &format!("/v1/actor/{verb}"), &json!({ "path": WARMER })).await
+}
+
+fn files(world: &World) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(world.dir("hub-one").join("crashes")).into_iter().flatten();
+    let files = files.map(|file| file.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|ending| ending == "json")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn crashes_of_one_kind_are_one_capsule_that_outlives_the_node() {
+    let world = World::new();
+    let node = world.first().await;
+    assert!(ask::<Vec<CrashSummary>>(&node, "/v1/crashes").await.is_empty());
+    for _ in 0..3 {
+        act(&node, "kill").await.unwrap();
+        wait_for(|| node.runs(WARMER)).await;
+    }
+    wait_for(|| files(&world).len() == 1).await;
+    node.stop().await;
+
+    let file = files(&world).remove(0);
+    let kept: Capsule = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!((kept.first.path.as_str(), kept.class.as_str(), kept.count), (WARMER, "killed", 3));
+    assert_eq!((kept.first.incarnation.0, kept.last_incarnation.0), (1, 3));
+    let mended: Vec<_> = kept.chain.iter().map(|link| (link.supervisor.as_str(), link.did, link.times)).collect();
+    assert_eq!(mended, [("/sync", Decision::Restarted, 3)]);
+
+    let node = world.boot("hub-one").await.unwrap();
+    act(&node, "kill").await.unwrap();
+    let mut times = 0;
+    while times != 4 {
+        let list: Vec<CrashSummary> = ask(&node, "/v1/crashes").await;
+        assert_eq!(list.len(), 1, "the stop of a node is no crash: {list:?}");
+        times = list[0].count;
+    }
+    let shown: Capsule = ask(&node, &format!("/v1/crashes/{}", kept.id)).await;
+    assert_eq!((shown.count, shown.first), (4, kept.first));
+    let unknown = get(&node.socket(), "/v1/crashes/0123").await.unwrap_err();
+    assert_eq!(unknown.kind, ErrorKind::NotFound);
+    assert!(node.node().render_metrics().contains("covenant_actor_crashes_total 1\n"));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_actor_is_inspected_suspended_and_resumed_and_each_act_is_a_line() {
+    let world = World::new();
+    let node = world.first().await;
+    let seen: Inspection = serde_json::from_value(act(&node, "inspect").await.unwrap()).unwrap();
+    assert_eq!((seen.path.as_str(), seen.incarnation.0, seen.last_crash), (WARMER, 1, None));
+    act(&node, "suspend").await.unwrap();
+    assert!(!node.runs(WARMER));
+    let seen = act(&node, "inspect").await.unwrap();
+    assert_eq!(seen["state"], "suspended");
+    assert_eq!(act(&node, "resume").await.unwrap()["was_suspended"], true);
+    assert!(node.runs(WARMER));
+    assert_eq!(act(&node, "resume").await.unwrap()["was_suspended"], false);
+    let root = post(&node.socket(), "/v1/actor/suspend", &json!({ "path": "/sync" })).await.unwrap_err();
+    assert_eq!(root.kind, ErrorKind::Refused, "{root}");
+    let nobody = post(&node.socket(), "/v1/actor/inspect", &json!({ "path": "/nobody" })).await.unwrap_err();
+    assert_eq!(nobody.kind, ErrorKind::NotFound, "{nobody}");
+    node.stop().await;
+
+    let log = std::fs::read_to_string(world.dir("hub-one").join("audit.jsonl")).unwrap();
+    let lines: Vec<audit::AuditLine> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let acts: Vec<_> = lines.iter().map(|line| (&*line.act.verb, &*line.act.before, &*line.act.after)).collect();
+    assert_eq!(
+        acts,
+        [
+            ("actor suspend", "incarnation 1", "suspended"),
+            ("actor resume", "suspended", "resumed"),
+            ("actor resume", "not suspended", "resumed"),
+            ("actor suspend", "", ""),
+        ]
+    );
+}
