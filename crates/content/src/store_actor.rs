@@ -110,6 +110,15 @@ impl Behaviour for Store {
         Ok(Self { store, config })
     }
 
+    fn kind(message: &StoreMessage) -> &'static str {
+        match message.request {
+            StoreRequest::Catalog => "Catalog",
+            StoreRequest::Manifest(_) => "Manifest",
+            StoreRequest::Publish { .. } => "Publish",
+            StoreRequest::Get { .. } => "Get",
+        }
+    }
+
     async fn handle(&mut self, message: StoreMessage, ctx: &Context<Self>) -> Result<(), Exit> {
         let (store, config, env) = (self.store.clone(), self.config.clone(), ctx.env().clone());
         let StoreMessage { request, reply } = message;

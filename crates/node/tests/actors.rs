@@ -61,7 +61,12 @@ async fn crashes_of_one_kind_are_one_capsule_that_outlives_the_node() {
     assert_eq!((shown.count, shown.first), (4, kept.first));
     let unknown = get(&node.socket(), "/v1/crashes/0123").await.unwrap_err();
     assert_eq!(unknown.kind, ErrorKind::NotFound);
-    assert!(node.node().render_metrics().contains("covenant_actor_crashes_total 1\n"));
+    let metrics = node.node().render_metrics();
+    assert!(metrics.contains("covenant_actor_crashes_total 1\n"), "of this run: {metrics}");
+    for line in metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let name = line.split(' ').next().unwrap();
+        assert!(metrics.contains(&format!("# HELP {name} ")), "{name} has no help text");
+    }
     node.stop().await;
 }
 
@@ -71,6 +76,7 @@ async fn an_actor_is_inspected_suspended_and_resumed_and_each_act_is_a_line() {
     let node = world.first().await;
     let seen: Inspection = serde_json::from_value(act(&node, "inspect").await.unwrap()).unwrap();
     assert_eq!((seen.path.as_str(), seen.incarnation.0, seen.last_crash), (WARMER, 1, None));
+    assert_eq!(seen.shown.unwrap()["pinned"], json!([]));
     act(&node, "suspend").await.unwrap();
     assert!(!node.runs(WARMER));
     let seen = act(&node, "inspect").await.unwrap();

@@ -9,6 +9,7 @@
 //! 1. [`log`]  2. [`NodeMetrics`], [`ProcessGauges`]  3. [`Notifier`]
 #![deny(clippy::disallowed_methods)]
 
+mod descriptions;
 pub mod log;
 mod metrics;
 mod notify;

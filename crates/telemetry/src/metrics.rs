@@ -5,6 +5,8 @@ use std::fmt;
 use covenant_env::Metrics;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
+use crate::descriptions::describe;
+
 /// Upper bounds of every histogram, in seconds: 1 µs to 30 s.
 ///
 /// Fixed buckets keep memory per series fixed and let Prometheus add nodes up, which summaries do not.
@@ -25,6 +27,7 @@ impl NodeMetrics {
     pub fn new() -> Self {
         let builder = PrometheusBuilder::new().set_buckets(BUCKETS_S).expect("there are buckets");
         let recorder = builder.build_recorder();
+        describe(&recorder);
         let handle = recorder.handle();
         Self { metrics: Metrics::new(recorder), handle }
     }
@@ -69,6 +72,14 @@ mod tests {
         asia.metrics().counter("covenant_restarts_total", &[("path", "/sync")]).increment(40);
         assert!(africa.render().contains("covenant_restarts_total{path=\"/sync\"} 3\n"), "{}", africa.render());
         assert!(asia.render().contains("covenant_restarts_total{path=\"/sync\"} 40\n"), "{}", asia.render());
+    }
+
+    #[test]
+    fn what_is_counted_is_explained() {
+        let node = NodeMetrics::new();
+        node.metrics().gauge("covenant_mailbox_depth", &[("path", "/sync")]).set(3.0);
+        let text = node.render();
+        assert!(text.contains("# HELP covenant_mailbox_depth Messages that wait"), "{text}");
     }
 
     #[test]

@@ -109,6 +109,14 @@ impl Behaviour for Watcher {
         Ok(Self { watch: Watch::new(thresholds), members, numbers: Numbers::new(ctx.env()) })
     }
 
+    fn kind(message: &Message) -> &'static str {
+        match message {
+            Message::List(_) => "List",
+            Message::Look => "Look",
+            Message::Happened(_) => "Happened",
+        }
+    }
+
     async fn handle(&mut self, message: Message, ctx: &Context<Self>) -> Result<(), Exit> {
         match message {
             Message::List(reply) => reply.send(self.watch.incidents()),

@@ -62,6 +62,19 @@ impl Behaviour for Scheduler {
         Ok(Self { pass, config, subscribed, under_way: false })
     }
 
+    fn kind(message: &SchedulerMessage) -> &'static str {
+        match message {
+            SchedulerMessage::Tick => "Tick",
+            SchedulerMessage::PassDone => "PassDone",
+            SchedulerMessage::View(_) => "View",
+            SchedulerMessage::Subscribe { .. } => "Subscribe",
+        }
+    }
+
+    fn inspect(&self) -> Option<serde_json::Value> {
+        Some(serde_json::json!({ "subscribed": self.subscribed, "under_way": self.under_way }))
+    }
+
     async fn handle(&mut self, message: SchedulerMessage, ctx: &Context<Self>) -> Result<(), Exit> {
         match message {
             SchedulerMessage::Tick if self.under_way => {}

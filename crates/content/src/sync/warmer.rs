@@ -47,6 +47,17 @@ impl Behaviour for Warmer {
         Ok(Self { pass, wanted, under_way: false })
     }
 
+    fn kind(message: &WarmerMessage) -> &'static str {
+        match message {
+            WarmerMessage::Tick => "Tick",
+            WarmerMessage::PassDone => "PassDone",
+        }
+    }
+
+    fn inspect(&self) -> Option<serde_json::Value> {
+        Some(serde_json::json!({ "pinned": self.wanted.names, "under_way": self.under_way }))
+    }
+
     async fn handle(&mut self, message: WarmerMessage, ctx: &Context<Self>) -> Result<(), Exit> {
         match message {
             WarmerMessage::PassDone => self.under_way = false,

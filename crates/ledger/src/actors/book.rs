@@ -156,6 +156,18 @@ impl Behaviour for Book {
         Ok(Self { bookings, questions })
     }
 
+    fn kind(message: &BookMessage) -> &'static str {
+        match message.request {
+            BookRequest::Assess { .. } => "Assess",
+            BookRequest::Distribute { .. } => "Distribute",
+            BookRequest::Transfer { .. } => "Transfer",
+            BookRequest::Balances => "Balances",
+            BookRequest::Check => "Check",
+            BookRequest::Export { .. } => "Export",
+            BookRequest::Status => "Status",
+        }
+    }
+
     async fn handle(&mut self, message: BookMessage, _: &Context<Self>) -> Result<(), Exit> {
         if self.bookings.is_closed() {
             let why = "the disk failed and the book is opened again";

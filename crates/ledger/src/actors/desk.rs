@@ -109,6 +109,18 @@ impl Behaviour for Desk {
         Ok(Self(sender))
     }
 
+    fn kind(message: &DeskMessage) -> &'static str {
+        match message {
+            DeskMessage::Assess { .. } => "Assess",
+            DeskMessage::Distribute { .. } => "Distribute",
+            DeskMessage::Transfer { .. } => "Transfer",
+            DeskMessage::Balances { .. } => "Balances",
+            DeskMessage::Check { .. } => "Check",
+            DeskMessage::Export { .. } => "Export",
+            DeskMessage::Status { .. } => "Status",
+        }
+    }
+
     async fn handle(&mut self, message: DeskMessage, _: &Context<Self>) -> Result<(), Exit> {
         // Waiting here fills the mailbox, which makes callers wait: nothing grows without a bound.
         self.0.send(message).await.map_err(|_| Exit::error("the task of the desk ended"))

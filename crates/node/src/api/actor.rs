@@ -76,8 +76,8 @@ pub struct Capsule {
     pub last_at: WallTime,
     /// The first of them.
     pub first: CrashReport,
-    /// How long after the first one this file was first written, in microseconds.
-    pub written_after_us: u64,
+    /// How long after the first one its file was begun, in microseconds.
+    pub taken_up_after_us: u64,
     /// What supervisors did because of them, nearest first.
     pub chain: Vec<ChainLink>,
     /// Whether parts of the first report were left out, because the file would have been too long.

@@ -133,7 +133,7 @@ fn begin(id: &str, key: CrashKey, crashes: Crashes, now: Uptime) -> Option<Capsu
         count: crashes.count,
         last_incarnation,
         last_at,
-        written_after_us: u64::try_from(after.as_micros()).unwrap_or(u64::MAX),
+        taken_up_after_us: u64::try_from(after.as_micros()).unwrap_or(u64::MAX),
         first,
         chain: crashes.chain,
         cut: false,
@@ -210,7 +210,7 @@ mod tests {
         let (mut book, at) = (Book::default(), Uptime::from_millis);
         assert_eq!(book.add(at(3), crashes("/a", 1, 1)), []);
         let first = written(&book.due(at(3), false));
-        assert_eq!((first.len(), first[0].count, first[0].written_after_us), (1, 1, 2_000));
+        assert_eq!((first.len(), first[0].count, first[0].taken_up_after_us), (1, 1, 2_000));
         for millis in 4..1003 {
             assert_eq!(book.add(at(millis), crashes("/a", 2, millis)), []);
             assert_eq!(book.due(at(millis), false), []);

@@ -1,0 +1,104 @@
+//! What each metric of a node means, for the `# HELP` lines of `/metrics`. `docs/operating/metrics.md` has the same names.
+
+use metrics::{Recorder, SharedString};
+
+/// How a metric counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+use Kind::{Counter, Gauge, Histogram};
+
+/// Tells `recorder` what its metrics mean.
+pub(crate) fn describe(recorder: &impl Recorder) {
+    for (name, kind, text) in DESCRIPTIONS {
+        let (name, text) = ((*name).into(), SharedString::const_str(text));
+        match kind {
+            Counter => recorder.describe_counter(name, None, text),
+            Gauge => recorder.describe_gauge(name, None, text),
+            Histogram => recorder.describe_histogram(name, None, text),
+        }
+    }
+}
+
+const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
+    ("process_resident_memory_bytes", Gauge, "Resident memory."),
+    ("process_open_fds", Gauge, "Open files and sockets."),
+    ("covenant_uptime_seconds", Gauge, "Time since the node started."),
+    ("covenant_actor_restarts_total", Counter, "How often an actor came back after an exit."),
+    ("covenant_actor_handled_total", Counter, "Messages an actor handled."),
+    ("covenant_actor_handler_microseconds_total", Counter, "Time in an actor's handlers, waiting included."),
+    ("covenant_actor_crashes_total", Counter, "Abnormal ends of actors."),
+    ("covenant_mailbox_depth", Gauge, "Messages that wait, as of the last look at the tree."),
+    ("covenant_unkillable_tasks", Gauge, "Actors that were killed and do not end; above zero the node is not ready."),
+    ("covenant_cluster_members_reachable", Gauge, "Members this node calls reachable, itself included."),
+    ("covenant_cluster_renewals_total", Counter, "How often others had given this node up while it ran."),
+    ("covenant_cluster_dials_failed_total", Counter, "Dials that led nowhere."),
+    ("covenant_cluster_inbox_dropped_total", Counter, "Datagrams of gossip that found no room here."),
+    ("covenant_cluster_datagrams_unsent_total", Counter, "Datagrams of gossip that could not be sent."),
+    ("covenant_cluster_feeds_dropped_total", Counter, "Larger pieces of gossip that found no room."),
+    ("covenant_cluster_swim_refused_total", Counter, "Rumours that were not believed."),
+    ("covenant_cluster_swim_held_total", Counter, "Rumours that wait for the node's own word."),
+    ("covenant_cluster_records_refused_total", Counter, "Records of nodes that are hostile or foreign."),
+    ("covenant_cluster_streams_refused_total", Counter, "Streams that are hostile or too many."),
+    ("covenant_remoting_calls_sent_total", Counter, "Calls to actors of other nodes."),
+    ("covenant_remoting_calls_received_total", Counter, "Calls from actors of other nodes."),
+    ("covenant_remoting_casts_sent_total", Counter, "Casts to actors of other nodes."),
+    ("covenant_remoting_casts_received_total", Counter, "Casts from actors of other nodes."),
+    ("covenant_remoting_waits_total", Counter, "Senders that waited for room."),
+    ("covenant_remoting_casts_dropped_total", Counter, "Casts that found no room in time."),
+    ("covenant_transport_peers", Gauge, "Open connections."),
+    ("covenant_transport_connections_opened_total", Counter, "Connections that were opened."),
+    ("covenant_transport_connections_closed_total", Counter, "Connections that ended."),
+    ("covenant_transport_handshakes_failed_total", Counter, "Who knocked or was dialled and was not let in."),
+    ("covenant_transport_joins_total", Counter, "Join requests by how they ended."),
+    ("covenant_transport_sent_bytes_total", Counter, "Bytes sent on streams."),
+    ("covenant_transport_received_bytes_total", Counter, "Bytes received on streams."),
+    ("covenant_transport_datagrams_sent_total", Counter, "Datagrams sent."),
+    ("covenant_transport_datagrams_received_total", Counter, "Datagrams received."),
+    ("covenant_ledger_requests_total", Counter, "Requests to the book."),
+    ("covenant_ledger_commits_total", Counter, "Transactions of the book."),
+    ("covenant_ledger_commit_seconds", Histogram, "How long a transaction took, fsync included."),
+    ("covenant_content_served_bytes_total", Counter, "Bytes of chunks given to other nodes."),
+    ("covenant_content_fetched_bytes_total", Counter, "Bytes of chunks taken from other nodes."),
+    ("covenant_content_wrong_chunks_total", Counter, "Chunks whose bytes were not what they are called."),
+    ("covenant_incidents_open", Gauge, "Incidents that are open."),
+    ("covenant_incidents_opened_total", Counter, "Incidents opened since the watcher started."),
+    ("covenant_watch_overlooked", Gauge, "What found no room in the watcher; above zero its picture is incomplete."),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names in the tables of a page, with their kinds.
+    fn documented(page: &str) -> Vec<(&str, Kind)> {
+        let mut found = Vec::new();
+        for line in page.lines().filter(|line| line.starts_with("| `")) {
+            let mut cells = line.trim_matches('|').split('|');
+            let (names, kind) = (cells.next().unwrap(), cells.next().unwrap().trim());
+            let kind = match kind {
+                "counter" => Counter,
+                "gauge" => Gauge,
+                "histogram" => Histogram,
+                other => panic!("{other:?} is no kind: {line}"),
+            };
+            found.extend(names.split('`').skip(1).step_by(2).map(|name| (name, kind)));
+        }
+        found
+    }
+
+    #[test]
+    fn every_metric_has_a_help_text_and_stands_in_the_manual() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operating/metrics.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let mut in_manual = documented(&page);
+        let mut described: Vec<(&str, Kind)> = DESCRIPTIONS.iter().map(|(name, kind, _)| (*name, *kind)).collect();
+        in_manual.sort_by_key(|(name, _)| *name);
+        described.sort_by_key(|(name, _)| *name);
+        assert_eq!(described, in_manual);
+    }
+}
