@@ -324,7 +324,6 @@ impl Bench {
         self.system.clone().expect("it was booted")
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a test of its own runtime")]
     fn task(&self, future: impl Future<Output = ()> + Send + 'static) {
         drop(self.runtime.spawn(future));
     }
