@@ -8,11 +8,11 @@ use std::path::PathBuf;
 
 use covenant_node::api::ErrorKind;
 use covenant_node::api::actor::{Capsule, CrashSummary};
-use covenant_node::audit;
-use covenant_runtime::{Decision, Inspection};
+use covenant_node::{BootError, audit};
+use covenant_runtime::{CrashContext, Decision, Inspection};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use support::{Running, World, get, post, wait_for};
+use support::{Running, World, free_udp, get, post, wait_for};
 
 const WARMER: &str = "/sync/warmer";
 
@@ -102,4 +102,21 @@ async fn an_actor_is_inspected_suspended_and_resumed_and_each_act_is_a_line() {
             ("actor suspend", "", ""),
         ]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_boot_that_fails_leaves_a_capsule_that_says_why() {
+    let world = World::new();
+    world.make("hub-one", free_udp());
+    std::fs::write(world.dir("hub-one").join("content"), "in the way of a folder").unwrap();
+    let error = world.boot("hub-one").await.unwrap_err();
+    assert!(matches!(error, BootError::System(_)), "{error}");
+    let capsules: Vec<Capsule> =
+        files(&world).iter().map(|file| serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()).collect();
+    assert_eq!(capsules.len(), 1, "{capsules:?}");
+    assert_eq!(
+        (capsules[0].first.path.as_str(), capsules[0].first.context),
+        ("/content/store", CrashContext::Starting)
+    );
+    assert_eq!(capsules[0].chain.last().unwrap().did, Decision::GaveUp, "{:?}", capsules[0].chain);
 }

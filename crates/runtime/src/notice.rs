@@ -92,6 +92,11 @@ impl Notice {
         self.tell(What::Started(self.info.get().map(|info| info.to_string())));
     }
 
+    /// Whether the child has run.
+    pub(crate) fn has_started(&self) -> bool {
+        self.started.load(Ordering::Acquire)
+    }
+
     /// Notes what the child has to say of itself when it has started. The first word stays.
     pub(crate) fn inform(&self, info: String) {
         let _ = self.info.set(info.into_boxed_str());
@@ -162,7 +167,7 @@ impl Drop for Notice {
         if self.unkillable.load(Ordering::Acquire) {
             self.system.count_unkillable(false);
         }
-        let what = match (self.started.load(Ordering::Acquire), self.ending.get().map(|ending| &**ending)) {
+        let what = match (self.has_started(), self.ending.get().map(|ending| &**ending)) {
             (true, _) => What::Exited(self.reason()),
             (false, Some(Ending::Ignored)) => What::Ignored,
             (false, _) => What::StartFailed(self.reason()),

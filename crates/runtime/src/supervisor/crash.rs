@@ -17,6 +17,8 @@ pub(super) struct Crash {
     child: ChildId,
     was_stopping: bool,
     had_given_up: bool,
+    /// A child that does not start while this supervisor starts ends that, once those before it have stopped.
+    ends_start: bool,
 }
 
 impl Driver {
@@ -54,7 +56,8 @@ impl Driver {
             self.case.last = Some(key.clone());
         }
         let had_given_up = self.case.gave_up.is_some();
-        Some(Crash { key, child: child.clone(), was_stopping: stopping, had_given_up })
+        let ends_start = !started && !self.port.notice.has_started();
+        Some(Crash { key, child: child.clone(), was_stopping: stopping, had_given_up, ends_start })
     }
 
     /// Notes for which crash this supervisor gives up, if it does.
@@ -89,7 +92,7 @@ impl Driver {
     /// Tells what became of the child.
     pub(super) fn tell_decision(&self, slot: &Slot, crash: &Crash) {
         let Some(log) = self.system.crashes() else { return };
-        let gave_up = !crash.had_given_up && self.case.gave_up.as_ref() == Some(&crash.key);
+        let gave_up = crash.ends_start || !crash.had_given_up && self.case.gave_up.as_ref() == Some(&crash.key);
         let now = self.core.child(&crash.child).map(|view| view.state);
         let did = Case::decision(gave_up, crash.was_stopping, now);
         log.link(&crash.key, &self.plan.slot.path, &slot.path, did);
