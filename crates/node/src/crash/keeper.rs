@@ -1,11 +1,13 @@
 //! Keeps the capsules of a running node in `<data>/crashes/`, one file each.
 
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use covenant_env::Env;
 use covenant_runtime::{CrashLog, Taken};
-use covenant_store::write_atomic;
 
 use super::book::{Book, CAPSULE_BYTES_MAX, Effect, UPDATE_EVERY};
 use crate::api::actor::{Capsule, CrashSummary};
@@ -119,6 +121,15 @@ fn read(path: &Path) -> Result<Option<Capsule>, String> {
     if capsule.id == id { Ok(Some(capsule)) } else { Err(format!("it is the capsule {}", capsule.id)) }
 }
 
+/// A reader sees the old text or the new one. The disk is not waited for, which may take longer than anybody who reads a
+/// fresh capsule would: a power cut may lose it, and the end of the process does not.
+fn write(folder: &Path, id: &str, bytes: &[u8]) -> io::Result<()> {
+    let temporary = folder.join(format!("{id}.new"));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(&temporary)?;
+    file.write_all(bytes)?;
+    std::fs::rename(&temporary, folder.join(format!("{id}.json")))
+}
+
 /// What cannot be written is told and not tried again before it changes: a full disk must not stop a node.
 fn perform(folder: &Path, effects: Vec<Effect>) {
     if effects.is_empty() {
@@ -130,7 +141,7 @@ fn perform(folder: &Path, effects: Vec<Effect>) {
     }
     for effect in effects {
         let (id, done) = match &effect {
-            Effect::Write { id, bytes } => (id, write_atomic(&folder.join(format!("{id}.json")), bytes, FILE_MODE)),
+            Effect::Write { id, bytes } => (id, write(folder, id, bytes)),
             Effect::Remove { id } => (id, std::fs::remove_file(folder.join(format!("{id}.json")))),
         };
         if let Err(error) = done {
