@@ -25,9 +25,14 @@ const BATCH_TIME_MAX: Duration = Duration::from_micros(100);
 
 /// A running incarnation.
 pub(super) struct Incarnation<B: Behaviour> {
+    worker: Worker<B>,
+    context: Context<B>,
+}
+
+/// What a batch is handled by. One reference for all of it: every light actor has room for what its batch holds.
+struct Worker<B> {
     /// `None` once its `stop` has taken it.
     behaviour: Option<B>,
-    context: Context<B>,
     /// Its attachment to the lane.
     reader: Reader,
     /// Made with its first batch.
@@ -64,7 +69,8 @@ impl<B: Behaviour> Incarnation<B> {
                 if context.is_stopping() {
                     context.mailbox().interrupt();
                 }
-                return Some(Self { behaviour: Some(behaviour), context, reader, recorder: None });
+                let worker = Worker { behaviour: Some(behaviour), reader, recorder: None };
+                return Some(Self { worker, context });
             }
             Ok(Err(StartError::Ignore)) => Ending::Ignored,
             Ok(Err(StartError::NameTaken(holder))) => Ending::Exit(ExitReason::NameConflict(holder)),
@@ -82,13 +88,13 @@ impl<B: Behaviour> Incarnation<B> {
 
     /// Handles what waits, up to the bounds of a batch.
     pub(super) async fn turn(&mut self) -> Turn {
-        let Self { behaviour: Some(behaviour), context, reader, recorder } = self else { return Turn::Idle };
+        let Self { worker, context } = self;
         let (caught, orphans) = {
             // A kill drops the batch with the message in hand. Locals are dropped last to first: these put what a kill
             // answers around the drop of the batch.
             let abandoned = scope::Abandoned::new(context.notice());
             let _after = abandoned.after();
-            let mut batch = pin!(AssertUnwindSafe(run_batch(behaviour, context, *reader, recorder)).catch_unwind());
+            let mut batch = pin!(AssertUnwindSafe(run_batch(worker, context)).catch_unwind());
             let _before = abandoned.before();
             poll_fn(|cx| match scope::collect(|| batch.as_mut().poll(cx)) {
                 (Poll::Ready(caught), orphans) => {
@@ -127,7 +133,7 @@ impl<B: Behaviour> Incarnation<B> {
 
     /// Runs the behaviour's `stop`.
     pub(super) async fn stop(&mut self) {
-        let Some(behaviour) = self.behaviour.take() else { return };
+        let Some(behaviour) = self.worker.behaviour.take() else { return };
         let reason = self.context.stop_reason();
         let stopped = AssertUnwindSafe(behaviour.stop(&reason, &self.context)).catch_unwind().await;
         let reason = match stopped {
@@ -147,31 +153,30 @@ impl<B: Behaviour> Incarnation<B> {
     reason = "it would keep its arguments twice, and every light actor has room for this"
 )]
 fn run_batch<B: Behaviour>(
-    behaviour: &mut B,
+    worker: &mut Worker<B>,
     context: &Context<B>,
-    reader: Reader,
-    recorder: &mut Option<Box<Recorder>>,
 ) -> impl Future<Output = Result<bool, Exit>> + Send {
     async move {
         context.begin_batch();
         let more_signals = match context.slot().is_signalled() {
-            true => Box::pin(hear_signals(behaviour, context, reader, recorder)).await?, // seldom, and large
+            true => Box::pin(hear_signals(worker, context)).await?, // seldom, and large
             false => false,
         };
-        if context.slot().is_suspended() {
-            return Ok(false); // who resumes it rings
+        if context.slot().is_suspended() || worker.behaviour.is_none() {
+            return Ok(false); // who resumes it rings; what has stopped takes nothing from the lane
         }
-        if recorder.is_none() && context.system().is_recording() {
-            *recorder = Some(Box::default());
+        if worker.recorder.is_none() && context.system().is_recording() {
+            worker.recorder = Some(Box::default());
         }
-        let mut handled = Handled { context, recorder: recorder.as_deref_mut(), began: None, messages: 0 };
+        let mut handled = Handled { context, recorder: worker.recorder.as_deref_mut(), began: None, messages: 0 };
         let mut batch = context.mailbox().lane.take();
-        let is_long = batch.is_long();
-        if is_long || handled.recorder.is_some() {
+        // 0 is never: one message alone has nobody behind it who waits.
+        let mut look_at_clock_after = u32::from(batch.is_long());
+        if look_at_clock_after > 0 || handled.recorder.is_some() {
             handled.began = Some(context.env().now());
         }
-        let mut look_at_clock_after = 1;
         while let Some(message) = batch.next() {
+            let Some(behaviour) = &mut worker.behaviour else { break };
             handled.messages += 1;
             if let Some(recorder) = &mut handled.recorder {
                 recorder.begin::<B>(&message, || context.env().now());
@@ -184,8 +189,7 @@ fn run_batch<B: Behaviour>(
                 break;
             }
             // At 1, 2, 4, 8 … messages: a clock per message would cost as much as the message.
-            if is_long
-                && let Some(began) = handled.began
+            if let Some(began) = handled.began
                 && handled.messages == look_at_clock_after
             {
                 look_at_clock_after *= 2;
@@ -196,23 +200,19 @@ fn run_batch<B: Behaviour>(
         }
         let more_messages = batch.finish();
         // The ring of a signal that came while a handler waited may have done no more than poll that handler.
-        let heard_late = context.slot().is_signalled() && context.mailbox().lane.may_read(reader);
+        let heard_late = context.slot().is_signalled() && context.mailbox().lane.may_read(worker.reader);
         Ok(more_messages || more_signals || heard_late)
     }
 }
 
 /// Tells the behaviour what waits beside its messages, up to the bound of a batch. True when there may be more.
-async fn hear_signals<B: Behaviour>(
-    behaviour: &mut B,
-    context: &Context<B>,
-    reader: Reader,
-    recorder: &mut Option<Box<Recorder>>,
-) -> Result<bool, Exit> {
+async fn hear_signals<B: Behaviour>(worker: &mut Worker<B>, context: &Context<B>) -> Result<bool, Exit> {
+    let Worker { behaviour: Some(behaviour), reader, recorder } = worker else { return Ok(false) };
     observe::answer(behaviour, context, recorder);
     if context.slot().is_suspended() {
         return Ok(false); // the signal stays for when it is resumed
     }
-    let may_go_on = || context.mailbox().lane.may_read(reader) && !context.is_stopping();
+    let may_go_on = || context.mailbox().lane.may_read(*reader) && !context.is_stopping();
     if !(may_go_on() && context.slot().take_signal()) {
         return Ok(false);
     }
@@ -255,13 +255,13 @@ impl<B: Behaviour> Drop for Handled<'_, B> {
 /// Calls that the state or a task still held are answered with the reason of the end.
 impl<B: Behaviour> Drop for Incarnation<B> {
     fn drop(&mut self) {
-        self.context.mailbox().lane.detach(self.reader);
+        self.context.mailbox().lane.detach(self.worker.reader);
         let reason = self.context.notice().reason();
-        if let Some(recorder) = self.recorder.take().filter(|_| !reason.is_orderly()) {
+        if let Some(recorder) = self.worker.recorder.take().filter(|_| !reason.is_orderly()) {
             let attempt = self.context.notice().attempt();
             self.context.slot().observed().leave(attempt, |left| left.record = Some(recorder.view()));
         }
-        scope::answering(CallError::Gone(reason), || drop(self.behaviour.take()));
+        scope::answering(CallError::Gone(reason), || drop(self.worker.behaviour.take()));
     }
 }
 
