@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use covenant_runtime::{Behaviour, Context, Exit, Remotable, Reply, StartError};
+use covenant_runtime::{Behaviour, Context, Exit, NoConfig, Remotable, Reply, StartError};
 use covenant_transport::Bytes;
 use covenant_types::CallError;
 use serde::{Deserialize, Serialize};
@@ -104,9 +104,6 @@ fn other_answer() -> CallError {
 pub(crate) struct Subject {
     counted: u64,
 }
-
-#[derive(Deserialize)]
-pub(crate) struct NoConfig {}
 
 impl Behaviour for Subject {
     type Config = NoConfig;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use covenant_env::Env;
 use covenant_node::api::{ApiError, ErrorKind};
 use covenant_node::{NodeConfig, Trees};
+use covenant_runtime::BehaviourRegistry;
 use covenant_telemetry::{NodeMetrics, Notifier, log};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
@@ -20,7 +21,7 @@ const SYSTEM_THREADS: usize = 2;
 const RUNTIME_ENDS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Runs one node until it is told to stop.
-pub(crate) fn run(global: &Global, args: &NodeRun) -> Result<(), ApiError> {
+pub(crate) fn run(global: &Global, args: &NodeRun, behaviours: BehaviourRegistry) -> Result<(), ApiError> {
     let config = NodeConfig::load(&args.config).map_err(ApiError::usage)?;
     log::init(config.log.filter.as_deref(), log::Form::of_stderr(global.no_color)).map_err(ApiError::usage)?;
     let trees = match &args.trees {
@@ -30,7 +31,7 @@ pub(crate) fn run(global: &Global, args: &NodeRun) -> Result<(), ApiError> {
     let work_threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
     let system = runtime("system", SYSTEM_THREADS)?;
     let work = runtime("work", work_threads)?;
-    let result = system.block_on(live(config, trees, args.stop_on_eof, &system, &work));
+    let result = system.block_on(live(config, trees, behaviours, args.stop_on_eof, &system, &work));
     work.shutdown_timeout(RUNTIME_ENDS_WITHIN);
     system.shutdown_timeout(RUNTIME_ENDS_WITHIN);
     if let Err(error) = &result {
@@ -47,6 +48,7 @@ fn runtime(name: &'static str, threads: usize) -> Result<Runtime, ApiError> {
 async fn live(
     config: NodeConfig,
     trees: Trees,
+    behaviours: BehaviourRegistry,
     stop_on_eof: bool,
     system: &Runtime,
     work: &Runtime,
@@ -58,7 +60,8 @@ async fn live(
     let lifeline = lifeline(stop_on_eof)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(ApiError::failure)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ApiError::failure)?;
-    let node = covenant_node::boot(config, trees, env, metrics, notifier).await.map_err(|error| error.into_api())?;
+    let node = covenant_node::boot(config, trees, behaviours, env, metrics, notifier).await;
+    let node = node.map_err(|error| error.into_api())?;
     let why = tokio::select! {
         biased;
         _ = terminate.recv() => "SIGTERM",

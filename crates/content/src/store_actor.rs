@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use covenant_cluster::Cluster;
-use covenant_runtime::{Behaviour, Context, Exit, Remotable, Reply, StartError};
+use covenant_runtime::{Behaviour, Context, Exit, NoConfig, Remotable, Reply, StartError};
 use serde::{Deserialize, Serialize};
 
 use crate::bulk::BulkServer;
@@ -83,12 +83,7 @@ impl Remotable for StoreMessage {
     }
 }
 
-/// Nothing is configured in the tree: the node says where content lies.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NoConfig {}
-
-/// Answers for the store, and serves its chunks.
+/// Answers for the store, and serves its chunks. The node says where they lie, not the tree.
 #[derive(Debug)]
 pub struct Store {
     store: Arc<ContentStore>,

@@ -32,6 +32,11 @@ impl Spawner {
         self.0.spawn_blocking(work).await.map_err(io::Error::other)
     }
 
+    /// How many tasks this runtime has that have not ended, whoever started them.
+    pub fn alive(&self) -> usize {
+        self.0.metrics().num_alive_tasks()
+    }
+
     /// The runtime, for libraries that start tasks of their own. Prefer [`Spawner::spawn`].
     pub fn handle(&self) -> &Handle {
         &self.0

@@ -5,7 +5,7 @@ mod config;
 mod desk;
 mod serve;
 
-pub use book::{Book, BookMessage, BookRequest, BookResponse, NoConfig};
+pub use book::{Book, BookMessage, BookRequest, BookResponse};
 pub use config::LedgerConfig;
 pub use desk::{Desk, DeskMessage};
 

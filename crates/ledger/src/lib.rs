@@ -43,7 +43,7 @@ mod store;
 mod views;
 
 pub use account::{Account, AccountError, Alpha3};
-pub use actors::{Book, BookMessage, BookRequest, BookResponse, Desk, DeskMessage, LedgerConfig, NoConfig, register};
+pub use actors::{Book, BookMessage, BookRequest, BookResponse, Desk, DeskMessage, LedgerConfig, register};
 pub use amount::{Amount, AmountError};
 pub use entry::{Entry, EntryKind};
 pub use error::{LedgerError, LedgerErrorKind};

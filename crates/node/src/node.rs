@@ -84,20 +84,20 @@ pub fn registry() -> BehaviourRegistry {
     registry
 }
 
-/// Boots a node: identity, cluster, tree, control API, in this order; whatever fails, what was begun is undone.
+/// Boots a node that can run the behaviours of `registry`: identity, cluster, tree, control API, in this order; whatever fails, what was begun is undone.
 ///
 /// # Errors
 /// See [`BootError`].
 pub async fn boot(
     config: NodeConfig,
     trees: Trees,
+    registry: BehaviourRegistry,
     env: Env,
     metrics: NodeMetrics,
     notifier: Notifier,
 ) -> Result<Node, BootError> {
     // A wrong tree or table is refused before anything is touched.
     let (own, own_tree) = TreeFiles::read(config.node.role.as_str(), &trees)?;
-    let registry = registry();
     covenant_runtime::check_tree(&own_tree, &registry)?;
     let nations = config.ledger.nations.as_ref().map(|path| Nations::read(&config.node.data.join(path))).transpose()?;
     let lock = DataDir::open(&config.node.data)?;
@@ -225,7 +225,7 @@ impl Shared {
     }
 
     pub(crate) fn render_metrics(&self) -> String {
-        self.gauges.update(self.env.now());
+        self.gauges.update(&self.env);
         self.metrics.render()
     }
 
@@ -306,7 +306,7 @@ async fn upkeep(shared: Arc<Shared>, notifier: Arc<Notifier>, mut peers: KnownPe
     let mut petted = shared.env.now();
     loop {
         tokio::time::sleep(UPKEEP_EVERY).await;
-        shared.gauges.update(shared.env.now());
+        shared.gauges.update(&shared.env);
         shared.metrics.upkeep();
         notifier.status(&shared.summary());
         peers.remember(&shared.cluster.members(), shared.config.node.listen, &shared.env).await;

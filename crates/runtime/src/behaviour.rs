@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 
 use covenant_types::ExitReason;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::{Context, Down};
@@ -93,6 +94,11 @@ impl StartError {
         Self::Failed(why.to_string())
     }
 }
+
+/// The `config` of a behaviour that has none: any key in it is an error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoConfig {}
 
 /// Ends an actor from inside its handler.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -45,7 +45,7 @@ mod tie;
 mod view;
 
 pub use admin::{AdminFailure, Rework, Started};
-pub use behaviour::{Behaviour, Exit, StartError};
+pub use behaviour::{Behaviour, Exit, NoConfig, StartError};
 pub use context::{Context, SpawnRefused, TASKS_MAX, TIMERS_MAX};
 pub use event::{EVENTS_MAX, RuntimeEvent};
 pub use observe::{

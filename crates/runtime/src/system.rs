@@ -267,6 +267,11 @@ impl System {
         self.shared.unkillable.load(Ordering::Acquire)
     }
 
+    /// The behaviours that trees of this system may name.
+    pub fn behaviours(&self) -> &BehaviourRegistry {
+        &self.shared.registry
+    }
+
     /// The world this system runs in.
     pub fn env(&self) -> &Env {
         &self.shared.env

@@ -28,6 +28,7 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
     ("process_resident_memory_bytes", Gauge, "Resident memory."),
     ("process_open_fds", Gauge, "Open files and sockets."),
     ("covenant_uptime_seconds", Gauge, "Time since the node started."),
+    ("covenant_tasks", Gauge, "Tasks that have not ended, by runtime."),
     ("covenant_actor_restarts_total", Counter, "How often an actor came back after an exit."),
     ("covenant_actor_handled_total", Counter, "Messages an actor handled."),
     ("covenant_actor_handler_microseconds_total", Counter, "Time in an actor's handlers, waiting included."),

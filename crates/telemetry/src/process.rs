@@ -1,7 +1,6 @@
-//! What the kernel says about this process.
+//! What the kernel says about this process, and what its runtimes say.
 
-use covenant_env::Metrics;
-use covenant_types::Uptime;
+use covenant_env::{Env, Metrics};
 use metrics::Gauge;
 
 /// The resident memory of this process in bytes; `None` where the kernel does not say.
@@ -27,6 +26,8 @@ pub struct ProcessGauges {
     rss: Gauge,
     files: Gauge,
     uptime: Gauge,
+    system_tasks: Gauge,
+    work_tasks: Gauge,
 }
 
 impl ProcessGauges {
@@ -36,18 +37,23 @@ impl ProcessGauges {
             rss: metrics.gauge("process_resident_memory_bytes", &[]),
             files: metrics.gauge("process_open_fds", &[]),
             uptime: metrics.gauge("covenant_uptime_seconds", &[]),
+            system_tasks: metrics.gauge("covenant_tasks", &[("runtime", "system")]),
+            work_tasks: metrics.gauge("covenant_tasks", &[("runtime", "work")]),
         }
     }
 
-    /// Asks the kernel again. Reads two small files of /proc.
-    pub fn update(&self, now: Uptime) {
+    /// Asks the kernel and the runtimes again. Reads two small files of /proc.
+    pub fn update(&self, env: &Env) {
         if let Some(bytes) = rss_bytes() {
             self.rss.set(gauge_value(bytes));
         }
         if let Some(count) = open_files() {
             self.files.set(gauge_value(count));
         }
-        self.uptime.set(now.0.as_secs_f64());
+        self.uptime.set(env.now().0.as_secs_f64());
+        for (gauge, runtime) in [(&self.system_tasks, &env.system), (&self.work_tasks, &env.work)] {
+            gauge.set(gauge_value(u64::try_from(runtime.alive()).unwrap_or(u64::MAX)));
+        }
     }
 }
 
@@ -74,13 +80,20 @@ mod tests {
         assert_eq!(rss_in(""), None);
     }
 
-    #[test]
+    #[tokio::test]
     #[cfg(target_os = "linux")]
-    fn this_process_has_memory_and_open_files() {
+    async fn this_process_has_memory_open_files_and_tasks() {
         let node = NodeMetrics::new();
-        ProcessGauges::new(&node.metrics()).update(Uptime::from_millis(1500));
+        let (gauges, env) = (ProcessGauges::new(&node.metrics()), Env::for_test(1));
+        let task = env.work.spawn(std::future::pending::<()>());
+        gauges.update(&env);
         let text = node.render();
-        assert!(text.contains("covenant_uptime_seconds 1.5"), "{text}");
+        assert!(text.contains("covenant_uptime_seconds 0."), "{text}");
+        assert!(text.contains("covenant_tasks{runtime=\"work\"} 1"), "{text}");
+        drop(task);
+        tokio::task::yield_now().await;
+        gauges.update(&env);
+        assert!(node.render().contains("covenant_tasks{runtime=\"work\"} 0"));
         assert!(rss_bytes().unwrap() > 100 * 1024);
         assert!(open_files().unwrap() >= 3);
     }

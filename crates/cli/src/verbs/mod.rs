@@ -14,30 +14,31 @@ use std::path::Path;
 use clap::CommandFactory;
 use covenant_chaos::{Scenario, Verdict};
 use covenant_node::api::{ApiError, ErrorKind};
+use covenant_runtime::BehaviourRegistry;
 
 use crate::args::{AuditVerb, ChaosVerb, Cli, Global, NodeVerb, Verb};
 use crate::output::Output;
 use crate::{node_run, up};
 
 /// Does what was typed.
-pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), ApiError> {
+pub(crate) fn run(cli: Cli, behaviours: BehaviourRegistry, output: &Output) -> Result<(), ApiError> {
     let Cli { global, verb } = cli;
     // A node builds its own two runtimes.
     if let Verb::Node(NodeVerb::Run(args)) = &verb {
-        return node_run::run(&global, args);
+        return node_run::run(&global, args, behaviours);
     }
-    runtime()?.block_on(perform(global, verb, output))
+    runtime()?.block_on(perform(global, verb, &behaviours, output))
 }
 
 /// Every other verb.
-async fn perform(global: Global, verb: Verb, output: &Output) -> Result<(), ApiError> {
+async fn perform(global: Global, verb: Verb, behaviours: &BehaviourRegistry, output: &Output) -> Result<(), ApiError> {
     match verb {
         Verb::Up(args) => up::run(&global, &args, output).await,
         Verb::Node(verb) => cluster::node(&global, verb, output).await,
         Verb::Members => cluster::members(&global, output).await,
         Verb::Top => crate::top::run(&global, output).await,
         Verb::Status => cluster::status(&global, output).await,
-        Verb::Tree(verb) => tree::run(&global, verb, output).await,
+        Verb::Tree(verb) => tree::run(&global, verb, behaviours, output).await,
         Verb::Actor(verb) => actor::run(&global, verb, output).await,
         Verb::Crash(verb) => crash::run(&global, verb, output).await,
         Verb::Incidents => cluster::incidents(&global, output).await,

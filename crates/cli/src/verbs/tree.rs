@@ -6,7 +6,7 @@ use std::time::Duration;
 use covenant_node::Trees;
 use covenant_node::api::tree::{ApplyTree, ChangedChild, FindDrift, TreeApplied, TreeBundle, TreePlan};
 use covenant_node::api::{ApiError, ErrorKind};
-use covenant_runtime::{ActorState, TreeView};
+use covenant_runtime::{ActorState, BehaviourRegistry, TreeView};
 use covenant_supervision::{LintWarning, TreeFiles, TreeSpec, lint_tree};
 use covenant_types::format_duration;
 use serde::Serialize;
@@ -24,15 +24,26 @@ const APPLY_WITHIN: Duration = Duration::from_secs(600);
 const COUNT_FOR: Duration = Duration::from_millis(250);
 
 /// Does one verb about trees.
-pub(crate) async fn run(global: &Global, verb: TreeVerb, output: &Output) -> Result<(), ApiError> {
+pub(crate) async fn run(
+    global: &Global,
+    verb: TreeVerb,
+    known: &BehaviourRegistry,
+    output: &Output,
+) -> Result<(), ApiError> {
     match verb {
         TreeVerb::Show { watch: true } => watch(global, output).await,
         TreeVerb::Show { watch: false } => show(global, output).await,
-        TreeVerb::Check { file, drain, strict } => check(&file, drain, strict, output),
-        TreeVerb::Plan { file } => plan(global, &file, output).await,
-        TreeVerb::Apply { file, plan } => apply(global, &file, plan, output).await,
+        TreeVerb::Check { file, drain, strict } => check(&file, known, drain, strict, output),
+        TreeVerb::Plan { file } => plan(global, &bundle(&file, known)?, &file, output).await,
+        TreeVerb::Apply { file, plan } => {
+            let tree = bundle(&file, known)?;
+            apply(global, ApplyTree { tree, plan }, &file, output).await
+        }
         TreeVerb::Simulate(args) => simulate::run(&args, output),
-        TreeVerb::Drift { file } => drift(global, file.as_deref(), output).await,
+        TreeVerb::Drift { file } => {
+            let with = file.as_deref().map(|file| bundle(file, known)).transpose()?;
+            drift(global, FindDrift { with }, file.as_deref(), output).await
+        }
     }
 }
 
@@ -146,8 +157,14 @@ struct Warning {
     message: String,
 }
 
-fn check(file: &Path, drain: Duration, strict: bool, output: &Output) -> Result<(), ApiError> {
-    let (files, tree) = read(file)?;
+fn check(
+    file: &Path,
+    known: &BehaviourRegistry,
+    drain: Duration,
+    strict: bool,
+    output: &Output,
+) -> Result<(), ApiError> {
+    let (files, tree) = read(file, known)?;
     let warnings = lint_tree(&files, drain).map_err(ApiError::usage)?;
     let warning = |LintWarning { file, line, column, code, what }: &LintWarning| Warning {
         file: file.clone(),
@@ -176,9 +193,8 @@ fn check(file: &Path, drain: Duration, strict: bool, output: &Output) -> Result<
     Ok(())
 }
 
-async fn plan(global: &Global, file: &Path, output: &Output) -> Result<(), ApiError> {
-    let bundle = bundle(file)?;
-    let plan: TreePlan = global.client().await?.post("/v1/tree/plan", &bundle).await?;
+async fn plan(global: &Global, tree: &TreeBundle, file: &Path, output: &Output) -> Result<(), ApiError> {
+    let plan: TreePlan = global.client().await?.post("/v1/tree/plan", tree).await?;
     output.view(&plan, |output| {
         if plan.empty {
             return format!("{} runs what {} says: nothing to do", plan.node, file.display());
@@ -189,8 +205,7 @@ async fn plan(global: &Global, file: &Path, output: &Output) -> Result<(), ApiEr
     Ok(())
 }
 
-async fn apply(global: &Global, file: &Path, plan: String, output: &Output) -> Result<(), ApiError> {
-    let request = ApplyTree { tree: bundle(file)?, plan };
+async fn apply(global: &Global, request: ApplyTree, file: &Path, output: &Output) -> Result<(), ApiError> {
     let client = global.client().await?;
     let applied: TreeApplied = client.post_within("/v1/tree/apply", &request, APPLY_WITHIN).await?;
     output.view(&applied, |_| {
@@ -201,10 +216,9 @@ async fn apply(global: &Global, file: &Path, plan: String, output: &Output) -> R
     Ok(())
 }
 
-async fn drift(global: &Global, file: Option<&Path>, output: &Output) -> Result<(), ApiError> {
-    let with = file.map(bundle).transpose()?;
+async fn drift(global: &Global, request: FindDrift, file: Option<&Path>, output: &Output) -> Result<(), ApiError> {
     let against = file.map_or_else(|| "the tree in force".to_owned(), |file| file.display().to_string());
-    let found: TreePlan = global.client().await?.post("/v1/tree/drift", &FindDrift { with }).await?;
+    let found: TreePlan = global.client().await?.post("/v1/tree/drift", &request).await?;
     output.view(&found, |output| {
         if found.empty {
             return format!("{} runs {against}: no drift", found.node);
@@ -249,15 +263,15 @@ pub(crate) fn drawn(plan: &TreePlan, output: Output) -> String {
 }
 
 /// The files of a tree, read once, checked here as the node will check them.
-pub(crate) fn bundle(file: &Path) -> Result<TreeBundle, ApiError> {
-    let (files, _) = read(file)?;
+fn bundle(file: &Path, known: &BehaviourRegistry) -> Result<TreeBundle, ApiError> {
+    let (files, _) = read(file, known)?;
     Ok(TreeBundle { root: files.root().to_owned(), files: files.texts().clone() })
 }
 
-fn read(file: &Path) -> Result<(TreeFiles, TreeSpec), ApiError> {
+fn read(file: &Path, known: &BehaviourRegistry) -> Result<(TreeFiles, TreeSpec), ApiError> {
     let (name, trees) = Trees::around(file).map_err(ApiError::usage)?;
     let (files, tree) = TreeFiles::read(&name, &trees).map_err(ApiError::usage)?;
-    covenant_runtime::check_tree(&tree, &covenant_node::registry()).map_err(ApiError::usage)?;
+    covenant_runtime::check_tree(&tree, known).map_err(ApiError::usage)?;
     Ok((files, tree))
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use covenant_runtime::{Behaviour, Context, Exit, Remotable, Reply, StartError};
+use covenant_runtime::{Behaviour, Context, Exit, NoConfig, Remotable, Reply, StartError};
 use covenant_types::CallError;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -113,9 +113,6 @@ impl Notes {
 pub struct TestActor {
     held: Vec<Reply<Vec<u8>>>,
 }
-
-#[derive(Deserialize)]
-pub struct NoConfig {}
 
 impl Behaviour for TestActor {
     type Config = NoConfig;

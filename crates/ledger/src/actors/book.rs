@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use covenant_env::Env;
-use covenant_runtime::{Behaviour, Context, Exit, Remotable, Reply, StartError};
+use covenant_runtime::{Behaviour, Context, Exit, NoConfig, Remotable, Reply, StartError};
 use covenant_types::{CallError, TransferId};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -129,11 +129,6 @@ impl BookRequest {
         }
     }
 }
-
-/// Nothing is configured in a tree file: the node says where the book is.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NoConfig {}
 
 impl Behaviour for Book {
     type Config = NoConfig;

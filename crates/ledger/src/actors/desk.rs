@@ -11,14 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use covenant_cluster::{Cluster, MemberState};
-use covenant_runtime::{Behaviour, Context, Exit, Ref, Reply, StartError};
+use covenant_runtime::{Behaviour, Context, Exit, NoConfig, Ref, Reply, StartError};
 use covenant_types::{ActorPath, CallError, NodeName, TransferId};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 
 use super::LedgerConfig;
-use super::book::{BookMessage, BookRequest, BookResponse, NoConfig};
+use super::book::{BookMessage, BookRequest, BookResponse};
 use crate::{
     AssessmentDone, Balances, CheckDone, DistributionDone, ExportPage, LedgerError, LedgerErrorKind, LedgerStatus,
     TransferDone,

@@ -25,7 +25,7 @@ pub(crate) async fn plan(
     control.allow(&caller, Verb::TreePlan).await?;
     let bundle: TreeBundle = body(&bytes)?;
     aside(&control, move |control| {
-        let (_, to) = read_bundle(bundle)?;
+        let (_, to) = read_bundle(bundle, control.system.behaviours())?;
         against(control, &to)
     })
     .await
@@ -41,7 +41,7 @@ pub(crate) async fn drift(
     let FindDrift { with } = body(&bytes)?;
     aside(&control, move |control| {
         let to = match with {
-            Some(bundle) => read_bundle(bundle)?.1,
+            Some(bundle) => read_bundle(bundle, control.system.behaviours())?.1,
             None => {
                 let (files, tree) = control.live_tree.store.in_force().map_err(ApiError::failure)?;
                 Told::new(&files, tree)
@@ -74,7 +74,7 @@ async fn apply_for(control: &Control, caller: &Caller, request: ApplyTree) -> An
     let (before, who) = (control.live_tree.told().hash, caller.to_string());
     act(control, caller, Verb::TreeChange, target, async {
         let ApplyTree { tree, plan } = request;
-        let (files, to) = aside(control, move |_| read_bundle(tree)).await?;
+        let (files, to) = aside(control, move |control| read_bundle(tree, control.system.behaviours())).await?;
         let after = to.hash.clone();
         let wanted = Wanted { files, to, hash: plan, who };
         let applied = control.live_tree.apply(control.config.node.name.as_str(), &control.system, wanted).await?;

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use covenant_env::{Env, Tasks};
-use covenant_runtime::{System, TreeView};
+use covenant_runtime::{BehaviourRegistry, System, TreeView};
 use covenant_supervision::{
     ChangePlan, ChildChange, RunningChild, Tree, TreeFiles, TreeSource, TreeSourceError, TreeSpec, plan_change,
 };
@@ -185,11 +185,11 @@ pub(crate) struct Wanted {
 }
 
 /// The tree that a request carries, checked as a boot would check it.
-pub(crate) fn read_bundle(bundle: TreeBundle) -> Result<(TreeFiles, Told), ApiError> {
+pub(crate) fn read_bundle(bundle: TreeBundle, registry: &BehaviourRegistry) -> Result<(TreeFiles, Told), ApiError> {
     let nothing_done = |error: String| ApiError::usage(format!("{error}; nothing was changed"));
     let TreeBundle { root, files } = bundle;
     let (files, tree) = TreeFiles::read(&root, &Texts(files)).map_err(|error| nothing_done(error.to_string()))?;
-    covenant_runtime::check_tree(&tree, &crate::registry()).map_err(|error| nothing_done(error.to_string()))?;
+    covenant_runtime::check_tree(&tree, registry).map_err(|error| nothing_done(error.to_string()))?;
     let told = Told::new(&files, tree);
     Ok((files, told))
 }

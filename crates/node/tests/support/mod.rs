@@ -11,13 +11,14 @@ use covenant_env::{Clock, Env, RealClock};
 use covenant_identity::NodeKey;
 use covenant_node::api::{ApiError, CreateToken, TokenCreated};
 use covenant_node::{BootError, InitSpec, LinkProfile, Node, NodeConfig, NodePlace, Trees, tls};
-use covenant_runtime::ActorState;
+use covenant_runtime::{ActorState, BehaviourRegistry};
 use covenant_telemetry::{NodeMetrics, Notifier};
 use covenant_types::{NodeName, Region, Role, Uptime, WallTime};
 use rustls_pki_types::ServerName;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::runtime::Handle;
 use tokio_rustls::TlsConnector;
 
 /// How long anything may take that a test waits for.
@@ -117,12 +118,24 @@ impl World {
 
     /// Boots a node that tells the time by `clock`.
     pub(crate) async fn boot_at(&self, name: &str, trees: Trees, clock: Arc<dyn Clock>) -> Result<Running, BootError> {
+        let handle = tokio::runtime::Handle::current();
+        self.boot_on(name, trees, covenant_node::registry(), clock, [handle.clone(), handle]).await
+    }
+
+    /// Boots a node on two runtimes, `system` and `work`, that can run the behaviours of `registry`.
+    pub(crate) async fn boot_on(
+        &self,
+        name: &str,
+        trees: Trees,
+        registry: BehaviourRegistry,
+        clock: Arc<dyn Clock>,
+        [system, work]: [Handle; 2],
+    ) -> Result<Running, BootError> {
         let config = NodeConfig::load(&self.dir(name).join("node.toml")).unwrap();
         let metrics = NodeMetrics::new();
-        let handle = tokio::runtime::Handle::current();
-        let env = Env { clock, ..Env::real(handle.clone(), handle, 7, metrics.metrics()) };
+        let env = Env { clock, ..Env::real(system, work, 7, metrics.metrics()) };
         let notifier = Notifier::to(None).unwrap();
-        let node = covenant_node::boot(config.clone(), trees, env, metrics, notifier).await?;
+        let node = covenant_node::boot(config.clone(), trees, registry, env, metrics, notifier).await?;
         Ok(Running { node, config })
     }
 
@@ -238,6 +251,6 @@ pub(crate) fn free_udp() -> SocketAddr {
     UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }
 
-fn free_tcp() -> SocketAddr {
+pub(crate) fn free_tcp() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }
