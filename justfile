@@ -70,6 +70,10 @@ scenario file:
 kill-rounds rounds="10":
     COVENANT_KILL_ROUNDS={{rounds}} cargo test --release -p covenant-cli --test cluster -- --nocapture killing_every_process
 
+# Kill random actors of a running cluster for so many seconds: just actor-kills 600
+actor-kills secs="600":
+    COVENANT_ACTOR_KILL_SECS={{secs}} cargo test --release -p covenant-cli --test cluster -- --nocapture killing_random_actors
+
 # Random trees and what befalls them, on our core and on Erlang's own supervisor: just otp-diff --cases 2000 --seed 7
 otp-diff *args:
     #!/usr/bin/env bash

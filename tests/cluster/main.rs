@@ -1,6 +1,7 @@
 //! Promises that only real processes can show.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod actor_kills;
 mod actors;
 mod cli;
 mod harness;
