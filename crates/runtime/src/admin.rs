@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use covenant_supervision::{AdminError, ChildId, ChildNode, Counts, TreeSpec};
+use covenant_supervision::{AdminError, ChildId, ChildNode, ChildSpec, Counts, TreeSpec};
 use covenant_types::ActorPath;
 use tokio::sync::oneshot;
 
@@ -104,7 +104,19 @@ impl System {
     pub async fn count_children(&self, path: &ActorPath) -> Result<Counts, AdminFailure> {
         match self.ask(path, Request::Count).await? {
             Outcome::Counts(counts) => Ok(counts),
-            Outcome::Done | Outcome::Started(_) => Err(AdminFailure::Gone(path.clone())),
+            Outcome::Done | Outcome::Started(_) | Outcome::Spec(_) => Err(AdminFailure::Gone(path.clone())),
+        }
+    }
+
+    /// What the supervisor of the child at `path` was told of it. An instance has what its template says.
+    ///
+    /// # Errors
+    /// There is no such child.
+    pub async fn child_spec(&self, path: &ActorPath) -> Result<ChildSpec, AdminFailure> {
+        let (supervisor, id) = above(path)?;
+        match self.ask(&supervisor, Request::Spec(id)).await? {
+            Outcome::Spec(spec) => Ok(*spec),
+            Outcome::Done | Outcome::Started(_) | Outcome::Counts(_) => Err(AdminFailure::Gone(supervisor)),
         }
     }
 
@@ -135,7 +147,7 @@ impl System {
 fn started(answer: Answer, supervisor: &ActorPath) -> Result<Started, AdminFailure> {
     match answer? {
         Outcome::Started(started) => Ok(started),
-        Outcome::Done | Outcome::Counts(_) => Err(AdminFailure::Gone(supervisor.clone())),
+        Outcome::Done | Outcome::Counts(_) | Outcome::Spec(_) => Err(AdminFailure::Gone(supervisor.clone())),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The same cases on real actors: the files of `core`, with a bench that takes every step on actors too.
 //!
+//! Cases about messages, tasks, links and trees of files have files of their own, and run on both hosts.
+//!
 //! What the core does in a step is compared with what the case says; how its children stand then, and what operators were
 //! answered, with a running tree.
 
@@ -8,6 +10,8 @@ mod admin;
 mod bench;
 #[path = "../core/extra.rs"]
 mod extra;
+mod hosted;
+mod light;
 #[path = "../core/replace.rs"]
 mod replace;
 #[path = "../core/restart_types.rs"]

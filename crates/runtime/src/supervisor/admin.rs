@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use covenant_supervision::{AdminDone, AdminError, AdminRequest, ChildId, ChildNode, Counts, Event, TreeSpec, Work};
+use covenant_supervision::{
+    AdminDone, AdminError, AdminRequest, ChildId, ChildNode, ChildSpec, Counts, Event, TreeSpec, Work,
+};
 use covenant_types::ExitReason;
 use tokio::sync::oneshot;
 
@@ -27,6 +29,7 @@ pub(crate) enum Outcome {
     Done,
     Started(Started),
     Counts(Counts),
+    Spec(Box<ChildSpec>),
 }
 
 /// What is wanted.
@@ -43,6 +46,7 @@ pub(crate) enum Request {
         config: toml::Table,
     },
     Count,
+    Spec(ChildId),
     /// What the supervisor and its children are from now on, and what some of them become at their next start.
     ReplaceSpecs {
         tree: Box<TreeSpec>,
@@ -90,6 +94,10 @@ impl Driver {
     fn prepare(&mut self, request: Request) -> Result<(AdminRequest, ChildId, bool), Answer> {
         match request {
             Request::Count => Err(Ok(Outcome::Counts(self.core.counts()))),
+            Request::Spec(id) => {
+                let spec = self.core.child_spec(&id).cloned();
+                Err(spec.map(|spec| Outcome::Spec(Box::new(spec))).ok_or(AdminError::NotFound.into()))
+            }
             Request::Terminate(id) => Ok((AdminRequest::Terminate(id.clone()), id, false)),
             Request::Restart(id) => Ok((AdminRequest::Restart(id.clone()), id, false)),
             Request::Delete(id) => Ok((AdminRequest::Delete(id.clone()), id, false)),

@@ -407,7 +407,7 @@ pub fn tree(main: &str, others: &[(&str, &str)]) -> TreeSpec {
         others.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
     files.insert("main".to_owned(), main.to_owned());
     let mut tree = load_tree("main", &Files(files)).unwrap_or_else(|error| panic!("{error}"));
-    put_on(crate::HOST, &mut tree);
+    put_on(super::HOST, &mut tree);
     tree
 }
 
