@@ -88,6 +88,7 @@ fn ends_of_calls_have_the_bytes_they_always_had() {
         CallError::Rejected("no such account".into()),
     ];
     check_value("call-errors.hex", &all);
+    check_value("call-error-draining.hex", &CallError::Draining);
     let reasons = vec![
         ExitReason::Normal,
         ExitReason::Shutdown,

@@ -231,6 +231,14 @@ pub(crate) enum ActorVerb {
         /// The actor, as hub-africa:/sync/scheduler
         path: RemotePath,
     },
+    /// Let an actor take nothing new, handle what waits and end in order; its supervisor decides what comes next
+    Drain {
+        /// The actor, as hub-africa:/sync/scheduler
+        path: RemotePath,
+        /// Stop it after so long, at most 10m; those who still wait are told that it is gone
+        #[arg(long, default_value = "30s", value_parser = covenant_types::parse_duration)]
+        deadline: std::time::Duration,
+    },
     /// Let a suspended actor go on
     Resume {
         /// The actor, as hub-africa:/sync/scheduler

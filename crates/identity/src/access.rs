@@ -117,6 +117,8 @@ verbs! {
     ActorSuspend = "actor suspend" needs Operator,
     /// Lets a suspended actor go on.
     ActorResume = "actor resume" needs Operator,
+    /// Has an actor finish what waits for it and end.
+    ActorDrain = "actor drain" needs Operator,
     /// Starts, stops and changes children of a tree.
     TreeChange = "tree change" needs Operator,
     /// Puts content in.

@@ -272,7 +272,7 @@ impl From<CallError> for ApiError {
             CallError::Timeout => ErrorKind::Timeout,
             CallError::NoProc => ErrorKind::NotFound,
             CallError::Gone(_) => ErrorKind::Failure,
-            CallError::MailboxFull | CallError::Rejected(_) => ErrorKind::Refused,
+            CallError::MailboxFull | CallError::Rejected(_) | CallError::Draining => ErrorKind::Refused,
             CallError::NoConnection => ErrorKind::Unreachable,
         };
         Self::new(kind, error.to_string())

@@ -71,7 +71,7 @@ async fn crashes_of_one_kind_are_one_capsule_that_outlives_the_node() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_actor_is_inspected_suspended_and_resumed_and_each_act_is_a_line() {
+async fn an_actor_is_inspected_suspended_resumed_and_drained_and_each_act_is_a_line() {
     let world = World::new();
     let node = world.first().await;
     let seen: Inspection = serde_json::from_value(act(&node, "inspect").await.unwrap()).unwrap();
@@ -84,6 +84,13 @@ async fn an_actor_is_inspected_suspended_and_resumed_and_each_act_is_a_line() {
     assert_eq!(act(&node, "resume").await.unwrap()["was_suspended"], true);
     assert!(node.runs(WARMER));
     assert_eq!(act(&node, "resume").await.unwrap()["was_suspended"], false);
+    let drain = async |path: &str, deadline_ms: u64| {
+        post(&node.socket(), "/v1/actor/drain", &json!({ "path": path, "deadline_ms": deadline_ms })).await
+    };
+    let drained = drain(WARMER, 5000).await.unwrap();
+    assert_eq!((&drained["complete"], &drained["reason"]), (&json!(true), &json!("shutdown: drained")));
+    assert_eq!(drain("/sync", 5000).await.unwrap_err().kind, ErrorKind::Refused);
+    assert_eq!(drain("/sync", 600_001).await.unwrap_err().kind, ErrorKind::Usage);
     let root = post(&node.socket(), "/v1/actor/suspend", &json!({ "path": "/sync" })).await.unwrap_err();
     assert_eq!(root.kind, ErrorKind::Refused, "{root}");
     let nobody = post(&node.socket(), "/v1/actor/inspect", &json!({ "path": "/nobody" })).await.unwrap_err();
@@ -99,6 +106,8 @@ async fn an_actor_is_inspected_suspended_and_resumed_and_each_act_is_a_line() {
             ("actor suspend", "incarnation 1", "suspended"),
             ("actor resume", "suspended", "resumed"),
             ("actor resume", "not suspended", "resumed"),
+            ("actor drain", "incarnation 1", "shutdown: drained"),
+            ("actor drain", "", ""),
             ("actor suspend", "", ""),
         ]
     );

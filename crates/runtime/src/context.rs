@@ -52,6 +52,7 @@ const PERIOD_MIN: Duration = Duration::from_millis(1);
 
 const STOPPING: u8 = 1;
 const SUSPENDED: u8 = 2;
+const DRAINING: u8 = 4;
 
 impl<B: Behaviour> Context<B> {
     pub(crate) fn new(mailbox: Arc<Mailbox<B::Message>>, notice: Arc<Notice>) -> Self {
@@ -259,7 +260,16 @@ impl<B: Behaviour> Context<B> {
     }
 
     pub(crate) fn ends_batch(&self) -> bool {
-        self.flags.load(Ordering::Relaxed) != 0
+        self.flags.load(Ordering::Relaxed) & (STOPPING | SUSPENDED) != 0
+    }
+
+    /// This incarnation ends when nothing waits any more.
+    pub(crate) fn begin_drain(&self) {
+        self.flag(DRAINING);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & DRAINING != 0
     }
 
     /// Notes the reason of an orderly end from inside.

@@ -24,8 +24,10 @@ mod admin;
 mod behaviour;
 mod context;
 mod deadline;
+mod drain;
 mod event;
 mod host;
+mod kill;
 mod lane;
 mod mailbox;
 mod notice;
@@ -47,7 +49,9 @@ mod view;
 pub use admin::{AdminFailure, Rework, Started};
 pub use behaviour::{Behaviour, Exit, NoConfig, StartError};
 pub use context::{Context, SpawnRefused, TASKS_MAX, TIMERS_MAX};
+pub use drain::{DrainError, Drained};
 pub use event::{EVENTS_MAX, RuntimeEvent};
+pub use kill::KillError;
 pub use observe::{
     ASKS_MAX, CHAIN_MAX, CRASHES_MAX, ChainLink, CrashContext, CrashKey, CrashLog, CrashReport, Crashes, Decision,
     FlightRecord, Inspection, LastCrash, Observe, ObserveError, PanicSite, RECORDED_MAX, SeenBatch, SeenMessage,
@@ -60,7 +64,7 @@ pub use remote::{Inlet, REMOTE_PAYLOAD_BYTES_MAX, Remotable, RemoteReply, Remote
 pub use reply::Reply;
 pub use resources::Resources;
 pub use state_machine::{Machine, StateMachine, Step};
-pub use system::{KillError, StopReport, System, SystemConfig};
+pub use system::{StopReport, System, SystemConfig};
 pub use tie::{Down, DownReason, Monitor, MonitorRef, TIES_MAX, TiesView, TooManyTies};
 pub use view::{ActorKind, ActorState, MailboxView, TreeView};
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use covenant_supervision::{Mailbox as Settings, Overflow};
-use covenant_types::{ActorPath, CallError};
+use covenant_types::{ActorPath, CallError, ExitReason};
 
 use crate::deadline::Deadlines;
 use crate::host::Doorbell;
@@ -115,6 +115,20 @@ impl<M: Send + 'static> Mailbox<M> {
         discard(message, &CallError::MailboxFull);
     }
 
+    /// Tells those whose messages wait in a draining lane that they wait in vain, if that is so: see [`Lane::discard`].
+    pub(crate) fn discard_rest(&self) {
+        let waiting = self.lane.discard();
+        let error = CallError::Gone(ExitReason::ShutdownWith(DRAINED_LATE.to_owned()));
+        scope::answering(error, || drop(waiting));
+    }
+
+    /// As [`Mailbox::discard_rest`], for what came back since.
+    pub(crate) fn discard_late(&self) {
+        if self.lane.is_discarding() {
+            self.discard_rest();
+        }
+    }
+
     fn refuse(&self, message: M) -> CallError {
         let closed_with = self.closed_with.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let error = closed_with.map_or(CallError::NoProc, |error| *error);
@@ -122,6 +136,11 @@ impl<M: Send + 'static> Mailbox<M> {
         error
     }
 }
+
+/// Why an actor ended that handled all that waited for it.
+pub(crate) const DRAINED: &str = "drained";
+/// What those hear whose messages it had not got to in time.
+const DRAINED_LATE: &str = "its drain took too long";
 
 /// Drops `message`; a reply in it answers `error`.
 fn discard<M>(message: M, error: &CallError) {
@@ -134,6 +153,12 @@ pub(crate) trait AnyMailbox: Send + Sync {
     fn close(&self, error: CallError);
     /// Takes messages again.
     fn reopen(&self);
+    /// Refuses senders and keeps what waits. False where ractor keeps the messages.
+    fn drain(&self) -> bool;
+    /// Whether it refuses senders and keeps what waits.
+    fn is_draining(&self) -> bool;
+    /// The drain took too long: tells those who wait.
+    fn discard(&self);
     /// Lets the running batch end after the message in hand.
     fn interrupt(&self);
     /// Wakes the incarnation that runs, if one does, to look at more than its messages.
@@ -161,6 +186,20 @@ impl<M: Send + 'static> AnyMailbox for Mailbox<M> {
 
     fn reopen(&self) {
         self.lane.reopen();
+    }
+
+    fn drain(&self) -> bool {
+        *self.closed_with.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(CallError::Draining));
+        self.lane.drain();
+        true
+    }
+
+    fn is_draining(&self) -> bool {
+        self.lane.is_draining()
+    }
+
+    fn discard(&self) {
+        self.discard_rest();
     }
 
     fn interrupt(&self) {

@@ -8,6 +8,7 @@
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use covenant_supervision::ChildId;
 use covenant_types::{ExitReason, Incarnation, StartAttempt};
@@ -39,6 +40,9 @@ pub(crate) trait Above: Send + Sync {
 
     /// Kills what was begun with `attempt`, if it runs. Must not block and never fails.
     fn kill(&self, child: &ChildId, attempt: StartAttempt);
+
+    /// Has what was begun with `attempt` finish what waits for it and end. As [`Above::kill`].
+    fn drain(&self, child: &ChildId, attempt: StartAttempt, within: Duration);
 }
 
 /// What is heard of one start attempt: `Started` at most once, then one of the others exactly once.
@@ -138,6 +142,11 @@ impl Notice {
     pub(crate) fn end_with(&self, reason: ExitReason) {
         self.ends(Ending::Exit(reason));
         self.to.kill(&self.child, self.attempt);
+    }
+
+    /// Has the child finish what waits for it and end.
+    pub(crate) fn drain(&self, within: Duration) {
+        self.to.drain(&self.child, self.attempt, within);
     }
 
     /// It was killed and goes on.

@@ -1,5 +1,8 @@
 //! What the system knows of one path, over all its incarnations.
 
+mod running;
+mod sight;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -7,16 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use covenant_env::Env;
 use covenant_supervision::ChildKind;
 use covenant_types::{ActorPath, CallError, ExitReason, Incarnation, StartAttempt};
-use metrics::{Counter, Gauge};
-use ractor::ActorCell;
 
 use crate::Inlet;
-use crate::host::Worker;
 use crate::mailbox::AnyMailbox;
-use crate::observe::{Observed, micros};
-use crate::supervisor::{Desk, Order};
+use crate::observe::Observed;
 use crate::tie::{Bound, Down, Ended, Ties};
-use crate::view::{ActorState, MailboxView, TreeView};
+use crate::view::ActorState;
+pub(crate) use running::{Handle, Running};
+use sight::SlotMetrics;
 
 /// The record of one path. Written by its supervisor and its host, read by everyone.
 pub(crate) struct Slot {
@@ -57,46 +58,6 @@ struct Now {
     state: ActorState,
     running: Option<Running>,
     ties: Ties,
-}
-
-/// An attempt that was begun and has not ended.
-#[derive(Clone)]
-pub(crate) struct Running {
-    pub(crate) attempt: StartAttempt,
-    pub(crate) handle: Handle,
-}
-
-/// How to end what runs.
-#[derive(Clone)]
-pub(crate) enum Handle {
-    Worker(Worker),
-    Supervisor(ActorCell, Arc<Desk>),
-}
-
-impl Running {
-    /// Asks it to end in order.
-    pub(crate) fn stop(&self) {
-        match &self.handle {
-            Handle::Worker(worker) => worker.stop(),
-            // Its driver stops the children first and then its actor.
-            Handle::Supervisor(_, desk) => desk.post(Order::Shutdown),
-        }
-    }
-
-    /// Ends it at its next `.await`.
-    pub(crate) fn kill(&self) {
-        match &self.handle {
-            Handle::Worker(worker) => worker.kill(),
-            Handle::Supervisor(cell, _) => cell.kill(),
-        }
-    }
-}
-
-struct SlotMetrics {
-    restarts: Counter,
-    depth: Gauge,
-    handled: Counter,
-    handler_time: Counter,
 }
 
 impl Slot {
@@ -368,67 +329,7 @@ impl Slot {
         }
     }
 
-    /// What can be seen of this path and those below. Also samples the metrics.
-    pub(crate) fn view(&self, env: &Env) -> TreeView {
-        let mut view = self.view_alone();
-        self.sample(env, &view);
-        let children = self.children();
-        view.children = children.iter().filter(|child| !child.is_forgotten()).map(|child| child.view(env)).collect();
-        view
-    }
-
-    /// What can be seen of this path.
-    pub(crate) fn view_alone(&self) -> TreeView {
-        // One without a capacity has its messages elsewhere.
-        let bounded = self.mailbox.as_ref().filter(|mailbox| mailbox.capacity() > 0);
-        let mailbox = bounded.map(|mailbox| MailboxView {
-            depth: mailbox.depth(),
-            capacity: mailbox.capacity(),
-            dropped: mailbox.dropped(),
-        });
-        let mut state = self.state();
-        if state == ActorState::Running && self.is_suspended() {
-            state = ActorState::Suspended;
-        }
-        TreeView {
-            path: self.path.clone(),
-            kind: self.kind.into(),
-            state,
-            incarnation: self.incarnation(),
-            restarts: self.restarts(),
-            mailbox,
-            handled: self.mailbox.as_ref().map_or(0, |mailbox| mailbox.handled()),
-            handler_us: self.mailbox.as_ref().map_or(0, |mailbox| micros(mailbox.handler_time())),
-            behaviour: self.behaviour.as_deref().map(str::to_owned),
-            children: Vec::new(),
-        }
-    }
-
-    /// Writes what a view says into the metrics. An actor that had nothing to do has none.
-    fn sample(&self, env: &Env, view: &TreeView) {
-        let Some(mailbox) = &view.mailbox else { return };
-        let has_metrics = self.rare.get().is_some_and(|rare| rare.metrics.get().is_some());
-        if has_metrics || mailbox.depth > 0 || view.handled > 0 {
-            let metrics = self.metrics(env);
-            metrics.depth.set(u32::try_from(mailbox.depth).map_or(f64::INFINITY, f64::from));
-            metrics.handled.absolute(view.handled);
-            metrics.handler_time.absolute(view.handler_us);
-        }
-    }
-
     fn rare(&self) -> &Rare {
         self.rare.get_or_init(Box::default)
-    }
-
-    fn metrics(&self, env: &Env) -> &SlotMetrics {
-        self.rare().metrics.get_or_init(|| {
-            let labels = [("path", self.path.as_str())];
-            SlotMetrics {
-                restarts: env.metrics.counter("covenant_actor_restarts_total", &labels),
-                depth: env.metrics.gauge("covenant_mailbox_depth", &labels),
-                handled: env.metrics.counter("covenant_actor_handled_total", &labels),
-                handler_time: env.metrics.counter("covenant_actor_handler_microseconds_total", &labels),
-            }
-        })
     }
 }

@@ -1,9 +1,10 @@
 //! One node's actors, from the outside.
 
+mod outside;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
@@ -16,14 +17,14 @@ use tokio::sync::{broadcast, watch};
 use crate::deadline::{self, Deadlines};
 use crate::host::PlainMailbox;
 use crate::mailbox::Mailbox;
-use crate::notice::{Above, News, Notice, What};
+use crate::notice::Notice;
 use crate::plan::{PlannedChild, TreePlan, plan, plan_child, refit};
 use crate::slot::{Handle, Running, Slot};
-use crate::supervisor::{self, Desk, Order};
+use crate::supervisor::{self, Desk};
 use crate::{
-    ActorState, BehaviourRegistry, BootError, CrashLog, EVENTS_MAX, Inlet, Observe, Ref, Resources, RuntimeEvent,
-    TreeView,
+    BehaviourRegistry, BootError, CrashLog, EVENTS_MAX, Inlet, Observe, Ref, Resources, RuntimeEvent, TreeView,
 };
+use outside::Outside;
 
 /// What a system is made of.
 #[derive(Debug)]
@@ -178,42 +179,6 @@ impl System {
     /// The tree as it is.
     pub fn tree(&self) -> TreeView {
         self.shared.root.view(&self.shared.env)
-    }
-
-    /// Kills what runs at `path` and returns when it has ended; its supervisor does what its policy says.
-    ///
-    /// A handler that never waits goes on running. Then this returns when that is certain, after the child's
-    /// `kill_grace`; see [`System::unkillable`].
-    ///
-    /// # Errors
-    /// Nothing runs there, or it is the root. Nothing was done.
-    ///
-    /// # Cancel safety
-    /// Dropping the future does not take the kill back.
-    pub async fn kill(&self, path: &ActorPath) -> Result<(), KillError> {
-        let parent = path.parent().ok_or(KillError::Root)?;
-        let slot = self.slot(path).ok_or_else(|| KillError::NoSuchPath(path.clone()))?;
-        let not_running = || KillError::NotRunning(path.clone());
-        let attempt = slot.running().ok_or_else(not_running)?.attempt;
-        if slot.state() == ActorState::Unkillable {
-            return Ok(()); // it was killed before, and a second time changes nothing
-        }
-        let supervisor = self.desk(&parent).ok_or_else(not_running)?;
-        let child = ChildId::new(path.id()).map_err(|_| KillError::NoSuchPath(path.clone()))?;
-        let mut events = self.events();
-        let mut ended = pin!(self.ended());
-        supervisor.post(Order::Kill(child, None));
-        // Every exit publishes an event after it is noted, so looking again at each event misses none.
-        while slot.running().is_some_and(|running| running.attempt == attempt) {
-            tokio::select! {
-                event = events.recv() => match event {
-                    Ok(RuntimeEvent::Unkillable { path: stuck, .. }) if stuck == *path => break,
-                    Ok(_) | Err(_) => {}
-                },
-                _ = &mut ended => break,
-            }
-        }
-        Ok(())
     }
 
     /// The actor at `path`. It need not run: messages wait for it.
@@ -426,33 +391,6 @@ fn collect_slots(slot: &Arc<Slot>, into: &mut HashMap<ActorPath, Arc<Slot>>) {
     slot.children().iter().for_each(|child| collect_slots(child, into));
 }
 
-/// Who hears of the root.
-struct Outside(Arc<Shared>);
-
-impl Above for Outside {
-    fn hear(&self, news: News) {
-        let state = match news.what {
-            What::Started(_) => {
-                self.0.root.set_state(ActorState::Running);
-                RootState::Running
-            }
-            What::Ignored => RootState::Ended(ExitReason::Normal),
-            What::StartFailed(reason) | What::Exited(reason) => {
-                self.0.root.set_state(ActorState::Undefined);
-                self.0.root.close_gone(reason.clone());
-                RootState::Ended(reason)
-            }
-        };
-        self.0.state.send_replace(state);
-    }
-
-    fn kill(&self, _: &ChildId, attempt: StartAttempt) {
-        if let Some(root) = self.0.root.running().filter(|root| root.attempt == attempt) {
-            root.kill();
-        }
-    }
-}
-
 impl fmt::Debug for System {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("System").field("actors", &self.slots().len()).finish_non_exhaustive()
@@ -468,18 +406,4 @@ pub struct StopReport {
     pub in_time: bool,
     /// What does not end even so: handlers that never wait.
     pub still_running: Vec<ActorPath>,
-}
-
-/// Why nothing was killed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum KillError {
-    /// The tree has no such path.
-    #[error("the tree has no {0}")]
-    NoSuchPath(ActorPath),
-    /// It is between two incarnations, or was stopped.
-    #[error("{0} is not running")]
-    NotRunning(ActorPath),
-    /// Nobody would restart it. Stop the node instead.
-    #[error("the root supervisor cannot be killed: stop the node instead")]
-    Root,
 }

@@ -84,6 +84,8 @@ pub enum ActorState {
     Running,
     /// It runs and was told to begin no message.
     Suspended,
+    /// It runs, takes nothing new, and ends when it has handled what waits.
+    Draining,
     /// It will be started again.
     Restarting,
     /// It was asked to stop.
@@ -99,6 +101,7 @@ impl fmt::Display for ActorState {
             Self::Starting => "starting",
             Self::Running => "running",
             Self::Suspended => "suspended",
+            Self::Draining => "draining",
             Self::Restarting => "restarting",
             Self::Stopping => "stopping",
             Self::Unkillable => "unkillable",

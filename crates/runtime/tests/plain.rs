@@ -210,3 +210,18 @@ async fn links_and_monitors_reach_a_plain_actor() {
     rig.actor("/a").cast(Count::Panic).unwrap();
     assert_eq!(rig.exit_of("/b").await, ExitReason::Panicked("told to".to_owned()));
 }
+
+#[tokio::test]
+async fn a_plain_actor_handles_what_waits_before_it_ends() {
+    let mut rig = start(&format!("intensity = 9\n{}", counter("a", 1, "shutdown = \"50ms\""))).await.unwrap();
+    let actor = rig.actor("/a");
+    (0..100).for_each(|_| actor.cast(Count::Up).unwrap());
+    let drained = within(rig.system.drain(&path("/a"), LONG)).await.unwrap();
+    assert!(drained.is_complete(), "{drained:?}");
+    assert_eq!(rig.exit_of("/a").await, ExitReason::ShutdownWith("drained".to_owned()));
+    assert_eq!(*rig.lines.lock().unwrap(), ["from 1 stopped at 101"]);
+    eventually(|| rig.view("/a").incarnation.0 == 2).await;
+    rig.actor("/a").cast(Count::Hang).unwrap();
+    let drained = within(rig.system.drain(&path("/a"), LONG / 1000)).await.unwrap();
+    assert_eq!(drained.reason, ExitReason::Killed, "one that does not finish is stopped");
+}

@@ -25,6 +25,20 @@ pub enum Effect {
         /// The attempt that runs.
         attempt: StartAttempt,
     },
+    /// Let this child take nothing new, handle what waits, and then end by itself.
+    Drain {
+        /// Which.
+        child: ChildId,
+        /// The attempt that runs.
+        attempt: StartAttempt,
+    },
+    /// What still waits for this child, which has not finished in time, is not handled any more: tell those who wait.
+    Discard {
+        /// Which.
+        child: ChildId,
+        /// The attempt that runs.
+        attempt: StartAttempt,
+    },
     /// Kill this child, whether it runs or is still starting.
     Kill {
         /// Which.

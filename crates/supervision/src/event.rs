@@ -1,5 +1,7 @@
 //! Everything that can happen to a supervisor.
 
+use std::time::Duration;
+
 use covenant_types::{ExitReason, StartAttempt};
 
 use crate::{ChildId, ChildSpec, SupervisorSpec};
@@ -47,6 +49,14 @@ pub enum Event {
     TimerFired(Timer),
     /// Somebody wants a running child killed; policy decides what comes after.
     KillRequested(ChildId),
+    /// Somebody wants a running child to finish what waits and end, within this time. What has not ended by then is stopped
+    /// as its spec says; policy decides what comes after.
+    DrainRequested {
+        /// Which.
+        child: ChildId,
+        /// How long it may take.
+        within: Duration,
+    },
     /// The parent wants this supervisor to stop.
     ShutdownRequested,
     /// An operator wants something; the answer bears the same number.
@@ -79,6 +89,8 @@ pub enum AdminRequest {
 /// What a supervisor waits for. The attempt fences timers that fire late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Timer {
+    /// A child that finishes what waits should have ended.
+    DrainDeadline(StartAttempt),
     /// A child that was asked to stop should have ended.
     StopDeadline(StartAttempt),
     /// A child that was killed should have ended.
@@ -97,7 +109,8 @@ impl Timer {
     /// The attempt it belongs to, if it belongs to one.
     pub fn attempt(self) -> Option<StartAttempt> {
         match self {
-            Self::StopDeadline(attempt)
+            Self::DrainDeadline(attempt)
+            | Self::StopDeadline(attempt)
             | Self::KillGrace(attempt)
             | Self::Backoff(attempt)
             | Self::RetryStart(attempt) => Some(attempt),

@@ -147,7 +147,9 @@ fn gives_up_after(tree: &TreeSpec, broken: usize) -> Option<Duration> {
                 Effect::SetTimer { timer, after } => timers.push((now.after(after), timer)),
                 Effect::CancelTimer(timer) => timers.retain(|(_, set)| *set != timer),
                 Effect::Exit { .. } => return Some(now.since(Uptime::ZERO)),
-                Effect::Forget(_)
+                Effect::Drain { .. }
+                | Effect::Discard { .. }
+                | Effect::Forget(_)
                 | Effect::ChildEnded { .. }
                 | Effect::Report(_)
                 | Effect::Started

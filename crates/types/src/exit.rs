@@ -84,4 +84,8 @@ pub enum CallError {
     /// The other side refused the request and says why. Nothing was done.
     #[error("rejected: {0}")]
     Rejected(String),
+    /// The actor finishes what waits for it and takes nothing new. Nothing was done. If it comes back it takes messages again;
+    /// if not, this becomes `Gone`.
+    #[error("the actor is draining: it takes nothing new")]
+    Draining,
 }

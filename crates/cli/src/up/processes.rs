@@ -304,7 +304,12 @@ impl Processes {
                 self.timers.insert(timer, task);
             }
             Effect::CancelTimer(timer) => drop(self.timers.remove(&timer)),
-            Effect::Forget(_) | Effect::ChildEnded { .. } | Effect::Started => {}
+            // A node drains when it is asked to stop.
+            Effect::Forget(_)
+            | Effect::ChildEnded { .. }
+            | Effect::Started
+            | Effect::Drain { .. }
+            | Effect::Discard { .. } => {}
             Effect::Report(report) => tracing::warn!(%report, "a node's process ended"),
             Effect::StartFailed { reason } | Effect::Exit { reason } => return Some(reason),
             Effect::Answer { call, result } => {

@@ -1,6 +1,10 @@
 //! Single actors: looked at, traced, held and killed.
 
-use covenant_node::api::actor::{ActorResumed, ActorSuspended, ThisActor, TraceActor, TraceLine};
+use std::time::Duration;
+
+use covenant_node::api::actor::{
+    ActorDrained, ActorResumed, ActorSuspended, DrainActor, ThisActor, TraceActor, TraceLine,
+};
 use covenant_node::api::{ActorKilled, ApiError, KillActor, Status};
 use covenant_runtime::{FlightRecord, Inspection, TraceEnd, TraceEnded, TracedMessage};
 use covenant_types::RemotePath;
@@ -20,6 +24,7 @@ pub(crate) async fn run(global: &Global, verb: ActorVerb, output: &Output) -> Re
             trace(&client, TraceActor { path: path.path, limit, for_ms }, output).await
         }
         ActorVerb::Suspend { path } => suspend(global, path, output).await,
+        ActorVerb::Drain { path, deadline } => drain(global, path, deadline, output).await,
         ActorVerb::Resume { path } => resume(global, path, output).await,
     }
 }
@@ -68,6 +73,24 @@ async fn resume(global: &Global, path: RemotePath, output: &Output) -> Result<()
     output.view(&done, |_| match done.was_suspended {
         true => format!("{} goes on", done.path),
         false => format!("{} was not suspended", done.path),
+    });
+    Ok(())
+}
+
+async fn drain(global: &Global, path: RemotePath, deadline: Duration, output: &Output) -> Result<(), ApiError> {
+    let request =
+        DrainActor { path: path.path.clone(), deadline_ms: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX) };
+    let within = request.deadline()? + ANSWER_WITHIN;
+    let client = client_of(global, &path).await?;
+    let done: ActorDrained = client.post_within("/v1/actor/drain", &request, within).await?;
+    output.view(&done, |_| {
+        let ActorDrained { path, incarnation, reason, took_ms, .. } = &done;
+        match done.complete {
+            true => format!("{path} incarnation {incarnation} handled what waited and ended, in {took_ms} ms"),
+            false => format!(
+                "{path} incarnation {incarnation} ended after {took_ms} ms before it had handled what waited: {reason}"
+            ),
+        }
     });
     Ok(())
 }
@@ -180,4 +203,6 @@ fn micros(count: u64) -> String {
 }
 
 /// How long after its own end the end of a trace may take to arrive.
-const TRACE_ANSWER_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+const TRACE_ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How long after its deadline the answer to a drain may take to arrive: longer than the node waits.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);

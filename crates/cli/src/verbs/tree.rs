@@ -134,6 +134,7 @@ pub(crate) fn tone(state: ActorState) -> Tone {
         ActorState::Undefined => Tone::Dim,
         ActorState::Starting
         | ActorState::Suspended
+        | ActorState::Draining
         | ActorState::Restarting
         | ActorState::Stopping
         | ActorState::Unkillable => Tone::Warn,

@@ -172,7 +172,11 @@ fn shortened(error: &CallError) -> CallError {
             NameConflict(holder) => NameConflict(cut(holder)),
             Normal | Shutdown | Killed | NoConnection | Rebalanced => reason.clone(),
         }),
-        CallError::Timeout | CallError::NoProc | CallError::MailboxFull | CallError::NoConnection => error.clone(),
+        CallError::Timeout
+        | CallError::NoProc
+        | CallError::MailboxFull
+        | CallError::NoConnection
+        | CallError::Draining => error.clone(),
     }
 }
 

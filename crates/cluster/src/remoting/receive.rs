@@ -333,5 +333,6 @@ fn word(error: &CallError) -> &'static str {
         CallError::MailboxFull => "mailbox_full",
         CallError::NoConnection => "noconnection",
         CallError::Rejected(_) => "rejected",
+        CallError::Draining => "draining",
     }
 }

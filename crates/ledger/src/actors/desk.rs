@@ -213,7 +213,7 @@ fn unanswered(error: &CallError, home: &NodeName, question: bool) -> LedgerError
                 "the book on {home} did not answer ({error}): it may have been booked; try again with the same id, which books it once"
             ),
         ),
-        CallError::NoProc | CallError::MailboxFull | CallError::Rejected(_) => LedgerError::new(
+        CallError::NoProc | CallError::MailboxFull | CallError::Rejected(_) | CallError::Draining => LedgerError::new(
             LedgerErrorKind::Failed,
             format!(
                 "the book on {home} did not take the request ({error}): nothing was booked; try again with the same id"
@@ -297,7 +297,9 @@ mod tests {
             assert_eq!(told.kind, LedgerErrorKind::Timeout, "{error}");
             assert!(told.message.contains("may have been booked"), "{told}");
         }
-        for error in [CallError::NoProc, CallError::MailboxFull, CallError::Rejected("x".to_owned())] {
+        for error in
+            [CallError::NoProc, CallError::MailboxFull, CallError::Rejected("x".to_owned()), CallError::Draining]
+        {
             let told = ended(error.clone()).await;
             assert_eq!(told.kind, LedgerErrorKind::Failed, "{error}");
             assert!(told.message.contains("nothing was booked"), "{told}");

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use covenant_runtime::{ChainLink, CrashReport, TraceEnd, TracedMessage};
+use covenant_runtime::{ChainLink, CrashReport, Drained, TraceEnd, TracedMessage};
 use covenant_types::{ActorPath, Incarnation, WallTime};
 use serde::{Deserialize, Serialize};
+
+use super::ApiError;
 
 /// `POST /v1/actor/inspect`, `/v1/actor/suspend` and `/v1/actor/resume`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,6 +32,59 @@ pub struct ActorResumed {
     pub path: ActorPath,
     /// Whether it was suspended.
     pub was_suspended: bool,
+}
+
+/// `POST /v1/actor/drain`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrainActor {
+    /// The actor.
+    pub path: ActorPath,
+    /// How long it may take, in milliseconds, at most [`DRAIN_MAX`]. It is stopped then.
+    pub deadline_ms: u64,
+}
+
+/// The longest drain.
+pub const DRAIN_MAX: Duration = Duration::from_secs(600);
+
+impl DrainActor {
+    /// How long it may take.
+    ///
+    /// # Errors
+    /// It is longer than [`DRAIN_MAX`].
+    pub fn deadline(&self) -> Result<Duration, ApiError> {
+        let deadline = Duration::from_millis(self.deadline_ms);
+        let too_long = || ApiError::usage(format!("a drain takes at most {} s; nothing was done", DRAIN_MAX.as_secs()));
+        (deadline <= DRAIN_MAX).then_some(deadline).ok_or_else(too_long)
+    }
+}
+
+/// An actor that was drained and has ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ActorDrained {
+    /// The actor.
+    pub path: ActorPath,
+    /// The incarnation that has ended.
+    pub incarnation: Incarnation,
+    /// Whether everything that waited was handled.
+    pub complete: bool,
+    /// Why it ended.
+    pub reason: String,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+}
+
+impl ActorDrained {
+    /// What is told of a drain of `path`.
+    pub fn new(path: ActorPath, drained: &Drained) -> Self {
+        Self {
+            path,
+            incarnation: drained.incarnation,
+            complete: drained.is_complete(),
+            reason: drained.reason.to_string(),
+            took_ms: u64::try_from(drained.took.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
 }
 
 /// `POST /v1/actor/trace`. The answer is a [`TraceLine`] a line.

@@ -10,17 +10,21 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, body};
 use covenant_identity::Verb;
-use covenant_runtime::{Inspection, ObserveError, Trace, TraceLimits};
+use covenant_runtime::{DrainError, Inspection, ObserveError, Trace, TraceLimits};
 use covenant_types::ActorPath;
 use futures_util::stream;
 
 use super::caller::{Caller, Done, act};
 use super::{Answer, Control, body as read};
-use crate::api::actor::{ActorResumed, ActorSuspended, Capsule, CrashSummary, ThisActor, TraceActor, TraceLine};
+use crate::api::actor::{
+    ActorDrained, ActorResumed, ActorSuspended, Capsule, CrashSummary, DrainActor, ThisActor, TraceActor, TraceLine,
+};
 use crate::api::{ApiError, ErrorKind};
 
 /// How long an actor may take to answer between two of its messages.
 const ACTOR_WITHIN: Duration = Duration::from_secs(2);
+/// How long after its deadline a drain is waited for: an actor may take its time to stop.
+const DRAIN_ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
 pub(crate) async fn crashes(
     State(control): State<Control>,
@@ -86,6 +90,35 @@ pub(crate) async fn resume(
         let before = if was_suspended { "suspended" } else { "not suspended" };
         let answer = ActorResumed { path: path.clone(), was_suspended };
         Ok(Done { answer, before: before.to_owned(), after: "resumed".to_owned() })
+    })
+    .await
+}
+
+/// Answers when the actor has ended, or [`DRAIN_ANSWER_WITHIN`] after the deadline.
+pub(crate) async fn drain(
+    State(control): State<Control>,
+    Extension(caller): Extension<Caller>,
+    bytes: Bytes,
+) -> Answer<ActorDrained> {
+    let request: DrainActor = read(&bytes)?;
+    let deadline = request.deadline()?;
+    act(&control, &caller, Verb::ActorDrain, target(&control, &request.path), async {
+        let drain = control.system.drain(&request.path, deadline);
+        let drained = tokio::time::timeout(deadline + DRAIN_ANSWER_WITHIN, drain).await.map_err(|_| {
+            let message = format!("{} has not ended yet: it is stopped as its shutdown says", request.path);
+            ApiError::new(ErrorKind::Timeout, message)
+        })?;
+        let drained = drained.map_err(|error| {
+            let kind = match error {
+                DrainError::NoSuchPath(_) => ErrorKind::NotFound,
+                DrainError::NotRunning(_) => ErrorKind::Conflict,
+                DrainError::Supervisor(_) => ErrorKind::Refused,
+            };
+            ApiError::new(kind, format!("{error}; nothing was done"))
+        })?;
+        let before = format!("incarnation {}", drained.incarnation);
+        let after = drained.reason.to_string();
+        Ok(Done { answer: ActorDrained::new(request.path.clone(), &drained), before, after })
     })
     .await
 }

@@ -36,6 +36,7 @@ pub(crate) fn router(control: Control) -> Router {
         .route("/v1/actor/inspect", post(actor::inspect))
         .route("/v1/actor/suspend", post(actor::suspend))
         .route("/v1/actor/resume", post(actor::resume))
+        .route("/v1/actor/drain", post(actor::drain))
         .route("/v1/actor/trace", post(actor::trace))
         .route("/v1/ledger/assess", post(ledger::assess))
         .route("/v1/ledger/distribute", post(ledger::distribute))

@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 
 use super::{Birth, Doorbell};
 use crate::lane::Reader;
-use crate::mailbox::AnyMailbox;
+use crate::mailbox::{AnyMailbox, DRAINED};
 use crate::notice::Ending;
 use crate::observe::{self, Recorder};
 use crate::{Behaviour, Context, Exit, StartError, scope};
@@ -135,6 +135,7 @@ impl<B: Behaviour> Incarnation<B> {
     pub(super) async fn stop(&mut self) {
         let Some(behaviour) = self.worker.behaviour.take() else { return };
         let reason = self.context.stop_reason();
+        self.context.mailbox().discard_late(); // what the last batch gave back
         let stopped = AssertUnwindSafe(behaviour.stop(&reason, &self.context)).catch_unwind().await;
         let reason = match stopped {
             Ok(()) => reason,
@@ -201,7 +202,12 @@ fn run_batch<B: Behaviour>(
         let more_messages = batch.finish();
         // The ring of a signal that came while a handler waited may have done no more than poll that handler.
         let heard_late = context.slot().is_signalled() && context.mailbox().lane.may_read(worker.reader);
-        Ok(more_messages || more_signals || heard_late)
+        let more = more_messages || more_signals || heard_late;
+        if !more && context.is_draining() {
+            context.end_with(ExitReason::ShutdownWith(DRAINED.to_owned()));
+            context.stop();
+        }
+        Ok(more)
     }
 }
 
@@ -215,6 +221,9 @@ async fn hear_signals<B: Behaviour>(worker: &mut Worker<B>, context: &Context<B>
     let may_go_on = || context.mailbox().lane.may_read(*reader) && !context.is_stopping();
     if !(may_go_on() && context.slot().take_signal()) {
         return Ok(false);
+    }
+    if context.mailbox().lane.is_draining() {
+        context.begin_drain();
     }
     if context.alarm_is_due() {
         behaviour.alarm(context).await?;
@@ -256,6 +265,7 @@ impl<B: Behaviour> Drop for Handled<'_, B> {
 impl<B: Behaviour> Drop for Incarnation<B> {
     fn drop(&mut self) {
         self.context.mailbox().lane.detach(self.worker.reader);
+        self.context.mailbox().discard_late(); // where it was killed
         let reason = self.context.notice().reason();
         if let Some(recorder) = self.worker.recorder.take().filter(|_| !reason.is_orderly()) {
             let attempt = self.context.notice().attempt();

@@ -66,6 +66,14 @@ impl Worker {
         }
     }
 
+    /// Has it take nothing new, handle what waits and end. Whoever calls this signals its record.
+    pub(crate) fn drain(&self) {
+        let has_lane = self.mailbox.drain();
+        if let (false, Body::Hosted(cell)) = (has_lane, &self.body) {
+            let _it_has_ended = cell.drain();
+        }
+    }
+
     /// Ends it at its next `.await`.
     pub(crate) fn kill(&self) {
         self.mailbox.interrupt();

@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Body, Worker};
 use crate::deadline::Deadlines;
-use crate::mailbox::AnyMailbox;
+use crate::mailbox::{AnyMailbox, DRAINED};
 use crate::notice::{Ending, Notice};
 use crate::registry::{Factory, Starter};
 use crate::slot::Handle;
@@ -140,8 +140,13 @@ impl<A: Actor> Actor for Plain<A> {
 
     async fn post_stop(&self, myself: ActorRef<A::Msg>, of: &mut PlainState<A>) -> Result<(), ActorProcessingErr> {
         told(&of.notice, self.0.post_stop(myself, &mut of.state)).await?;
-        let asked = of.attached.mailbox.asked_to_stop.load(Ordering::Acquire);
-        of.notice.ends(Ending::Exit(if asked { ExitReason::Shutdown } else { ExitReason::Normal }));
+        let mailbox = &of.attached.mailbox;
+        let asked = mailbox.asked_to_stop.load(Ordering::Acquire);
+        of.notice.ends(Ending::Exit(match (asked, mailbox.is_draining()) {
+            (true, _) => ExitReason::Shutdown,
+            (false, true) => ExitReason::ShutdownWith(DRAINED.to_owned()),
+            (false, false) => ExitReason::Normal,
+        }));
         Ok(())
     }
 }
@@ -167,11 +172,14 @@ pub(crate) struct PlainMailbox<M> {
     closed_with: Mutex<Option<CallError>>,
     /// Its supervisor wants it to stop, or to die.
     asked_to_stop: AtomicBool,
+    /// It is to handle what waits in ractor's queue, and to end then.
+    draining: AtomicBool,
 }
 
 impl<M> Default for PlainMailbox<M> {
     fn default() -> Self {
-        Self { actor: Mutex::new(None), closed_with: Mutex::new(None), asked_to_stop: AtomicBool::new(false) }
+        let (asked_to_stop, draining) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { actor: Mutex::new(None), closed_with: Mutex::new(None), asked_to_stop, draining }
     }
 }
 
@@ -220,7 +228,19 @@ impl<M: Message> AnyMailbox for PlainMailbox<M> {
     fn reopen(&self) {
         *self.closed_with.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.asked_to_stop.store(false, Ordering::Release);
+        self.draining.store(false, Ordering::Release);
     }
+
+    fn drain(&self) -> bool {
+        self.draining.store(true, Ordering::Release);
+        false
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    fn discard(&self) {} // with the actor goes its queue
 
     fn interrupt(&self) {
         self.asked_to_stop.store(true, Ordering::Release);

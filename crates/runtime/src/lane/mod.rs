@@ -13,6 +13,8 @@
 //! - One sender's messages keep their order.
 //! - A reader that was replaced while it held a batch is handed nothing more, and what it gives back comes first again.
 
+mod batch;
+
 use std::collections::VecDeque;
 use std::mem;
 use std::pin::pin;
@@ -20,6 +22,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
+
+pub(crate) use batch::Batch;
 
 /// Wakes the reader of a lane. It may be rung at any time, also when the reader has gone.
 pub(crate) trait Bell: Clone + Send + Sync + 'static {
@@ -50,11 +54,24 @@ struct Inner<M, K> {
     blocked: usize,
     /// A bell was rung or a batch is running.
     scheduled: bool,
-    closed: bool,
+    gate: Gate,
     /// The reader that attached last.
     reader: Reader,
     /// `None` while no incarnation is attached.
     bell: Option<K>,
+}
+
+/// What becomes of messages.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Gate {
+    /// They are taken.
+    Open,
+    /// None is taken; those that wait are handled.
+    Draining,
+    /// None is taken, and those that the reader gives back are for nobody: it is to look after them.
+    Discarding,
+    /// None is taken, and none waits.
+    Closed,
 }
 
 /// One attachment to a lane, counted from 1.
@@ -85,7 +102,7 @@ impl<M, K: Bell> Lane<M, K> {
                 held: 0,
                 blocked: 0,
                 scheduled: false,
-                closed: false,
+                gate: Gate::Open,
                 reader: NOBODY,
                 bell: None,
             }),
@@ -102,7 +119,7 @@ impl<M, K: Bell> Lane<M, K> {
     pub(crate) fn try_send(&self, message: M) -> Result<(), Refused<M>> {
         let bell = {
             let mut inner = self.lock();
-            if inner.closed {
+            if inner.gate != Gate::Open {
                 return Err(Refused::Closed(message));
             }
             if inner.len() >= self.capacity {
@@ -120,7 +137,7 @@ impl<M, K: Bell> Lane<M, K> {
     pub(crate) fn send_evicting(&self, message: M) -> Result<Option<M>, Refused<M>> {
         let (bell, evicted) = {
             let mut inner = self.lock();
-            if inner.closed {
+            if inner.gate != Gate::Open {
                 return Err(Refused::Closed(message));
             }
             let mut evicted = None;
@@ -186,11 +203,48 @@ impl<M, K: Bell> Lane<M, K> {
         }
     }
 
+    /// Refuses senders from now on, also those who wait for room. What waits is handled.
+    pub(crate) fn drain(&self) {
+        {
+            let mut inner = self.lock();
+            if inner.gate != Gate::Open {
+                return;
+            }
+            inner.gate = Gate::Draining;
+        }
+        if let Some(space) = self.space.get() {
+            space.notify_waiters();
+        }
+    }
+
+    /// Nothing of what waits in a draining lane is to be handled any more. Returns it, to be dropped outside the lock; what
+    /// the reader has not got to is returned when this is called again after its end.
+    pub(crate) fn discard(&self) -> (VecDeque<M>, VecDeque<M>) {
+        let mut inner = self.lock();
+        if inner.gate == Gate::Draining {
+            inner.gate = Gate::Discarding;
+        }
+        match inner.gate {
+            Gate::Discarding => (mem::take(&mut inner.front), mem::take(&mut inner.queue)),
+            Gate::Open | Gate::Draining | Gate::Closed => Default::default(),
+        }
+    }
+
+    /// Whether it takes nothing new, and what waits is handled.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.lock().gate == Gate::Draining
+    }
+
+    /// Whether what waits is for nobody.
+    pub(crate) fn is_discarding(&self) -> bool {
+        self.lock().gate == Gate::Discarding
+    }
+
     /// Ends the lane: senders are refused. Returns what was waiting, to be dropped outside the lock.
     pub(crate) fn close(&self) -> (VecDeque<M>, VecDeque<M>) {
         let waiting = {
             let mut inner = self.lock();
-            inner.closed = true;
+            inner.gate = Gate::Closed;
             (mem::take(&mut inner.front), mem::take(&mut inner.queue))
         };
         if let Some(space) = self.space.get() {
@@ -199,9 +253,9 @@ impl<M, K: Bell> Lane<M, K> {
         waiting
     }
 
-    /// Takes messages again after [`Lane::close`].
+    /// Takes messages again after [`Lane::close`] or [`Lane::drain`].
     pub(crate) fn reopen(&self) {
-        self.lock().closed = false;
+        self.lock().gate = Gate::Open;
     }
 
     /// Lets the running batch end after the message in hand.
@@ -267,7 +321,7 @@ impl<M, K: Bell> Lane<M, K> {
             let inner = &mut *inner;
             let freed = inner.held - rest.len();
             inner.held = 0;
-            if !inner.closed && !rest.is_empty() {
+            if inner.gate != Gate::Closed && !rest.is_empty() {
                 // `take` left `front` empty. Only a reader that was replaced may have given something back since.
                 rest.append(&mut inner.front);
                 mem::swap(&mut inner.front, &mut rest);
@@ -297,7 +351,7 @@ impl<M, K: Bell> Lane<M, K> {
 impl<M, K: Bell> Inner<M, K> {
     /// What a reader that was replaced had not got to comes before what waits. Returns the bell to ring, as `append` does.
     fn put_first(&mut self, rest: &mut VecDeque<M>) -> Option<K> {
-        if self.closed || rest.is_empty() {
+        if self.gate == Gate::Closed || rest.is_empty() {
             return None; // dropped by the caller, outside the lock
         }
         rest.append(&mut self.front);
@@ -332,43 +386,6 @@ struct Blocked<'a, M, K: Bell>(&'a Lane<M, K>);
 impl<M, K: Bell> Drop for Blocked<'_, M, K> {
     fn drop(&mut self) {
         self.0.lock().blocked -= 1;
-    }
-}
-
-/// Messages taken from a lane. What is not handed out goes back when this is dropped.
-pub(crate) struct Batch<'a, M, K: Bell> {
-    lane: &'a Lane<M, K>,
-    reader: Reader,
-    buffer: VecDeque<M>,
-    done: bool,
-}
-
-impl<M, K: Bell> Batch<'_, M, K> {
-    /// The next message; `None` at the end, or when the reader is to stop.
-    pub(crate) fn next(&mut self) -> Option<M> {
-        if !self.lane.may_read(self.reader) {
-            return None;
-        }
-        if self.lane.evicting { self.lane.take_one() } else { self.buffer.pop_front() }
-    }
-
-    /// Whether more than one message was taken, so that a bound on the batch's time is worth a clock.
-    pub(crate) fn is_long(&self) -> bool {
-        self.lane.evicting || self.buffer.len() > 1
-    }
-
-    /// Ends the batch. True when messages wait: the reader must come again by itself.
-    pub(crate) fn finish(mut self) -> bool {
-        self.done = true;
-        self.lane.give_back(self.reader, mem::take(&mut self.buffer))
-    }
-}
-
-impl<M, K: Bell> Drop for Batch<'_, M, K> {
-    fn drop(&mut self) {
-        if !self.done {
-            self.lane.give_back(self.reader, mem::take(&mut self.buffer));
-        }
     }
 }
 

@@ -260,3 +260,22 @@ fn an_idle_lane_keeps_no_large_buffer() {
     let inner = lane.lock();
     assert!(inner.queue.capacity() <= IDLE_CAPACITY_MAX && inner.front.capacity() <= IDLE_CAPACITY_MAX);
 }
+
+#[test]
+fn a_draining_lane_refuses_senders_and_keeps_what_waits_until_that_is_discarded() {
+    let lane = Lane::<u32, TestBell>::new(9, false);
+    (0..4).for_each(|number| lane.try_send(number).unwrap());
+    assert!(lane.discard().0.is_empty(), "an open lane discards nothing");
+    lane.drain();
+    assert_eq!(lane.try_send(4), Err(Refused::Closed(4)));
+    let mut batch = lane.take();
+    assert_eq!(batch.next(), Some(0));
+    assert!(batch.finish(), "the rest is there for the next batch");
+    let mut batch = lane.take();
+    assert_eq!(batch.next(), Some(1));
+    assert!(lane.discard().1.is_empty());
+    drop(batch);
+    assert_eq!(lane.discard().0, [2, 3], "given back, and for nobody");
+    lane.reopen();
+    assert_eq!((lane.try_send(5), lane.depth()), (Ok(()), 1));
+}

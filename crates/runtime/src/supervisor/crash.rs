@@ -68,6 +68,8 @@ impl Driver {
             Effect::Start { .. }
             | Effect::Stop { .. }
             | Effect::Kill { .. }
+            | Effect::Drain { .. }
+            | Effect::Discard { .. }
             | Effect::SetTimer { .. }
             | Effect::CancelTimer(_)
             | Effect::Forget(_)

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use covenant_supervision::{ChildId, Timer};
 use covenant_types::{ExitReason, StartAttempt};
@@ -28,6 +29,8 @@ pub(crate) enum Order {
     Timer(Timer),
     /// Somebody wants a child killed; only this attempt, if one is named.
     Kill(ChildId, Option<StartAttempt>),
+    /// Somebody wants this attempt to finish what waits for it and end, within this time.
+    Drain(ChildId, StartAttempt, Duration),
     /// Somebody wants something of the supervisor, and waits for the answer.
     Admin(Call),
     /// The parent wants this supervisor to stop.

@@ -39,6 +39,10 @@ impl Above for Port {
     fn kill(&self, child: &ChildId, attempt: StartAttempt) {
         self.desk.post(Order::Kill(child.clone(), Some(attempt)));
     }
+
+    fn drain(&self, child: &ChildId, attempt: StartAttempt, within: Duration) {
+        self.desk.post(Order::Drain(child.clone(), attempt, within));
+    }
 }
 
 pub(super) struct Driver {
@@ -96,6 +100,11 @@ impl Driver {
                 self.feed(Event::TimerFired(timer), None);
             }
             Order::Kill(child, attempt) => self.kill(child, attempt),
+            Order::Drain(child, attempt, within) => {
+                if self.begun(&child, attempt).is_some() {
+                    self.feed(Event::DrainRequested { child, within }, None);
+                }
+            }
             Order::Admin(call) => self.admin(call),
             Order::Shutdown => self.feed(Event::ShutdownRequested, None),
         }
@@ -202,6 +211,18 @@ impl Driver {
             Effect::Stop { child, attempt } => {
                 if let Some(begun) = self.begun(&child, attempt) {
                     begun.running.stop();
+                }
+            }
+            Effect::Drain { child, attempt } => {
+                if let (Some(begun), Some(slot)) = (self.begun(&child, attempt), self.slot(&child)) {
+                    begun.running.drain();
+                    slot.signal();
+                }
+            }
+            Effect::Discard { child, attempt } => {
+                let running = self.begun(&child, attempt).is_some();
+                if let Some(mailbox) = self.slot(&child).filter(|_| running).and_then(|slot| slot.mailbox.clone()) {
+                    mailbox.discard();
                 }
             }
             Effect::Kill { child, attempt } => {
@@ -330,7 +351,8 @@ fn child_of_event(event: &Event) -> Option<&ChildId> {
         | Event::ChildIgnored { child, .. }
         | Event::ChildStartFailed { child, .. }
         | Event::ChildExited { child, .. }
-        | Event::KillRequested(child) => Some(child),
+        | Event::KillRequested(child)
+        | Event::DrainRequested { child, .. } => Some(child),
         Event::StartRequested | Event::TimerFired(_) | Event::ShutdownRequested | Event::Admin { .. } => None,
     }
 }
@@ -340,6 +362,8 @@ fn child_of_effect(effect: &Effect) -> Option<&ChildId> {
         Effect::Start { child, .. }
         | Effect::Stop { child, .. }
         | Effect::Kill { child, .. }
+        | Effect::Drain { child, .. }
+        | Effect::Discard { child, .. }
         | Effect::Forget(child)
         | Effect::ChildEnded { child } => Some(child),
         Effect::Report(report) => Some(&report.offender),

@@ -252,19 +252,21 @@ pub(super) fn link(own: &Arc<Slot>, me: Bound, target: &Arc<Slot>, id: TieId) ->
     })
 }
 
-/// Ties somebody who is no actor to `target`. `Err` returns why there is nothing to tie to.
+/// Ties somebody who is no actor to `target`, and says to which attempt if one runs. `Err` returns why there is nothing to
+/// tie to.
 pub(super) fn monitor_from_outside(
     sender: oneshot::Sender<Down>,
     target: &Arc<Slot>,
     id: TieId,
-) -> Result<(), (oneshot::Sender<Down>, DownReason)> {
+) -> Result<Option<StartAttempt>, (oneshot::Sender<Down>, DownReason)> {
     target.with_ties(|theirs| {
         if let Some(error) = &theirs.closed {
             return Err((sender, error.as_ref().into()));
         }
         let of = theirs.up.clone();
+        let attempt = of.as_ref().map(|of| of.attempt);
         theirs.book().insert(id, of, End::WatchedBy(Watcher::Outside(sender)));
-        Ok(())
+        Ok(attempt)
     })
 }
 

@@ -75,7 +75,11 @@ impl From<&CallError> for DownReason {
         match error {
             CallError::Gone(reason) => Self::Exited(reason.clone()),
             CallError::NoConnection => Self::NoConnection,
-            CallError::NoProc | CallError::Timeout | CallError::MailboxFull | CallError::Rejected(_) => Self::NoProc,
+            CallError::NoProc
+            | CallError::Timeout
+            | CallError::MailboxFull
+            | CallError::Rejected(_)
+            | CallError::Draining => Self::NoProc,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use covenant_types::{ActorPath, ExitReason};
+use covenant_types::{ActorPath, ExitReason, StartAttempt};
 use tokio::sync::oneshot;
 
 use super::book::{self, TieId};
@@ -29,6 +29,11 @@ impl System {
     ///
     /// Where nothing is at `path`, or nothing will run there any more, the monitor resolves at once.
     pub fn monitor(&self, path: &ActorPath) -> Monitor {
+        self.monitor_now(path).0
+    }
+
+    /// As [`System::monitor`], and says which attempt it watches if one runs.
+    pub(crate) fn monitor_now(&self, path: &ActorPath) -> (Monitor, Option<StartAttempt>) {
         let id = self.next_tie();
         let (sender, fired) = oneshot::channel();
         let target = self.slot(path);
@@ -36,11 +41,15 @@ impl System {
             Some(target) => book::monitor_from_outside(sender, target, id),
             None => Err((sender, DownReason::NoProc)),
         };
-        if let Err((sender, reason)) = tied {
-            let monitor = Some(MonitorRef(id));
-            let _ = sender.send(Down { monitor, node: None, path: path.clone(), incarnation: None, reason });
-        }
-        Monitor { id, path: path.clone(), target, fired }
+        let attempt = match tied {
+            Ok(attempt) => attempt,
+            Err((sender, reason)) => {
+                let monitor = Some(MonitorRef(id));
+                let _ = sender.send(Down { monitor, node: None, path: path.clone(), incarnation: None, reason });
+                None
+            }
+        };
+        (Monitor { id, path: path.clone(), target, fired }, attempt)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What every actor promises, whatever runs it. The hosts differ in [`HOST`](crate::HOST) and in nothing that is told here.
 
 mod children;
+mod drain;
 mod kills;
 mod mailboxes;
 mod observe;

@@ -122,6 +122,10 @@ impl Child {
         matches!(self.phase, Phase::Waiting { .. } | Phase::Blocked)
     }
 
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Running { .. })
+    }
+
     pub(super) fn is_unkillable(&self) -> bool {
         matches!(self.phase, Phase::Unkillable { .. })
     }

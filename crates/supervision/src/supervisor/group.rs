@@ -101,6 +101,7 @@ impl Supervisor {
             Some(Timer::RetryStart(_)) => Timer::RetryStart,
             Some(
                 Timer::Backoff(_)
+                | Timer::DrainDeadline(_)
                 | Timer::StopDeadline(_)
                 | Timer::KillGrace(_)
                 | Timer::InstancesDeadline

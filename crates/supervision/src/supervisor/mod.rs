@@ -4,6 +4,7 @@ mod admin;
 mod answers;
 mod child;
 mod children;
+mod drain;
 mod group;
 mod instances;
 mod procedure;
@@ -212,6 +213,7 @@ impl Supervisor {
             Event::ChildExited { child, attempt, reason } => self.child_exited(now, child, attempt, reason, effects),
             Event::TimerFired(timer) => self.timer_fired(now, timer, effects),
             Event::KillRequested(child) => self.kill_requested(&child, effects),
+            Event::DrainRequested { child, within } => self.drain_requested(&child, within, effects),
             Event::ShutdownRequested => self.shut_down(effects),
             Event::Admin { call, request } if self.is_free() => self.admin(call, request, effects),
             Event::Admin { call, request } => self.defer_admin(call, request, effects),
@@ -316,14 +318,21 @@ impl Supervisor {
         match timer {
             Timer::InstancesDeadline => return self.kill_instances(effects),
             Timer::InstancesGrace => return self.give_up_on_instances(effects),
-            Timer::StopDeadline(_) | Timer::KillGrace(_) | Timer::Backoff(_) | Timer::RetryStart(_) => {}
+            Timer::DrainDeadline(_)
+            | Timer::StopDeadline(_)
+            | Timer::KillGrace(_)
+            | Timer::Backoff(_)
+            | Timer::RetryStart(_) => {}
         }
         let Some(at) = self.children.iter().position(|child| child.timer == Some(timer)) else { return };
         let busy = self.procedure.is_some();
         match timer {
+            Timer::DrainDeadline(attempt) => self.drained_too_long(at, attempt, effects),
             Timer::StopDeadline(attempt) => {
-                self.children[at].timer = None;
-                self.children[at].kill(attempt, effects);
+                let child = &mut self.children[at];
+                child.timer = None;
+                // One that was only to be drained runs on for policy: what follows its end is not decided yet.
+                if child.is_running() { child.strike(attempt, effects) } else { child.kill(attempt, effects) }
             }
             Timer::KillGrace(attempt) => {
                 self.children[at].timer = None;

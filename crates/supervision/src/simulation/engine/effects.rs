@@ -73,8 +73,8 @@ impl<'t> Simulation<'t> {
                     self.line(path, What::Answered(call, Some(result)));
                 }
             }
-            // The core's own state says so.
-            Effect::Forget(_) | Effect::ChildEnded { .. } => {}
+            // The core's own state says so, and nobody drains in a simulation.
+            Effect::Forget(_) | Effect::ChildEnded { .. } | Effect::Drain { .. } | Effect::Discard { .. } => {}
         }
         Ok(())
     }

@@ -92,6 +92,10 @@ impl Bench {
                 self.event(Event::ChildIgnored { child: id(child), attempt });
             }
             ["kill", child] => self.event(Event::KillRequested(id(child))),
+            ["drain", child, within] => {
+                let within = parse_duration(within).unwrap();
+                self.event(Event::DrainRequested { child: id(child), within });
+            }
             ["terminate", child] => self.admin(AdminRequest::Terminate(id(child))),
             ["restart", child] => self.admin(AdminRequest::Restart(id(child))),
             ["delete", child] => self.admin(AdminRequest::Delete(id(child))),
@@ -190,6 +194,8 @@ impl Bench {
                 self.answer_unless(&child, attempt, |nature| nature.lasting, ExitReason::Shutdown);
                 format!("stop {child}")
             }
+            Effect::Drain { child, .. } => format!("drain {child}"), // and a step says when it has ended
+            Effect::Discard { child, .. } => format!("discard {child}"),
             Effect::Kill { child, attempt } => {
                 self.answer_unless(&child, attempt, |nature| nature.immortal, ExitReason::Killed);
                 format!("kill {child}")

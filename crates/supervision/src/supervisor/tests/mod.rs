@@ -8,6 +8,7 @@ mod auto_shutdown;
 mod backoff;
 mod bench;
 mod budgets;
+mod drain;
 mod instances;
 mod intensity;
 mod random;

@@ -243,6 +243,7 @@ impl World {
                     self.lives.insert(child, (attempt, Life::Ending));
                 }
             }
+            Effect::Drain { .. } | Effect::Discard { .. } => unreachable!("nobody asks for it here"),
             Effect::SetTimer { timer, after } => {
                 assert!(self.timers.iter().all(|(_, set)| *set != timer), "{timer:?} is set already");
                 assert!(after <= Duration::from_secs(2), "no pause is longer than its maximum");
