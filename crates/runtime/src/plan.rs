@@ -35,7 +35,9 @@ pub(crate) struct Planned {
 #[derive(Clone)]
 pub(crate) struct PlannedChild {
     pub(crate) slot: Arc<Slot>,
-    pub(crate) starter: Arc<dyn Starter>,
+    /// None once a temporary child that was added has begun: it is never started again, and what it was started with is not
+    /// kept.
+    pub(crate) starter: Option<Arc<dyn Starter>>,
 }
 
 /// Why a system did not start. Nothing of it runs.
@@ -156,7 +158,7 @@ pub(crate) fn plan_child(
     match &node.work {
         Work::Tree(tree) => {
             let tree = plan(tree.clone(), &path, place, registry, deadlines)?;
-            Ok(PlannedChild { slot: Arc::clone(&tree.slot), starter: Arc::new(TreeStarter(Arc::new(tree))) })
+            Ok(PlannedChild { slot: Arc::clone(&tree.slot), starter: Some(Arc::new(TreeStarter(Arc::new(tree)))) })
         }
         Work::Behaviour { name, config, file, line } => {
             let Some((name, factory)) = registry.find(name) else {
@@ -173,7 +175,7 @@ pub(crate) fn plan_child(
                 }
             };
             let slot = Slot::new(path, node.spec.kind, Some(Arc::clone(name)), Some(mailbox), place);
-            Ok(PlannedChild { slot: Arc::new(slot), starter })
+            Ok(PlannedChild { slot: Arc::new(slot), starter: Some(starter) })
         }
     }
 }
@@ -185,7 +187,7 @@ pub(crate) fn refit(node: &ChildNode, slot: &Arc<Slot>, registry: &BehaviourRegi
     };
     let (_, factory) = registry.find(name).ok_or_else(|| format!("unknown behaviour {name:?}"))?;
     let starter = factory.child(config, mailbox, node.host)?;
-    Ok(PlannedChild { slot: Arc::clone(slot), starter })
+    Ok(PlannedChild { slot: Arc::clone(slot), starter: Some(starter) })
 }
 
 /// Starts a subtree.

@@ -56,7 +56,7 @@ pub(super) struct Driver {
     pub(super) planned: HashMap<ChildId, PlannedChild>,
     /// What some of them become at their next start.
     pub(super) reworked: BTreeMap<ChildId, PlannedChild>,
-    children: HashMap<ChildId, Begun>,
+    pub(super) children: HashMap<ChildId, Begun>,
     timers: BTreeMap<Timer, Task>,
     pub(super) calls: Calls,
     /// The crash that is being dealt with.
@@ -66,9 +66,9 @@ pub(super) struct Driver {
 }
 
 /// An attempt that was begun and has not been heard to have ended.
-struct Begun {
-    running: Running,
-    notice: Weak<Notice>,
+pub(super) struct Begun {
+    pub(super) running: Running,
+    pub(super) notice: Weak<Notice>,
 }
 
 impl Driver {
@@ -259,26 +259,6 @@ impl Driver {
             if !self.is_refitted(child) {
                 slot.close(&self.farewell(child));
             }
-        }
-    }
-
-    fn start(&mut self, child: ChildId, attempt: StartAttempt) {
-        self.take_up(&child);
-        // The core starts only what is planned: it hears of a child after this driver.
-        let Some(planned) = self.planned.get(&child).cloned() else { return };
-        let above: Arc<dyn Above> = Arc::clone(&self.port) as Arc<dyn Above>;
-        let slot = Arc::clone(&planned.slot);
-        let notice = Notice::new(above, slot, child.clone(), attempt, self.system.clone());
-        planned.slot.set_forgotten(false);
-        planned.slot.reopen();
-        let held = Arc::downgrade(&notice);
-        if let Some(handle) = planned.starter.start(notice) {
-            let running = Running { attempt, handle };
-            planned.slot.set_running(running.clone());
-            if held.strong_count() == 0 {
-                planned.slot.clear_running(attempt); // it has come and gone already
-            }
-            self.children.insert(child, Begun { running, notice: held });
         }
     }
 

@@ -4,6 +4,7 @@
 //! with all it holds. Orders do not pass through it; see [`desk`].
 
 mod admin;
+mod begin;
 mod crash;
 mod desk;
 mod driver;

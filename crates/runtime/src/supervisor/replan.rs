@@ -37,10 +37,17 @@ impl Driver {
         }
         let order: Vec<ChildId> = nodes.iter().map(|node| node.spec.id.clone()).collect();
         let (mut children, mut added, mut reworked) = (HashMap::new(), BTreeMap::new(), BTreeMap::new());
+        let mut renewed = BTreeMap::new();
         for node in nodes {
             let id = node.spec.id.clone();
             let child = match (self.planned.get(&id), rework.get(&id)) {
-                (Some(known), None) => known.clone(),
+                (Some(known), None) if known.starter.is_some() => known.clone(),
+                // It was temporary when it began, so that what it began with is gone.
+                (Some(known), None) => {
+                    let same = self.system.refit(&node, &known.slot).map_err(bad)?;
+                    renewed.insert(id.clone(), same.clone());
+                    same
+                }
                 (Some(known), Some(how)) => {
                     let next = self.rework(known, node, *how).map_err(bad)?;
                     reworked.insert(id.clone(), next.clone());
@@ -61,6 +68,7 @@ impl Driver {
             self.system.enter(&new.slot);
         }
         self.planned.extend(added);
+        self.planned.extend(renewed);
         self.reworked = reworked;
         self.plan.change(Planned { spec, children, template: None });
         self.arrange(&order);

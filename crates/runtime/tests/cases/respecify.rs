@@ -142,3 +142,16 @@ async fn new_rules_count_at_once_and_a_wrong_spec_changes_nothing() {
     rig.until("/b", ActorState::Undefined).await;
     assert_eq!(rig.who("/a").await, 1);
 }
+
+#[tokio::test]
+async fn a_temporary_child_that_becomes_permanent_is_started_again_as_the_new_spec_says() {
+    let mut rig = rig(&[("a", "")]).await;
+    let temporary = "restart = \"temporary\"; config = { info = \"old\" }";
+    let child = flat(&[("b", temporary)]).children.remove(0);
+    rig.system.start_child(&path("/"), child).await.unwrap();
+    let permanent = flat(&[("a", ""), ("b", "restart = \"permanent\"; config = { info = \"new\" }")]);
+    rig.system.replace_specs(&path("/"), permanent, none()).await.unwrap();
+    rig.end("/b", End::Panic).await;
+    while rig.start_of("/b").await < 2 {} // what the first began with was not kept, and is not needed
+    assert_eq!([rig.who("/a").await, rig.who("/b").await], [1, 2]);
+}

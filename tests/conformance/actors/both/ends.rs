@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use covenant_env::Env;
-use covenant_runtime::{ActorState, Behaviour, Context, Exit, RuntimeEvent, StartError, System};
-use covenant_types::{ActorPath, CallError, ExitReason};
+use covenant_runtime::{ActorState, Behaviour, Context, Exit, Reply, RuntimeEvent, StartError, System};
+use covenant_types::{ActorPath, CallError, ExitReason, Incarnation};
 use serde::Deserialize;
 
 use super::support::{self, Ask, End, Gate, Journal, LONG, Rig, env_with_workers, eventually, inside, probes, within};
@@ -45,9 +45,15 @@ struct PortConfig {
     port: u16,
 }
 
+enum OfPort {
+    Who(Reply<Incarnation>),
+    Panic,
+    Error,
+}
+
 impl Behaviour for Port {
     type Config = PortConfig;
-    type Message = Ask;
+    type Message = OfPort;
 
     async fn start(config: PortConfig, ctx: &Context<Self>) -> Result<Self, StartError> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, config.port)).map_err(StartError::failed)?;
@@ -61,15 +67,14 @@ impl Behaviour for Port {
         Ok(Self { _listener: listener })
     }
 
-    async fn handle(&mut self, message: Ask, ctx: &Context<Self>) -> Result<(), Exit> {
+    async fn handle(&mut self, message: OfPort, ctx: &Context<Self>) -> Result<(), Exit> {
         match message {
-            Ask::End(End::Panic, _) => panic!("told to"),
-            Ask::End(_, _) => Err(Exit::error("told to")),
-            Ask::Who(reply) => {
+            OfPort::Panic => panic!("told to"),
+            OfPort::Error => Err(Exit::error("told to")),
+            OfPort::Who(reply) => {
                 reply.send(ctx.incarnation());
                 Ok(())
             }
-            _ => Ok(()),
         }
     }
 
@@ -92,12 +97,12 @@ async fn x1_next_start_after_stop_and_cleanup() {
     config.registry.register::<Port>("port");
     let system = System::start(config).await.unwrap();
     let mut failed = system.events();
-    let port = system.lookup::<Ask>(&path("/a")).unwrap();
+    let port = system.lookup::<OfPort>(&path("/a")).unwrap();
     for round in 0..20_u32 {
-        let who = port.call(Ask::Who, LONG).await.unwrap().0;
+        let who = port.call(OfPort::Who, LONG).await.unwrap().0;
         match round % 4 {
-            0 => port.cast(Ask::End(End::Panic, None)).await.unwrap(),
-            1 => port.cast(Ask::End(End::Error, None)).await.unwrap(),
+            0 => port.cast(OfPort::Panic).await.unwrap(),
+            1 => port.cast(OfPort::Error).await.unwrap(),
             2 => system.kill(&path("/a")).await.unwrap(),
             // As a bystander: it is stopped in order, and started again with the one that crashed.
             _ => system.kill(&path("/b")).await.unwrap(),
@@ -108,8 +113,8 @@ async fn x1_next_start_after_stop_and_cleanup() {
     while let Ok(event) = failed.try_recv() {
         assert!(!matches!(event, RuntimeEvent::StartFailed { .. }), "the port was free each time: {event:?}");
     }
-    assert_eq!(port.call(Ask::Who, LONG).await.unwrap().0, 21);
-    assert_eq!(system.lookup::<Ask>(&path("/a")).unwrap().call(Ask::Who, LONG).await.unwrap().0, 21);
+    assert_eq!(port.call(OfPort::Who, LONG).await.unwrap().0, 21);
+    assert_eq!(system.lookup::<OfPort>(&path("/a")).unwrap().call(OfPort::Who, LONG).await.unwrap().0, 21);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use covenant_env::Env;
-use covenant_runtime::{Behaviour, Context, Exit, Ref, StartError, System};
+use covenant_runtime::{Behaviour, Context, Exit, Ref, Reply, StartError, System};
 use covenant_types::{ActorPath, CallError, ExitReason, Incarnation};
 
 use super::support::{self, Ask, End, Gate, Journal, LONG, Rig, eventually, gone, inside, probes, within};
@@ -169,9 +169,14 @@ async fn x13_mutual_links_do_not_deadlock() {
 /// Waits in its start until it is let go, then adds up.
 struct Slow(Vec<u64>);
 
+enum OfSlow {
+    Note(u64),
+    Noted(Reply<Vec<u64>>),
+}
+
 impl Behaviour for Slow {
     type Config = covenant_runtime::NoConfig;
-    type Message = Ask;
+    type Message = OfSlow;
 
     async fn start(_: Self::Config, ctx: &Context<Self>) -> Result<Self, StartError> {
         let gate: Arc<Gate> = ctx.resource()?;
@@ -179,11 +184,10 @@ impl Behaviour for Slow {
         Ok(Self(Vec::new()))
     }
 
-    async fn handle(&mut self, message: Ask, _: &Context<Self>) -> Result<(), Exit> {
+    async fn handle(&mut self, message: OfSlow, _: &Context<Self>) -> Result<(), Exit> {
         match message {
-            Ask::Note(number) => self.0.push(number),
-            Ask::Noted(reply) => reply.send(self.0.clone()),
-            _ => {}
+            OfSlow::Note(number) => self.0.push(number),
+            OfSlow::Noted(reply) => reply.send(self.0.clone()),
         }
         Ok(())
     }
@@ -201,22 +205,22 @@ async fn x14_a_tiny_mailbox_filled_before_start() {
     let starting = system.clone();
     let started = system.env().work.spawn(async move { starting.start_child(&ActorPath::root(), child).await });
     gate.entered().await;
-    let slow: Ref<Ask> = system.lookup(&path("/a")).unwrap();
+    let slow: Ref<OfSlow> = system.lookup(&path("/a")).unwrap();
     let cast = |n| {
         let slow = slow.clone();
-        async move { slow.cast(Ask::Note(n)).await }
+        async move { slow.cast(OfSlow::Note(n)).await }
     };
     // The first fills it, the others wait for room in it: nobody reads yet.
     let senders =
         [system.env().work.spawn(cast(0)), system.env().work.spawn(cast(1)), system.env().work.spawn(cast(2))];
     eventually(|| system.tree().find(&path("/a")).unwrap().mailbox.unwrap().depth == 1).await;
-    assert_eq!(slow.try_cast(Ask::Note(9)), Err(CallError::MailboxFull));
+    assert_eq!(slow.try_cast(OfSlow::Note(9)), Err(CallError::MailboxFull));
     gate.open();
     within(started).await.unwrap().unwrap();
     for sender in senders {
         assert_eq!(within(sender).await.unwrap(), Ok(()));
     }
-    let mut noted = slow.call(Ask::Noted, LONG).await.unwrap();
+    let mut noted = slow.call(OfSlow::Noted, LONG).await.unwrap();
     noted.sort_unstable();
     assert_eq!(noted, [0, 1, 2]);
 }
@@ -237,7 +241,7 @@ async fn x21_mail_at_restart_has_an_exact_disposition() {
             rig.system.env().work.spawn(call)
         };
         let probe = rig.probe("/a");
-        let call = |message: fn(covenant_runtime::Reply<()>) -> Ask| {
+        let call = |message: fn(Reply<()>) -> Ask| {
             let probe = probe.clone();
             Box::pin(async move { probe.call(message, LONG).await })
         };

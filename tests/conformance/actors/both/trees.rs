@@ -12,11 +12,10 @@ use super::support::{self, End, LONG, Rig, probes, subtree};
 fn standing(rig: &Rig) -> String {
     fn walk(view: &TreeView, into: &mut Vec<String>) {
         for child in &view.children {
-            match child.state {
-                ActorState::Undefined => into.push(format!("{} -", child.path)),
-                _ => into.push(format!("{} {}", child.path, child.incarnation.0)),
-            }
-            if child.state == ActorState::Running {
+            if child.state == ActorState::Undefined {
+                into.push(format!("{} -", child.path));
+            } else {
+                into.push(format!("{} {}", child.path, child.incarnation.0));
                 walk(child, into);
             }
         }
