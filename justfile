@@ -51,7 +51,7 @@ fences:
 
 # OTP's cases by their names: which ran in the core, which on actors, and how.
 conformance:
-    COVENANT_MODEL_EVENTS=10000 cargo run -q -p covenant-tests --bin conformance
+    COVENANT_MODEL_EVENTS=10000 COVENANT_SCALE_CHILDREN=100000 cargo run -q -p covenant-tests --bin conformance
 
 # Format, and let the linter repair what it can.
 fix:

@@ -12,6 +12,7 @@ mod bench;
 mod extra;
 mod hosted;
 mod light;
+mod model;
 #[path = "../core/replace.rs"]
 mod replace;
 #[path = "../core/restart_types.rs"]

@@ -1,7 +1,7 @@
 //! Cases that the core can show and the common bench of actors cannot: forged events, children that do not end when killed,
 //! and trees of supervisors.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use covenant_supervision::simulation::{ChildStanding, Simulation, read_script};
 
@@ -50,6 +50,41 @@ fn x24_the_stop_bound_holds() {
     assert!(done.ends_with("exit shutdown"), "{done}");
     assert_eq!(booted(OneForOne, "a:infinity").core.stop_bound(), None);
     assert_eq!(booted(Dynamic, "t:2s").core.stop_bound(), Some(Duration::from_secs(3)), "instances stop together");
+}
+
+/// Children of the larger of the two runs of case 72 where `COVENANT_SCALE_CHILDREN` is unset.
+const MANY: usize = 5_000;
+
+/// The larger run of case 72: OTP takes 100 000.
+pub(crate) fn many_children() -> usize {
+    let set = std::env::var("COVENANT_SCALE_CHILDREN").ok();
+    set.map_or(MANY, |many| many.parse().expect("COVENANT_SCALE_CHILDREN is a number"))
+}
+
+#[test]
+fn scale_start_stop_many_children() {
+    let times = |many: usize| {
+        let ids: Vec<String> = (0..many).map(|n| format!("c{n}")).collect();
+        let run = || {
+            let mut bench = Bench::new(OneForOne, &ids.join(" "));
+            let began = Instant::now();
+            assert_eq!(bench.run("boot").split(", ").filter(|did| did.starts_with("start ")).count(), many);
+            let started = began.elapsed();
+            let began = Instant::now();
+            let done = bench.run("shutdown");
+            assert_eq!(done.split(", ").filter(|did| did.starts_with("stop ")).count(), many);
+            [started, began.elapsed()]
+        };
+        let runs = [run(), run(), run()];
+        [0, 1].map(|what| runs.iter().map(|times| times[what]).min().unwrap())
+    };
+    // OTP: from 1000 to 100 000 children, at most ten times linear.
+    let many = many_children();
+    let few = many / 10;
+    let (small, large) = (times(few), times(many));
+    for (what, small, large) in [("start", small[0], large[0]), ("stop", small[1], large[1])] {
+        assert!(large <= small * 10 * 10, "{what}: {few} took {small:?}, {many} took {large:?}");
+    }
 }
 
 #[test]

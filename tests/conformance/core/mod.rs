@@ -1,12 +1,12 @@
 //! The cases in the pure core, in virtual time. [`script`] says how children and steps are written.
 
 mod admin;
-mod alone;
+pub(crate) mod alone;
 #[path = "../../../crates/supervision/src/supervisor/tests/bench.rs"]
 #[allow(dead_code, reason = "a part of it is used by the core's own tests alone")]
 pub(crate) mod bench;
 mod extra;
-mod model;
+pub(crate) mod model;
 mod replace;
 mod restart_types;
 mod robustness;

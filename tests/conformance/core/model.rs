@@ -17,10 +17,10 @@ const TREES: u64 = 100;
 const EVENTS: u64 = 1_000;
 
 /// A child, or the root.
-struct Node {
+pub(crate) struct Node {
     path: ActorPath,
     restart: Restart,
-    runs: bool,
+    pub(crate) runs: bool,
     /// A temporary child that has ended; its supervisor's next start brings it back.
     gone: bool,
     starts: u64,
@@ -38,7 +38,7 @@ struct Below {
 }
 
 impl Node {
-    fn new(path: ActorPath, restart: Restart, tree: Option<&TreeSpec>) -> Self {
+    pub(crate) fn new(path: ActorPath, restart: Restart, tree: Option<&TreeSpec>) -> Self {
         let below = tree.map(|tree| Below {
             strategy: tree.spec.strategy,
             intensity: tree.spec.intensity as usize,
@@ -59,7 +59,7 @@ impl Node {
         Self { path, restart, runs: false, gone: false, starts: 0, below }
     }
 
-    fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         self.runs = true;
         self.starts += 1;
         if let Some(below) = &mut self.below {
@@ -79,7 +79,7 @@ impl Node {
     }
 
     /// What lies at `path` ends for `reason`. False where nothing runs there.
-    fn end(&mut self, path: &ActorPath, reason: &ExitReason, now: Uptime) -> bool {
+    pub(crate) fn end(&mut self, path: &ActorPath, reason: &ExitReason, now: Uptime) -> bool {
         let Some(below) = &mut self.below else { return false };
         let hit = |child: &Node| child.path == *path || path.as_str().starts_with(&format!("{}/", child.path));
         let Some(at) = below.children.iter().position(hit) else { return false };
@@ -106,7 +106,7 @@ impl Node {
     }
 
     /// Path, state and starts of everything below.
-    fn standing(&self, into: &mut BTreeMap<String, (ChildState, u64)>) {
+    pub(crate) fn standing(&self, into: &mut BTreeMap<String, (ChildState, u64)>) {
         let Some(below) = self.below.as_ref().filter(|_| self.runs) else { return };
         for child in below.children.iter().filter(|child| !child.gone) {
             let state = if child.runs { ChildState::Running } else { ChildState::Undefined };
@@ -149,10 +149,10 @@ impl Below {
 }
 
 /// splitmix64 (Steele, Lea and Flood, 2014).
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -160,7 +160,7 @@ impl Dice {
         (z ^ (z >> 31)) % bound
     }
 
-    fn index(&mut self, count: usize) -> usize {
+    pub(crate) fn index(&mut self, count: usize) -> usize {
         usize::try_from(self.below(count as u64)).unwrap()
     }
 
@@ -170,7 +170,7 @@ impl Dice {
 }
 
 /// Files by name. A tree of up to three levels, with few restarts forgiven below and many at the root.
-struct Files(BTreeMap<String, String>);
+pub(crate) struct Files(BTreeMap<String, String>);
 
 impl TreeSource for Files {
     fn read(&self, name: &str) -> Result<String, TreeSourceError> {
@@ -179,7 +179,7 @@ impl TreeSource for Files {
 }
 
 impl Files {
-    fn new(dice: &mut Dice) -> Self {
+    pub(crate) fn new(dice: &mut Dice) -> Self {
         let mut files = Self(BTreeMap::new());
         files.add("root", 0, dice);
         files
@@ -205,11 +205,17 @@ impl Files {
     }
 }
 
-fn paths(node: &Node, into: &mut Vec<ActorPath>) {
+pub(crate) fn paths(node: &Node, into: &mut Vec<ActorPath>) {
     for child in node.below.iter().flat_map(|below| &below.children) {
         into.push(child.path.clone());
         paths(child, into);
     }
+}
+
+/// Ends for each tree.
+pub(crate) fn events() -> u64 {
+    let set = std::env::var("COVENANT_MODEL_EVENTS").ok();
+    set.map_or(EVENTS, |events| events.parse().expect("COVENANT_MODEL_EVENTS is a number"))
 }
 
 /// Plays random ends on one random tree, and holds the core against the model after each. Returns all that happened.
@@ -231,8 +237,7 @@ fn play(seed: u64, events: u64) -> String {
             left -= 1;
             now = now.after(Duration::from_millis(dice.below(150)));
             let path = all[dice.index(all.len())].clone();
-            let supervises = path_supervises(&model, &path);
-            let reason = match dice.below(if supervises { 1 } else { 4 }) {
+            let reason = match dice.below(if supervises(&model, &path) { 1 } else { 4 }) {
                 0 => ExitReason::Killed,
                 1 => ExitReason::Normal,
                 2 => ExitReason::Shutdown,
@@ -256,17 +261,16 @@ fn play(seed: u64, events: u64) -> String {
     trace
 }
 
-fn path_supervises(node: &Node, path: &ActorPath) -> bool {
+pub(crate) fn supervises(node: &Node, path: &ActorPath) -> bool {
     node.below
         .iter()
         .flat_map(|below| &below.children)
-        .any(|child| if child.path == *path { child.below.is_some() } else { path_supervises(child, path) })
+        .any(|child| if child.path == *path { child.below.is_some() } else { supervises(child, path) })
 }
 
 #[test]
 fn x25_random_trees_against_a_reference_model() {
-    let set = std::env::var("COVENANT_MODEL_EVENTS").ok();
-    let events = set.map_or(EVENTS, |events| events.parse().expect("COVENANT_MODEL_EVENTS is a number"));
+    let events = events();
     for seed in 0..TREES {
         let trace = play(seed, events);
         if seed < 5 {
