@@ -9,12 +9,12 @@
 //! - It passes at most two ticks late, as far as the system runtime has time to walk.
 //! - With nobody on the list the keeper sleeps.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::mem;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use covenant_env::Clock;
@@ -92,21 +92,8 @@ impl Deadlines {
     ///
     /// # Cancel safety
     /// As `future`.
-    pub(crate) async fn within<T>(&self, deadline: Duration, future: impl Future<Output = T>) -> Option<T> {
-        let mut future = pin!(future);
-        let mut signed: Option<Signed<'_>> = None;
-        poll_fn(|cx| {
-            if let Poll::Ready(output) = future.as_mut().poll(cx) {
-                return Poll::Ready(Some(output));
-            }
-            match &signed {
-                None => signed = Some(self.sign(deadline, cx.waker())),
-                Some(signed) if signed.has_expired(cx.waker()) => return Poll::Ready(None),
-                Some(_) => {}
-            }
-            Poll::Pending
-        })
-        .await
+    pub(crate) fn within<F: Future + Unpin>(&self, deadline: Duration, future: F) -> Within<'_, F> {
+        Within { deadlines: self, deadline, future, signed: None }
     }
 
     fn sign(&self, deadline: Duration, waker: &Waker) -> Signed<'_> {
@@ -172,6 +159,32 @@ static NEXT_SHARD: AtomicUsize = AtomicUsize::new(0);
 thread_local! {
     /// The list this thread signs.
     static SHARD: usize = NEXT_SHARD.fetch_add(1, Ordering::Relaxed) % SHARDS;
+}
+
+/// A wait that signs the list when it begins to wait.
+#[must_use]
+pub(crate) struct Within<'a, F> {
+    deadlines: &'a Deadlines,
+    deadline: Duration,
+    future: F,
+    signed: Option<Signed<'a>>,
+}
+
+impl<F: Future + Unpin> Future for Within<'_, F> {
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if let Poll::Ready(output) = Pin::new(&mut this.future).poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        match &this.signed {
+            None => this.signed = Some(this.deadlines.sign(this.deadline, cx.waker())),
+            Some(signed) if signed.has_expired(cx.waker()) => return Poll::Ready(None),
+            Some(_) => {}
+        }
+        Poll::Pending
+    }
 }
 
 /// A name on the list; struck off when dropped.

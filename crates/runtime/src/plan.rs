@@ -29,7 +29,23 @@ pub(crate) struct Planned {
     /// The children it starts with; none where it is dynamic.
     pub(crate) children: HashMap<ChildId, PlannedChild>,
     /// What the instances of a dynamic supervisor are made after.
-    pub(crate) template: Option<ChildNode>,
+    pub(crate) template: Option<Template>,
+}
+
+/// What instances are made after.
+pub(crate) struct Template {
+    pub(crate) node: ChildNode,
+    /// Shared by all that are no different.
+    pub(crate) starter: Option<Arc<dyn Starter>>,
+}
+
+impl Template {
+    /// The template `node`, of which `child` is one made.
+    pub(crate) fn new(node: ChildNode, child: &PlannedChild) -> Self {
+        // Every instance that is a tree has records of its own below it.
+        let starter = child.starter.clone().filter(|_| matches!(node.work, Work::Behaviour { .. }));
+        Self { node, starter }
+    }
 }
 
 #[derive(Clone)]
@@ -116,9 +132,9 @@ pub(crate) fn plan(
     let dynamic = planned.spec.strategy == Strategy::Dynamic;
     for (place, node) in (0..).zip(tree.children) {
         let id = node.spec.id.clone();
-        let child = plan_child(&node, path.child(id.as_str())?, place, registry, deadlines)?;
+        let child = plan_child(&node, path.child(id.as_str())?, place, None, registry, deadlines)?;
         if dynamic {
-            planned.template = Some(node); // planned all the same, so that a bad config is found before anything starts
+            planned.template = Some(Template::new(node, &child)); // so a bad config is found before anything starts
         } else {
             slot.adopt(Arc::clone(&child.slot));
             planned.children.insert(id, child);
@@ -147,11 +163,13 @@ impl TreePlan {
     }
 }
 
-/// Makes the plan of one child at `path`.
+/// Makes the plan of one child at `path`; `starter` is that of another with the same behaviour, `config` and host, if there
+/// is one.
 pub(crate) fn plan_child(
     node: &ChildNode,
     path: ActorPath,
     place: u64,
+    starter: Option<&Arc<dyn Starter>>,
     registry: &BehaviourRegistry,
     deadlines: &Arc<Deadlines>,
 ) -> Result<PlannedChild, BootError> {
@@ -167,7 +185,8 @@ pub(crate) fn plan_child(
                 return Err(BootError::UnknownBehaviour { file, line, path, name, known });
             };
             let mailbox = factory.mailbox(path.clone(), &node.mailbox, deadlines);
-            let starter = match factory.child(config, &mailbox, node.host) {
+            let starter = starter.map_or_else(|| factory.starter(config, node.host), |starter| Ok(Arc::clone(starter)));
+            let starter = match starter {
                 Ok(starter) => starter,
                 Err(why) => {
                     let (file, line, name) = (file.clone(), *line, name.to_string());
@@ -186,7 +205,10 @@ pub(crate) fn refit(node: &ChildNode, slot: &Arc<Slot>, registry: &BehaviourRegi
         return Err(format!("{} has no mailbox to keep", slot.path));
     };
     let (_, factory) = registry.find(name).ok_or_else(|| format!("unknown behaviour {name:?}"))?;
-    let starter = factory.child(config, mailbox, node.host)?;
+    if !factory.fits(mailbox) {
+        return Err("the mailbox is of another type".to_owned());
+    }
+    let starter = factory.starter(config, node.host)?;
     Ok(PlannedChild { slot: Arc::clone(slot), starter: Some(starter) })
 }
 

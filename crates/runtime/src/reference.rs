@@ -97,18 +97,18 @@ impl<M: Send + 'static> Ref<M> {
     ) -> Result<T, CallError> {
         let (reply, answer) = Reply::channel();
         let message = message(reply);
-        // A reply answers even when it is dropped; only a leaked one never does, and then the deadline ends the call.
-        let answer = async { answer.await.unwrap_or(Err(CallError::Timeout)) };
         let ended = match &self.0 {
-            Place::Here(mailbox) => {
-                let exchange = async {
-                    if let Err(full) = mailbox.try_push(message) {
+            Place::Here(mailbox) => match mailbox.try_push(message) {
+                Ok(()) => mailbox.deadlines.within(deadline, answer).await,
+                Err(full) => {
+                    // Seldom, and large: every caller would have room for it.
+                    let exchange = Box::pin(async {
                         mailbox.push(full).await?;
-                    }
-                    answer.await
-                };
-                mailbox.deadlines.within(deadline, exchange).await
-            }
+                        answer.await
+                    });
+                    mailbox.deadlines.within(deadline, exchange).await
+                }
+            },
             Place::Elsewhere { outlet, .. } => {
                 let exchange = async {
                     outlet.send(message, Some(deadline)).await?;

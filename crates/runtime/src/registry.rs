@@ -82,21 +82,20 @@ pub(crate) trait Factory: Send + Sync {
     /// The mailbox of a child at `path`.
     fn mailbox(&self, path: ActorPath, settings: &MailboxSettings, deadlines: &Arc<Deadlines>) -> Arc<dyn AnyMailbox>;
 
-    /// How to start a child with this `config` on `host`.
+    /// Whether a mailbox is of the type that [`Factory::mailbox`] makes.
+    fn fits(&self, mailbox: &Arc<dyn AnyMailbox>) -> bool;
+
+    /// How to start children with this `config` on `host`.
     ///
     /// # Errors
     /// The config is not of the behaviour's type.
-    fn child(
-        &self,
-        config: &toml::Table,
-        mailbox: &Arc<dyn AnyMailbox>,
-        host: Host,
-    ) -> Result<Arc<dyn Starter>, String>;
+    fn starter(&self, config: &toml::Table, host: Host) -> Result<Arc<dyn Starter>, String>;
 }
 
-/// Starts one child, again and again.
+/// Starts a child again and again; instances that are alike share one.
 pub(crate) trait Starter: Send + Sync {
-    /// Begins a start attempt. `notice` tells how it went; `None` where it cannot even begin.
+    /// Begins a start attempt on the mailbox in the record of the child. `notice` tells how it went; `None` where it cannot
+    /// even begin.
     fn start(&self, notice: Arc<Notice>) -> Option<Handle>;
 }
 
@@ -111,28 +110,32 @@ impl<B: Behaviour> Factory for FactoryOf<B> {
         Arc::new(Mailbox::<B::Message>::new(path, settings, Arc::clone(deadlines)))
     }
 
-    fn child(
-        &self,
-        config: &toml::Table,
-        mailbox: &Arc<dyn AnyMailbox>,
-        host: Host,
-    ) -> Result<Arc<dyn Starter>, String> {
+    fn fits(&self, mailbox: &Arc<dyn AnyMailbox>) -> bool {
+        mailbox_of::<Mailbox<B::Message>>(mailbox).is_some()
+    }
+
+    fn starter(&self, config: &toml::Table, host: Host) -> Result<Arc<dyn Starter>, String> {
         config.clone().try_into::<B::Config>().map_err(|error| error.message().to_owned())?;
-        let mailbox = Arc::clone(mailbox).into_any().downcast().map_err(|_| "the mailbox is of another type")?;
         let config = if config.is_empty() { Arc::clone(&self.empty) } else { Arc::new(config.clone()) };
-        Ok(Arc::new(BehaviourStarter::<B> { config, mailbox, host }))
+        Ok(Arc::new(BehaviourStarter::<B> { config, host, of: PhantomData }))
     }
 }
 
-struct BehaviourStarter<B: Behaviour> {
+/// A mailbox with its message type, if it is of that.
+pub(crate) fn mailbox_of<T: Send + Sync + 'static>(mailbox: &Arc<dyn AnyMailbox>) -> Option<Arc<T>> {
+    Arc::clone(mailbox).into_any().downcast().ok()
+}
+
+struct BehaviourStarter<B> {
     config: Arc<toml::Table>,
-    mailbox: Arc<Mailbox<B::Message>>,
     host: Host,
+    of: PhantomData<fn() -> B>,
 }
 
 impl<B: Behaviour> Starter for BehaviourStarter<B> {
     fn start(&self, notice: Arc<Notice>) -> Option<Handle> {
-        let birth = Birth::<B> { config: Arc::clone(&self.config), mailbox: Arc::clone(&self.mailbox), notice };
+        let mailbox = mailbox_of(notice.slot().mailbox.as_ref()?)?;
+        let birth = Birth::<B> { config: Arc::clone(&self.config), mailbox, notice };
         host::spawn(self.host, birth).map(Handle::Worker)
     }
 }

@@ -1,6 +1,9 @@
 //! The caller's end of a call, held by the message.
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use covenant_types::CallError;
 use tokio::sync::oneshot;
@@ -33,9 +36,9 @@ impl<T: Send + 'static> Reply<T> {
         Self(Some(To::Far(Box::new(answer))))
     }
 
-    pub(crate) fn channel() -> (Self, oneshot::Receiver<Result<T, CallError>>) {
+    pub(crate) fn channel() -> (Self, Answer<T>) {
         let (sender, receiver) = oneshot::channel();
-        (Self(Some(To::Near(sender))), receiver)
+        (Self(Some(To::Near(sender))), Answer(receiver))
     }
 
     /// Answers the call.
@@ -52,6 +55,18 @@ impl<T: Send + 'static> Reply<T> {
         if let Some(to) = self.0.take() {
             to.answer(result);
         }
+    }
+}
+
+/// What a caller waits for.
+pub(crate) struct Answer<T>(oneshot::Receiver<Result<T, CallError>>);
+
+impl<T> Future for Answer<T> {
+    type Output = Result<T, CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // A reply answers even when it is dropped; only a leaked one never does, and then the deadline ends the call.
+        Pin::new(&mut self.0).poll(cx).map(|answer| answer.unwrap_or(Err(CallError::Timeout)))
     }
 }
 

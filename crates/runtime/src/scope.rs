@@ -52,7 +52,9 @@ pub(crate) fn collect<T>(poll: impl FnOnce() -> T) -> (T, Orphans) {
     let result = poll();
     let leave = |scope: &Scope| {
         scope.mode.set(before);
-        mem::replace(&mut *scope.orphans.borrow_mut(), outer)
+        let mut orphans = scope.orphans.borrow_mut();
+        // As good as always: there are none.
+        if orphans.is_empty() && outer.is_empty() { Vec::new() } else { mem::replace(&mut *orphans, outer) }
     };
     (result, Orphans(SCOPE.try_with(leave).unwrap_or_default()))
 }
@@ -95,6 +97,9 @@ impl Orphans {
 
 impl Drop for Orphans {
     fn drop(&mut self) {
+        if self.0.is_empty() {
+            return;
+        }
         for orphan in mem::take(&mut self.0) {
             orphan(dropped());
         }

@@ -26,8 +26,8 @@ pub(crate) struct Slot {
     pub(crate) behaviour: Option<Arc<str>>,
     /// `None` for a supervisor.
     pub(crate) mailbox: Option<Arc<dyn AnyMailbox>>,
-    /// The records of a supervisor's children, by their place in start order.
-    children: Mutex<BTreeMap<u64, Arc<Slot>>>,
+    /// The records of a supervisor's children, by their place in start order; made with the first of them.
+    children: OnceLock<Box<Mutex<Below>>>,
     /// This record's place among its siblings, which no other of them has.
     place: AtomicU64,
     /// No spec stands behind it at present: it is not shown.
@@ -44,6 +44,9 @@ pub(crate) struct Slot {
     /// What runs is to begin no message. Looked at once per batch.
     suspended: AtomicBool,
 }
+
+/// Records by their place among siblings.
+type Below = BTreeMap<u64, Arc<Slot>>;
 
 /// What few records need.
 #[derive(Default)]
@@ -73,7 +76,7 @@ impl Slot {
             kind,
             behaviour,
             mailbox,
-            children: Mutex::new(BTreeMap::new()),
+            children: OnceLock::new(),
             place: AtomicU64::new(place),
             forgotten: AtomicBool::new(false),
             partitioned: AtomicBool::new(false),
@@ -88,18 +91,19 @@ impl Slot {
 
     /// The records below, in start order.
     pub(crate) fn children(&self) -> Vec<Arc<Slot>> {
-        self.children.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        let Some(children) = self.children.get() else { return Vec::new() };
+        children.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// Adds the record of a child.
     pub(crate) fn adopt(&self, child: Arc<Slot>) {
-        let before = self.children.lock().unwrap_or_else(PoisonError::into_inner).insert(child.place(), child);
+        let before = self.below().insert(child.place(), child);
         drop(before);
     }
 
     /// Takes the record of a child away.
     pub(crate) fn disown(&self, child: &Slot) {
-        let gone = self.children.lock().unwrap_or_else(PoisonError::into_inner).remove(&child.place());
+        let gone = self.below().remove(&child.place());
         drop(gone); // after the lock
     }
 
@@ -110,8 +114,12 @@ impl Slot {
             (place, child)
         });
         let arranged = arranged.collect();
-        let before = std::mem::replace(&mut *self.children.lock().unwrap_or_else(PoisonError::into_inner), arranged);
+        let before = std::mem::replace(&mut *self.below(), arranged);
         drop(before); // after the lock
+    }
+
+    fn below(&self) -> MutexGuard<'_, Below> {
+        self.children.get_or_init(Box::default).lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// This record's place among its siblings.
@@ -188,7 +196,8 @@ impl Slot {
     }
 
     pub(crate) fn set_running(&self, running: Running) {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner).running = Some(running);
+        let before = self.now().running.replace(running);
+        drop(before); // after the lock
     }
 
     /// `attempt` has ended. A later one is left alone.

@@ -19,6 +19,7 @@ use crate::host::PlainMailbox;
 use crate::mailbox::Mailbox;
 use crate::notice::Notice;
 use crate::plan::{PlannedChild, TreePlan, plan, plan_child, refit};
+use crate::registry::Starter;
 use crate::slot::{Handle, Running, Slot};
 use crate::supervisor::{self, Desk};
 use crate::{
@@ -120,9 +121,10 @@ impl System {
         let mut state = system.shared.state.subscribe();
         let above = Arc::new(Outside(Arc::clone(&system.shared)));
         let notice = Notice::new(above, Arc::clone(&system.shared.root), id, ROOT_ATTEMPT, system.clone());
+        let held = Arc::downgrade(&notice);
         let handle = supervisor::spawn(plan, system.clone(), notice)
             .ok_or_else(|| system.shared.boot_error(ExitReason::Killed))?;
-        let running = Running { attempt: ROOT_ATTEMPT, handle };
+        let running = Running { attempt: ROOT_ATTEMPT, handle, notice: held };
         system.shared.root.set_running(running.clone());
         let owner = Arc::new(Owner(running));
         loop {
@@ -260,11 +262,11 @@ impl System {
 
     /// Makes the record of a new path, and those below it, known.
     pub(crate) fn enter(&self, slot: &Arc<Slot>) {
-        let mut entered = HashMap::new();
+        let mut entered = Vec::new();
         collect_slots(slot, &mut entered);
         let mut slots = self.shared.slots.write().unwrap_or_else(PoisonError::into_inner);
-        for (path, slot) in entered {
-            if let Some(before) = slots.insert(path, Arc::clone(&slot)) {
+        for slot in entered {
+            if let Some(before) = slots.insert(slot.path.clone(), Arc::clone(&slot)) {
                 slot.inherit(&before);
             }
         }
@@ -272,21 +274,27 @@ impl System {
 
     /// Takes the record of a path, and those below it, away.
     pub(crate) fn strike_off(&self, slot: &Arc<Slot>) {
-        let mut gone = HashMap::new();
+        let mut gone = Vec::new();
         collect_slots(slot, &mut gone);
         let mut slots = self.shared.slots.write().unwrap_or_else(PoisonError::into_inner);
-        for (path, slot) in &gone {
+        for slot in &gone {
             // Another may have the path by now.
-            if slots.get(path).is_some_and(|known| Arc::ptr_eq(known, slot)) {
-                slots.remove(path);
+            if slots.get(&slot.path).is_some_and(|known| Arc::ptr_eq(known, slot)) {
+                slots.remove(&slot.path);
             }
         }
         drop(slots); // before the records, whose drop may run anything
     }
 
     /// The plan of a child that is added while the tree runs.
-    pub(crate) fn plan_child(&self, node: &ChildNode, path: ActorPath, place: u64) -> Result<PlannedChild, BootError> {
-        plan_child(node, path, place, &self.shared.registry, &self.shared.deadlines)
+    pub(crate) fn plan_child(
+        &self,
+        node: &ChildNode,
+        path: ActorPath,
+        place: u64,
+        starter: Option<&Arc<dyn Starter>>,
+    ) -> Result<PlannedChild, BootError> {
+        plan_child(node, path, place, starter, &self.shared.registry, &self.shared.deadlines)
     }
 
     /// The plan of a child that becomes something else and keeps its mailbox.
@@ -353,8 +361,9 @@ impl Shared {
         observe: Observe,
     ) -> Self {
         let keeper = env.system.spawn(Arc::clone(&deadlines).keep());
-        let mut slots = HashMap::new();
+        let mut slots = Vec::new();
         collect_slots(&plan.slot, &mut slots);
+        let slots = slots.into_iter().map(|slot| (slot.path.clone(), slot)).collect();
         Self {
             env,
             resources,
@@ -386,8 +395,8 @@ impl Shared {
     }
 }
 
-fn collect_slots(slot: &Arc<Slot>, into: &mut HashMap<ActorPath, Arc<Slot>>) {
-    into.insert(slot.path.clone(), Arc::clone(slot));
+fn collect_slots(slot: &Arc<Slot>, into: &mut Vec<Arc<Slot>>) {
+    into.push(Arc::clone(slot));
     slot.children().iter().for_each(|child| collect_slots(child, into));
 }
 

@@ -30,7 +30,15 @@ impl ActorPath {
     /// `id` is not `[a-z0-9_-]+`, or the path would become too long.
     pub fn child(&self, id: &str) -> Result<Self, ActorPathError> {
         let base = if self.is_root() { "" } else { &self.0 };
-        format!("{base}/{id}").parse()
+        // Only the id is new: what is above it was looked at when this path was made.
+        if !id_fits(id) || base.len() + id.len() > BYTES_MAX - 1 || self.ids().count() >= Self::DEPTH_MAX {
+            return format!("{base}/{id}").parse();
+        }
+        let mut text = String::with_capacity(base.len() + 1 + id.len());
+        text.push_str(base);
+        text.push('/');
+        text.push_str(id);
+        Ok(Self(Arc::from(text)))
     }
 
     /// The supervisor above; `None` for the root.
@@ -65,6 +73,13 @@ impl ActorPath {
     }
 }
 
+/// The longest path, its leading `/` included.
+const BYTES_MAX: usize = 512;
+
+fn id_fits(id: &str) -> bool {
+    !id.is_empty() && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
+}
+
 impl fmt::Display for ActorPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
@@ -81,15 +96,12 @@ impl FromStr for ActorPath {
         if body.is_empty() {
             return if text == "/" { Ok(Self::root()) } else { Err(bad("it is empty")) };
         }
-        if body.len() > 511 {
+        if body.len() > BYTES_MAX - 1 {
             return Err(bad("it is longer than 512 bytes"));
         }
         if body.split('/').count() > Self::DEPTH_MAX {
             return Err(bad("it has more than 32 ids"));
         }
-        let id_fits = |id: &str| {
-            !id.is_empty() && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
-        };
         if !body.split('/').all(id_fits) {
             return Err(bad("ids are one or more of a-z, 0-9, '_' and '-'"));
         }
@@ -173,6 +185,25 @@ mod tests {
         for bad in ["", "//", "/a//b", "/a/", "/A", "/a b", "/../x", &format!("/{}", "x".repeat(600)), &"/a".repeat(40)]
         {
             assert!(bad.parse::<ActorPath>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_child_is_refused_what_a_path_is() {
+        let deep: ActorPath = "/a".repeat(31).parse().unwrap();
+        let long: ActorPath = format!("/{}", "x".repeat(300)).parse().unwrap();
+        for (above, id) in [
+            (&deep, "b"),
+            (&deep.child("b").unwrap(), "c"),
+            (&long, &*"y".repeat(210)),
+            (&long, &*"y".repeat(211)),
+            (&ActorPath::root(), &*"y".repeat(512)),
+            (&long, ""),
+            (&long, "A"),
+            (&long, "a/b"),
+        ] {
+            let base = if above.is_root() { "" } else { above.as_str() };
+            assert_eq!(above.child(id), format!("{base}/{id}").parse(), "{above} {id}");
         }
     }
 

@@ -38,7 +38,8 @@ impl<B: Behaviour> Actor for Hosted<B> {
     type Arguments = Birth<B>;
 
     async fn pre_start(&self, myself: ActorRef<Ctl>, birth: Birth<B>) -> Result<Incarnation<B>, ActorProcessingErr> {
-        let incarnation = Incarnation::begin(birth, Doorbell::Hosted(myself.clone())).await.ok_or_else(ended)?;
+        let incarnation =
+            Box::pin(Incarnation::begin(birth, Doorbell::Hosted(myself.clone()))).await.ok_or_else(ended)?;
         if incarnation.is_stopping() {
             myself.stop(None);
         }
@@ -51,7 +52,7 @@ impl<B: Behaviour> Actor for Hosted<B> {
         Ctl::Doorbell: Ctl,
         incarnation: &mut Incarnation<B>,
     ) -> Result<(), ActorProcessingErr> {
-        match incarnation.turn().await {
+        match Box::pin(incarnation.turn()).await {
             Turn::Idle => {}
             Turn::More => {
                 let _ = myself.cast(Ctl::Doorbell);
@@ -64,7 +65,7 @@ impl<B: Behaviour> Actor for Hosted<B> {
     }
 
     async fn post_stop(&self, _: ActorRef<Ctl>, incarnation: &mut Incarnation<B>) -> Result<(), ActorProcessingErr> {
-        incarnation.stop().await;
+        Box::pin(incarnation.stop()).await;
         Ok(())
     }
 }

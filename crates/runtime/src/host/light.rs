@@ -24,7 +24,7 @@ const KILL: u8 = 2;
 
 /// One light incarnation, for those who end it.
 #[derive(Default)]
-pub(super) struct Life {
+pub(crate) struct Life {
     flags: AtomicU8,
     task: OnceLock<Task>,
 }
@@ -68,18 +68,28 @@ fn live<B: Behaviour>(
     life: Arc<Life>,
 ) -> impl Future<Output = ()> + Send {
     async move {
-        let Some(mut incarnation) = begin.await else { return };
-        let mut turn = if incarnation.is_stopping() { Turn::Stop } else { Turn::Idle };
-        loop {
-            match turn {
-                _ if life.has(KILL) => return,
-                Turn::Crashed => return,
-                Turn::Stop => return incarnation.stop().await,
-                _ if life.has(STOP) => return incarnation.stop().await,
-                Turn::Idle => rung().await,
-                Turn::More => tokio::task::yield_now().await,
-            }
+        let Some(incarnation) = begin.await else { return };
+        if !incarnation.is_stopping() && !life.has(STOP | KILL) {
+            rung().await;
+        }
+        // In a box that comes with the first ring: most light actors wait for it, and the task keeps no room for more.
+        Box::pin(awake(incarnation, life)).await;
+    }
+}
+
+async fn awake<B: Behaviour>(mut incarnation: Incarnation<B>, life: Arc<Life>) {
+    let mut turn = if incarnation.is_stopping() { Turn::Stop } else { Turn::Idle };
+    loop {
+        if matches!(turn, Turn::Idle | Turn::More) && !life.has(STOP | KILL) {
             turn = incarnation.turn().await;
+        }
+        match turn {
+            _ if life.has(KILL) => return,
+            Turn::Crashed => return,
+            Turn::Stop => return incarnation.stop().await,
+            _ if life.has(STOP) => return incarnation.stop().await,
+            Turn::Idle => rung().await,
+            Turn::More => tokio::task::yield_now().await,
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::lane::Bell;
 use crate::mailbox::{AnyMailbox, Mailbox};
 use crate::notice::Notice;
 pub(crate) use hosted::Ctl;
-use light::Life;
+pub(crate) use light::Life;
 pub(crate) use plain::{PlainFactory, PlainMailbox};
 
 /// What one start attempt is given.
@@ -32,54 +32,46 @@ pub(crate) struct Birth<B: Behaviour> {
 
 /// Begins a start attempt on the work runtime. How it went is told by its notice.
 pub(crate) fn spawn<B: Behaviour>(host: Host, birth: Birth<B>) -> Option<Worker> {
-    let mailbox: Arc<dyn AnyMailbox> = Arc::clone(&birth.mailbox) as Arc<dyn AnyMailbox>;
-    let body = match host {
-        Host::Hosted => Body::Hosted(hosted::spawn(birth)?),
-        Host::Light => Body::Light(light::spawn(birth)),
-    };
-    Some(Worker { mailbox, body })
+    match host {
+        Host::Hosted => hosted::spawn(birth).map(Worker::Hosted),
+        Host::Light => Some(Worker::Light(light::spawn(birth))),
+    }
 }
 
 /// An attempt to run a behaviour: how to end it.
 #[derive(Clone)]
-pub(crate) struct Worker {
-    mailbox: Arc<dyn AnyMailbox>,
-    body: Body,
-}
-
-#[derive(Clone)]
-enum Body {
+pub(crate) enum Worker {
     Hosted(ActorCell),
     Light(Arc<Life>),
 }
 
 impl Worker {
-    /// Asks it to end in order, after the message in hand.
-    pub(crate) fn stop(&self) {
-        self.mailbox.interrupt();
-        match &self.body {
-            Body::Hosted(cell) => cell.stop(None),
-            Body::Light(life) => {
+    /// Asks what reads from `mailbox` to end in order, after the message in hand.
+    pub(crate) fn stop(&self, mailbox: &dyn AnyMailbox) {
+        mailbox.interrupt();
+        match self {
+            Self::Hosted(cell) => cell.stop(None),
+            Self::Light(life) => {
                 life.ask_to_stop();
-                self.mailbox.ring();
+                mailbox.ring();
             }
         }
     }
 
-    /// Has it take nothing new, handle what waits and end. Whoever calls this signals its record.
-    pub(crate) fn drain(&self) {
-        let has_lane = self.mailbox.drain();
-        if let (false, Body::Hosted(cell)) = (has_lane, &self.body) {
+    /// Has what reads from `mailbox` take nothing new, handle what waits and end. Whoever calls this signals its record.
+    pub(crate) fn drain(&self, mailbox: &dyn AnyMailbox) {
+        let has_lane = mailbox.drain();
+        if let (false, Self::Hosted(cell)) = (has_lane, self) {
             let _it_has_ended = cell.drain();
         }
     }
 
-    /// Ends it at its next `.await`.
-    pub(crate) fn kill(&self) {
-        self.mailbox.interrupt();
-        match &self.body {
-            Body::Hosted(cell) => cell.kill(),
-            Body::Light(life) => life.kill(),
+    /// Ends what reads from `mailbox` at its next `.await`.
+    pub(crate) fn kill(&self, mailbox: &dyn AnyMailbox) {
+        mailbox.interrupt();
+        match self {
+            Self::Hosted(cell) => cell.kill(),
+            Self::Light(life) => life.kill(),
         }
     }
 }

@@ -17,11 +17,11 @@ use futures_util::FutureExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef, ActorRuntime, Message, SupervisionEvent};
 use serde::de::DeserializeOwned;
 
-use super::{Body, Worker};
+use super::Worker;
 use crate::deadline::Deadlines;
 use crate::mailbox::{AnyMailbox, DRAINED};
 use crate::notice::{Ending, Notice};
-use crate::registry::{Factory, Starter};
+use crate::registry::{Factory, Starter, mailbox_of};
 use crate::slot::Handle;
 
 /// How an actor is made from the `config` of its child.
@@ -35,19 +35,21 @@ impl<A: Actor, C: DeserializeOwned + 'static> Factory for PlainFactory<A, C> {
         Arc::new(PlainMailbox::<A::Msg>::default())
     }
 
-    fn child(&self, config: &toml::Table, mailbox: &Arc<dyn AnyMailbox>, _: Host) -> Result<Arc<dyn Starter>, String> {
+    fn fits(&self, mailbox: &Arc<dyn AnyMailbox>) -> bool {
+        mailbox_of::<PlainMailbox<A::Msg>>(mailbox).is_some()
+    }
+
+    fn starter(&self, config: &toml::Table, _: Host) -> Result<Arc<dyn Starter>, String> {
         let of_type = |error: toml::de::Error| error.message().to_owned();
         config.clone().try_into::<C>().map_err(of_type)?;
-        let mailbox = Arc::clone(mailbox).into_any().downcast().map_err(|_| "the mailbox is of another type")?;
         let (make, config) = (Arc::clone(&self.0), config.clone());
         let make = move || make(config.clone().try_into().map_err(of_type)?);
-        Ok(Arc::new(PlainStarter { make, mailbox, of: PhantomData::<fn() -> A> }))
+        Ok(Arc::new(PlainStarter { make, of: PhantomData::<fn() -> A> }))
     }
 }
 
-struct PlainStarter<A: Actor, F> {
+struct PlainStarter<A, F> {
     make: F,
-    mailbox: Arc<PlainMailbox<A::Msg>>,
     of: PhantomData<fn() -> A>,
 }
 
@@ -57,6 +59,7 @@ where
     F: Fn() -> Result<(A, A::Arguments), String> + Send + Sync,
 {
     fn start(&self, notice: Arc<Notice>) -> Option<Handle> {
+        let mailbox = mailbox_of::<PlainMailbox<A::Msg>>(notice.slot().mailbox.as_ref()?)?;
         let made = std::panic::catch_unwind(AssertUnwindSafe(|| (self.make)()));
         let (actor, arguments) = match made {
             Ok(Ok(made)) => made,
@@ -68,11 +71,10 @@ where
         };
         let work = notice.system().env().work.clone();
         let _inside = work.handle().enter();
-        let birth = PlainBirth { arguments, notice, mailbox: Arc::clone(&self.mailbox) };
+        let birth = PlainBirth { arguments, notice, mailbox };
         // It only fails for a name that is taken, and we give none. Then the dropped notice says that the start failed.
         let (actor, _task) = ActorRuntime::spawn_instant(None, Plain(actor), birth).ok()?;
-        let mailbox = Arc::clone(&self.mailbox) as Arc<dyn AnyMailbox>;
-        Some(Handle::Worker(Worker { mailbox, body: Body::Hosted(actor.get_cell()) }))
+        Some(Handle::Worker(Worker::Hosted(actor.get_cell())))
     }
 }
 

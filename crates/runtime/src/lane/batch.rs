@@ -1,7 +1,6 @@
 //! What a reader takes from its lane in one step.
 
 use std::collections::VecDeque;
-use std::mem;
 
 use super::{Bell, Lane, Reader};
 
@@ -9,8 +8,8 @@ use super::{Bell, Lane, Reader};
 pub(crate) struct Batch<'a, M, K: Bell> {
     pub(super) lane: &'a Lane<M, K>,
     pub(super) reader: Reader,
-    pub(super) buffer: VecDeque<M>,
-    pub(super) done: bool,
+    /// `None` once it was given back.
+    pub(super) buffer: Option<VecDeque<M>>,
 }
 
 impl<M, K: Bell> Batch<'_, M, K> {
@@ -19,25 +18,24 @@ impl<M, K: Bell> Batch<'_, M, K> {
         if !self.lane.may_read(self.reader) {
             return None;
         }
-        if self.lane.evicting { self.lane.take_one() } else { self.buffer.pop_front() }
+        if self.lane.evicting { self.lane.take_one() } else { self.buffer.as_mut()?.pop_front() }
     }
 
     /// Whether more than one message was taken, so that a bound on the batch's time is worth a clock.
     pub(crate) fn is_long(&self) -> bool {
-        self.lane.evicting || self.buffer.len() > 1
+        self.lane.evicting || self.buffer.as_ref().is_some_and(|buffer| buffer.len() > 1)
     }
 
     /// Ends the batch. True when messages wait: the reader must come again by itself.
     pub(crate) fn finish(mut self) -> bool {
-        self.done = true;
-        self.lane.give_back(self.reader, mem::take(&mut self.buffer))
+        self.buffer.take().is_some_and(|rest| self.lane.give_back(self.reader, rest))
     }
 }
 
 impl<M, K: Bell> Drop for Batch<'_, M, K> {
     fn drop(&mut self) {
-        if !self.done {
-            self.lane.give_back(self.reader, mem::take(&mut self.buffer));
+        if let Some(rest) = self.buffer.take() {
+            self.lane.give_back(self.reader, rest);
         }
     }
 }

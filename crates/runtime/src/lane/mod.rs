@@ -292,14 +292,14 @@ impl<M, K: Bell> Lane<M, K> {
         let inner = &mut *inner;
         let reader = inner.reader;
         if self.evicting {
-            return Batch { lane: self, reader, buffer: VecDeque::new(), done: false };
+            return Batch { lane: self, reader, buffer: Some(VecDeque::new()) };
         }
         if inner.front.is_empty() {
             mem::swap(&mut inner.front, &mut inner.queue); // the whole queue in one step
         }
         let buffer = mem::take(&mut inner.front);
         inner.held = buffer.len();
-        Batch { lane: self, reader, buffer, done: false }
+        Batch { lane: self, reader, buffer: Some(buffer) }
     }
 
     /// The oldest message of an evicting lane.

@@ -121,11 +121,19 @@ impl Recorder {
 
     /// The batch is over, however it ended.
     pub(crate) fn end_batch(&mut self, began: Uptime, took: Duration, messages: u32) {
-        if self.batches.len() == BATCHES_MAX {
-            self.batches.remove(0);
+        let seen = SeenBatch { batch: self.batch, began_us: micros(began.0), took_us: micros(took), messages };
+        if self.batches.len() < BATCHES_MAX {
+            self.batches.push(seen);
+        } else {
+            let oldest = self.oldest_batch();
+            self.batches[oldest] = seen;
         }
-        self.batches.push(SeenBatch { batch: self.batch, began_us: micros(began.0), took_us: micros(took), messages });
         self.batch = self.batch.wrapping_add(1);
+    }
+
+    /// Where the oldest batch is once there are [`BATCHES_MAX`], which divides the range of their numbers.
+    fn oldest_batch(&self) -> usize {
+        self.batch as usize % BATCHES_MAX
     }
 
     /// Shows every message to `tracer` from now on; `false` where somebody else is watching.
@@ -146,7 +154,11 @@ impl Recorder {
             let text = self.texts.get(at).and_then(|text| text.as_deref().map(str::to_owned));
             SeenMessage { kind: Cow::Borrowed(kind), size, batch, text }
         });
-        FlightRecord { messages: messages.collect(), batches: self.batches.clone() }
+        let mut batches = self.batches.clone();
+        if batches.len() == BATCHES_MAX {
+            batches.rotate_left(self.oldest_batch());
+        }
+        FlightRecord { messages: messages.collect(), batches }
     }
 }
 
@@ -200,7 +212,8 @@ mod tests {
         let record = recorded((0..RECORDED_MAX + 5).map(|number| "x".repeat(number)));
         let sizes: Vec<u32> = record.messages.iter().map(|message| message.size).collect();
         assert_eq!(sizes, (5..37).collect::<Vec<_>>());
-        assert_eq!(record.batches.len(), BATCHES_MAX);
+        let batches: Vec<u32> = record.batches.iter().map(|batch| batch.batch).collect();
+        assert_eq!(batches, (29..37).collect::<Vec<_>>());
         let last = record.batches.last().unwrap();
         assert_eq!((last.batch, last.took_us, last.messages), (36, 5, 1));
         assert_eq!(record.messages.last().unwrap().batch, 36);

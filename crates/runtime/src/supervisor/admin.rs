@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::driver::Driver;
 use crate::plan::PlannedChild;
+use crate::registry::Starter;
 use crate::{AdminFailure, Rework, Started};
 
 /// A call to a supervisor, and where its answer goes.
@@ -108,7 +109,7 @@ impl Driver {
             }
             Request::Start(node) => {
                 let spec = node.spec.clone();
-                let (id, added) = (spec.id.clone(), self.add(&spec.id, &node).map_err(Err)?);
+                let (id, added) = (spec.id.clone(), self.add(&spec.id, &node, None).map_err(Err)?);
                 Ok((AdminRequest::Start(spec), id, added))
             }
             Request::StartInstance { id, config } => {
@@ -119,15 +120,20 @@ impl Driver {
     }
 
     /// Makes a child known that may be added. False where there is one of that id, which the core will say.
-    fn add(&mut self, id: &ChildId, node: &ChildNode) -> Result<bool, AdminFailure> {
+    fn add(
+        &mut self,
+        id: &ChildId,
+        node: &ChildNode,
+        starter: Option<&Arc<dyn Starter>>,
+    ) -> Result<bool, AdminFailure> {
         if self.core.child(id).is_some() {
             return Ok(false);
         }
         self.forget(id); // what is left of an earlier child of that id
         let bad = |why: String| AdminFailure::Refused(AdminError::BadSpec(why));
         let path = self.plan.slot.path.child(id.as_str()).map_err(|error| bad(error.to_string()))?;
-        let planned =
-            self.system.plan_child(node, path, self.plan.take_place()).map_err(|error| bad(error.to_string()))?;
+        let planned = self.system.plan_child(node, path, self.plan.take_place(), starter);
+        let planned = planned.map_err(|error| bad(error.to_string()))?;
         self.plan.slot.adopt(Arc::clone(&planned.slot));
         self.system.enter(&planned.slot);
         self.planned.insert(id.clone(), planned);
@@ -147,14 +153,14 @@ impl Driver {
             Some(id) => id,
             None => ChildId::new(&self.plan.take_place().to_string()).map_err(|error| bad(error.to_string()))?,
         };
-        if template.spec.id == id {
+        if template.node.spec.id == id {
             return Ok((id, false)); // the core refuses it
         }
         if config.is_empty() {
-            let added = self.add(&id, template)?;
+            let added = self.add(&id, &template.node, template.starter.as_ref())?;
             return Ok((id, added));
         }
-        let mut node = template.clone();
+        let mut node = template.node.clone();
         match &mut node.work {
             Work::Behaviour { config: of_template, .. } => of_template.extend(config),
             Work::Tree(_) => {
@@ -163,7 +169,7 @@ impl Driver {
                 ));
             }
         }
-        let added = self.add(&id, &node)?;
+        let added = self.add(&id, &node, None)?;
         Ok((id, added))
     }
 

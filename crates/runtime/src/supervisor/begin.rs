@@ -5,7 +5,7 @@ use std::sync::Arc;
 use covenant_supervision::{ChildId, Restart};
 use covenant_types::StartAttempt;
 
-use super::driver::{Begun, Driver};
+use super::driver::Driver;
 use crate::notice::{Above, Notice};
 use crate::plan::PlannedChild;
 use crate::registry::Starter;
@@ -25,12 +25,10 @@ impl Driver {
         // Without a starter the notice is dropped here, which says that the start failed.
         let handle = self.starter(&planned).and_then(|starter| starter.start(notice));
         if let Some(handle) = handle {
-            let running = Running { attempt, handle };
-            planned.slot.set_running(running.clone());
+            planned.slot.set_running(Running { attempt, handle, notice: held.clone() });
             if held.strong_count() == 0 {
                 planned.slot.clear_running(attempt); // it has come and gone already
             }
-            self.children.insert(child.clone(), Begun { running, notice: held });
         }
         self.drop_what_it_began_with(&child);
     }
@@ -40,7 +38,7 @@ impl Driver {
         let of_template = || {
             let now = self.plan.planned();
             let template = now.template.as_ref()?;
-            self.system.refit(template, &planned.slot).ok()?.starter
+            template.starter.clone().or_else(|| self.system.refit(&template.node, &planned.slot).ok()?.starter)
         };
         planned.starter.clone().or_else(of_template)
     }

@@ -4,7 +4,7 @@
 //! it is dropped, its children are killed.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use covenant_env::Task;
@@ -56,19 +56,12 @@ pub(super) struct Driver {
     pub(super) planned: HashMap<ChildId, PlannedChild>,
     /// What some of them become at their next start.
     pub(super) reworked: BTreeMap<ChildId, PlannedChild>,
-    pub(super) children: HashMap<ChildId, Begun>,
     timers: BTreeMap<Timer, Task>,
     pub(super) calls: Calls,
     /// The crash that is being dealt with.
     pub(super) case: Case,
     /// Why the child that is being dealt with ended: what its callers hear if it does not come back.
     last_exit: Option<(ChildId, CallError)>,
-}
-
-/// An attempt that was begun and has not been heard to have ended.
-pub(super) struct Begun {
-    pub(super) running: Running,
-    pub(super) notice: Weak<Notice>,
 }
 
 impl Driver {
@@ -85,10 +78,10 @@ impl Driver {
         let core = Supervisor::new(now.spec.clone(), system.attempts(), seed)?;
         let port = Arc::new(Port { desk, notice });
         let planned = now.children.clone();
-        let (children, timers, calls) = (HashMap::new(), BTreeMap::new(), Calls::default());
+        let (timers, calls) = (BTreeMap::new(), Calls::default());
         let reworked = BTreeMap::new();
         let (case, last_exit) = (Case::default(), None);
-        Ok(Self { plan, system, core, port, myself, planned, reworked, children, timers, calls, case, last_exit })
+        Ok(Self { plan, system, core, port, myself, planned, reworked, timers, calls, case, last_exit })
     }
 
     pub(super) fn obey(&mut self, order: Order) {
@@ -101,7 +94,7 @@ impl Driver {
             }
             Order::Kill(child, attempt) => self.kill(child, attempt),
             Order::Drain(child, attempt, within) => {
-                if self.begun(&child, attempt).is_some() {
+                if self.running(&child, attempt).is_some() {
                     self.feed(Event::DrainRequested { child, within }, None);
                 }
             }
@@ -114,9 +107,6 @@ impl Driver {
         let Some(slot) = self.slot(&child) else { return };
         // Read now: once the effects are performed the next incarnation may be running.
         let (path, incarnation) = (slot.path.clone(), slot.incarnation());
-        if !matches!(what, What::Started(_)) && self.begun(&child, attempt).is_some() {
-            self.children.remove(&child);
-        }
         let crash = self.crash_in(&slot, &child, attempt, &what);
         let (event, happened) = match what {
             What::Started(info) => {
@@ -155,13 +145,13 @@ impl Driver {
     /// The core kills what runs and watches whether it ends. What is still starting is the driver's to kill: its start
     /// fails then, and the core deals with that.
     fn kill(&mut self, child: ChildId, only: Option<StartAttempt>) {
-        if only.is_some_and(|attempt| self.begun(&child, attempt).is_none()) {
+        if only.is_some_and(|attempt| self.running(&child, attempt).is_none()) {
             return;
         }
-        let starting = self.slot(&child).is_some_and(|slot| slot.state() == ActorState::Starting);
-        match self.children.get(&child) {
-            Some(begun) if starting => begun.running.kill(),
-            Some(_) | None => self.feed(Event::KillRequested(child), None),
+        let starting = self.slot(&child).filter(|slot| slot.state() == ActorState::Starting);
+        match starting.and_then(|slot| slot.running()) {
+            Some(running) => running.kill(),
+            None => self.feed(Event::KillRequested(child), None),
         }
     }
 
@@ -209,25 +199,25 @@ impl Driver {
         match effect {
             Effect::Start { child, attempt } => self.start(child, attempt),
             Effect::Stop { child, attempt } => {
-                if let Some(begun) = self.begun(&child, attempt) {
-                    begun.running.stop();
+                if let Some(running) = self.running(&child, attempt) {
+                    running.stop();
                 }
             }
             Effect::Drain { child, attempt } => {
-                if let (Some(begun), Some(slot)) = (self.begun(&child, attempt), self.slot(&child)) {
-                    begun.running.drain();
+                if let (Some(running), Some(slot)) = (self.running(&child, attempt), self.slot(&child)) {
+                    running.drain();
                     slot.signal();
                 }
             }
             Effect::Discard { child, attempt } => {
-                let running = self.begun(&child, attempt).is_some();
+                let running = self.running(&child, attempt).is_some();
                 if let Some(mailbox) = self.slot(&child).filter(|_| running).and_then(|slot| slot.mailbox.clone()) {
                     mailbox.discard();
                 }
             }
             Effect::Kill { child, attempt } => {
-                if let Some(begun) = self.begun(&child, attempt) {
-                    begun.running.kill();
+                if let Some(running) = self.running(&child, attempt) {
+                    running.kill();
                 }
             }
             Effect::SetTimer { timer, after } => self.set_timer(timer, after),
@@ -276,7 +266,8 @@ impl Driver {
     }
 
     fn mark_unkillable(&self, child: &ChildId) {
-        if let Some(notice) = self.children.get(child).and_then(|child| child.notice.upgrade()) {
+        let running = self.slot(child).and_then(|slot| slot.running());
+        if let Some(notice) = running.and_then(|running| running.notice.upgrade()) {
             notice.mark_unkillable();
         }
     }
@@ -311,8 +302,9 @@ impl Driver {
         self.planned.get(child).map(|planned| Arc::clone(&planned.slot))
     }
 
-    fn begun(&self, child: &ChildId, attempt: StartAttempt) -> Option<&Begun> {
-        self.children.get(child).filter(|begun| begun.running.attempt == attempt)
+    /// What runs of `child`, if that is `attempt`.
+    fn running(&self, child: &ChildId, attempt: StartAttempt) -> Option<Running> {
+        self.planned.get(child)?.slot.running().filter(|running| running.attempt == attempt)
     }
 
     /// This supervisor ends with a reason that is not its core's.
@@ -359,10 +351,10 @@ fn child_of_effect(effect: &Effect) -> Option<&ChildId> {
 /// A supervisor that dies takes its children with it.
 impl Drop for Driver {
     fn drop(&mut self) {
-        for (child, begun) in &self.children {
-            begun.running.kill();
-            if let Some(slot) = self.slot(child) {
-                slot.set_state(ActorState::Stopping);
+        for child in self.planned.values() {
+            if let Some(running) = child.slot.running() {
+                running.kill();
+                child.slot.set_state(ActorState::Stopping);
             }
         }
         self.take_up_all();

@@ -11,7 +11,7 @@ use covenant_supervision::{AdminError, ChildId, ChildNode, Strategy, TreeSpec};
 use covenant_types::ExitReason;
 
 use super::driver::Driver;
-use crate::plan::{Planned, PlannedChild};
+use crate::plan::{Planned, PlannedChild, Template};
 use crate::slot::Slot;
 use crate::{AdminFailure, Rework};
 
@@ -31,7 +31,7 @@ impl Driver {
             return Err(bad("a supervisor that runs cannot become dynamic or cease to be".to_owned()));
         }
         if spec.strategy == Strategy::Dynamic {
-            let template = nodes.into_iter().next();
+            let template = nodes.into_iter().next().map(|node| self.template(node)).transpose().map_err(bad)?;
             self.plan.change(Planned { spec, children: HashMap::new(), template });
             return Ok(name);
         }
@@ -75,9 +75,15 @@ impl Driver {
         Ok(name)
     }
 
+    fn template(&self, node: ChildNode) -> Result<Template, String> {
+        let path = self.plan.slot.path.child(node.spec.id.as_str()).map_err(|error| error.to_string())?;
+        let child = self.system.plan_child(&node, path, 0, None).map_err(|error| error.to_string())?;
+        Ok(Template::new(node, &child))
+    }
+
     fn plan_new(&self, node: ChildNode) -> Result<PlannedChild, String> {
         let path = self.plan.slot.path.child(node.spec.id.as_str()).map_err(|error| error.to_string())?;
-        self.system.plan_child(&node, path, self.plan.take_place()).map_err(|error| error.to_string())
+        self.system.plan_child(&node, path, self.plan.take_place(), None).map_err(|error| error.to_string())
     }
 
     fn rework(&self, known: &PlannedChild, node: ChildNode, how: Rework) -> Result<PlannedChild, String> {
@@ -85,7 +91,7 @@ impl Driver {
             Rework::Refit => self.system.refit(&node, &known.slot),
             Rework::Replace => {
                 let (path, place) = (known.slot.path.clone(), known.slot.place());
-                self.system.plan_child(&node, path, place).map_err(|error| error.to_string())
+                self.system.plan_child(&node, path, place, None).map_err(|error| error.to_string())
             }
         }
     }
