@@ -16,7 +16,6 @@ use crate::scope;
 /// The mailbox of one path. It lives as long as the system does and is closed while its child is ended for good.
 pub(crate) struct Mailbox<M> {
     path: ActorPath,
-    overflow: Overflow,
     pub(crate) lane: Lane<M, Doorbell>,
     handled: AtomicU64,
     /// How long handlers took, in nanoseconds.
@@ -29,14 +28,9 @@ pub(crate) struct Mailbox<M> {
 
 impl<M: Send + 'static> Mailbox<M> {
     pub(crate) fn new(path: ActorPath, settings: &Settings, deadlines: Arc<Deadlines>) -> Self {
-        let evicting = match settings.overflow {
-            Overflow::DropOldest => true,
-            Overflow::Wait | Overflow::Fail | Overflow::DropNewest => false,
-        };
         Self {
             path,
-            overflow: settings.overflow,
-            lane: Lane::new(settings.capacity, evicting),
+            lane: Lane::new(settings.capacity, settings.overflow),
             handled: AtomicU64::new(0),
             handler_ns: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
@@ -67,7 +61,7 @@ impl<M: Send + 'static> Mailbox<M> {
 
     /// What happens to a message that [`Mailbox::try_push`] returned: the policy decides, and `wait` waits.
     pub(crate) async fn push(&self, refused: Refused<M>) -> Result<(), CallError> {
-        match (refused, self.overflow) {
+        match (refused, self.lane.overflow) {
             (Refused::Full(message), Overflow::Wait) => {
                 self.lane.send_slow(message).await.map_err(|message| self.refuse(message))
             }
@@ -85,7 +79,7 @@ impl<M: Send + 'static> Mailbox<M> {
             Refused::Closed(message) => return Err(self.refuse(message)),
             Refused::Full(message) => message,
         };
-        match self.overflow {
+        match self.lane.overflow {
             Overflow::Wait | Overflow::Fail => {
                 discard(message, &CallError::MailboxFull);
                 Err(CallError::MailboxFull)

@@ -25,16 +25,25 @@ pub(crate) struct Notice {
     child: ChildId,
     attempt: StartAttempt,
     started: AtomicBool,
-    ending: OnceLock<Box<Ending>>,
-    /// What the child has to say to whoever had it started.
-    info: OnceLock<Box<str>>,
+    /// Made on first use: most children run, and have nothing to say.
+    said: OnceLock<Box<Said>>,
     /// Counted as unkillable until it is gone after all.
     unkillable: AtomicBool,
-    system: System,
+}
+
+#[derive(Default)]
+struct Said {
+    /// Why the child ends.
+    ending: OnceLock<Ending>,
+    /// What it has to say to whoever had it started.
+    info: OnceLock<String>,
 }
 
 /// Who hears of a child: its supervisor, or the system for the root.
 pub(crate) trait Above: Send + Sync {
+    /// The system of both.
+    fn system(&self) -> &System;
+
     /// Takes the news. Must not block and never fails: the supervisor may have gone.
     fn hear(&self, news: News);
 
@@ -68,32 +77,16 @@ pub(crate) enum Ending {
 }
 
 impl Notice {
-    pub(crate) fn new(
-        to: Arc<dyn Above>,
-        slot: Arc<Slot>,
-        child: ChildId,
-        attempt: StartAttempt,
-        system: System,
-    ) -> Arc<Self> {
+    pub(crate) fn new(to: Arc<dyn Above>, slot: Arc<Slot>, child: ChildId, attempt: StartAttempt) -> Arc<Self> {
         let (started, unkillable) = (AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Self {
-            to,
-            slot,
-            child,
-            attempt,
-            started,
-            ending: OnceLock::new(),
-            info: OnceLock::new(),
-            unkillable,
-            system,
-        })
+        Arc::new(Self { to, slot, child, attempt, started, said: OnceLock::new(), unkillable })
     }
 
     /// The child runs.
     pub(crate) fn started(self: &Arc<Self>) {
         self.started.store(true, Ordering::Release);
         self.slot.bind(&self.bound(self.slot.incarnation()));
-        self.tell(What::Started(self.info.get().map(|info| info.to_string())));
+        self.tell(What::Started(self.said.get().and_then(|said| said.info.get().cloned())));
     }
 
     /// Whether the child has run.
@@ -103,7 +96,7 @@ impl Notice {
 
     /// Notes what the child has to say of itself when it has started. The first word stays.
     pub(crate) fn inform(&self, info: String) {
-        let _ = self.info.set(info.into_boxed_str());
+        let _ = self.said().info.set(info);
     }
 
     /// The record of the child.
@@ -113,7 +106,7 @@ impl Notice {
 
     /// The system the child is part of.
     pub(crate) fn system(&self) -> &System {
-        &self.system
+        self.to.system()
     }
 
     pub(crate) fn attempt(&self) -> StartAttempt {
@@ -122,7 +115,7 @@ impl Notice {
 
     /// Notes why the child ends. The first reason stays; without one it was killed.
     pub(crate) fn ends(&self, ending: Ending) {
-        let _ = self.ending.set(Box::new(ending));
+        let _ = self.said().ending.set(ending);
     }
 
     /// The reason of an end by a panic that was just caught on this thread. Notes where it happened.
@@ -152,17 +145,25 @@ impl Notice {
     /// It was killed and goes on.
     pub(crate) fn mark_unkillable(&self) {
         if !self.unkillable.swap(true, Ordering::AcqRel) {
-            self.system.count_unkillable(true);
+            self.system().count_unkillable(true);
         }
     }
 
     /// The reason noted, or `Killed`.
     pub(crate) fn reason(&self) -> ExitReason {
-        match self.ending.get().map(|ending| &**ending) {
+        match self.ending() {
             Some(Ending::Exit(reason)) => reason.clone(),
             Some(Ending::Ignored) => ExitReason::Normal,
             None => ExitReason::Killed,
         }
+    }
+
+    fn said(&self) -> &Said {
+        self.said.get_or_init(Box::default)
+    }
+
+    fn ending(&self) -> Option<&Ending> {
+        self.said.get()?.ending.get()
     }
 
     fn tell(&self, what: What) {
@@ -174,9 +175,9 @@ impl Drop for Notice {
     fn drop(&mut self) {
         let ended = self.slot.end(self.attempt);
         if self.unkillable.load(Ordering::Acquire) {
-            self.system.count_unkillable(false);
+            self.system().count_unkillable(false);
         }
-        let what = match (self.has_started(), self.ending.get().map(|ending| &**ending)) {
+        let what = match (self.has_started(), self.ending()) {
             (true, _) => What::Exited(self.reason()),
             (false, Some(Ending::Ignored)) => What::Ignored,
             (false, _) => What::StartFailed(self.reason()),

@@ -1,12 +1,12 @@
 //! One node's actors, from the outside.
 
 mod outside;
+mod records;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use covenant_env::{Env, Task};
@@ -26,6 +26,7 @@ use crate::{
     BehaviourRegistry, BootError, CrashLog, EVENTS_MAX, Inlet, Observe, Ref, Resources, RuntimeEvent, TreeView,
 };
 use outside::Outside;
+use records::Records;
 
 /// What a system is made of.
 #[derive(Debug)]
@@ -54,7 +55,7 @@ struct Shared {
     resources: Resources,
     root: Arc<Slot>,
     /// The record of every path there is; children are added and taken away while the tree runs.
-    slots: RwLock<HashMap<ActorPath, Arc<Slot>>>,
+    records: Records,
     registry: BehaviourRegistry,
     deadlines: Arc<Deadlines>,
     attempts: StartAttempts,
@@ -119,8 +120,8 @@ impl System {
         let shared = Shared::new(env, resources, registry, &plan, deadlines, observe);
         let system = Self { shared: Arc::new(shared), _owner: None };
         let mut state = system.shared.state.subscribe();
-        let above = Arc::new(Outside(Arc::clone(&system.shared)));
-        let notice = Notice::new(above, Arc::clone(&system.shared.root), id, ROOT_ATTEMPT, system.clone());
+        let above = Arc::new(Outside(system.clone()));
+        let notice = Notice::new(above, Arc::clone(&system.shared.root), id, ROOT_ATTEMPT);
         let held = Arc::downgrade(&notice);
         let handle = supervisor::spawn(plan, system.clone(), notice)
             .ok_or_else(|| system.shared.boot_error(ExitReason::Killed))?;
@@ -244,12 +245,8 @@ impl System {
         &self.shared.env
     }
 
-    fn slots(&self) -> RwLockReadGuard<'_, HashMap<ActorPath, Arc<Slot>>> {
-        self.shared.slots.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(crate) fn slot(&self, path: &ActorPath) -> Option<Arc<Slot>> {
-        self.slots().get(path).cloned()
+        self.shared.records.get(path)
     }
 
     /// Where orders to the supervisor at `path` go, while it runs.
@@ -262,28 +259,12 @@ impl System {
 
     /// Makes the record of a new path, and those below it, known.
     pub(crate) fn enter(&self, slot: &Arc<Slot>) {
-        let mut entered = Vec::new();
-        collect_slots(slot, &mut entered);
-        let mut slots = self.shared.slots.write().unwrap_or_else(PoisonError::into_inner);
-        for slot in entered {
-            if let Some(before) = slots.insert(slot.path.clone(), Arc::clone(&slot)) {
-                slot.inherit(&before);
-            }
-        }
+        self.shared.records.enter(slot);
     }
 
     /// Takes the record of a path, and those below it, away.
     pub(crate) fn strike_off(&self, slot: &Arc<Slot>) {
-        let mut gone = Vec::new();
-        collect_slots(slot, &mut gone);
-        let mut slots = self.shared.slots.write().unwrap_or_else(PoisonError::into_inner);
-        for slot in &gone {
-            // Another may have the path by now.
-            if slots.get(&slot.path).is_some_and(|known| Arc::ptr_eq(known, slot)) {
-                slots.remove(&slot.path);
-            }
-        }
-        drop(slots); // before the records, whose drop may run anything
+        self.shared.records.strike_off(slot);
     }
 
     /// The plan of a child that is added while the tree runs.
@@ -361,14 +342,13 @@ impl Shared {
         observe: Observe,
     ) -> Self {
         let keeper = env.system.spawn(Arc::clone(&deadlines).keep());
-        let mut slots = Vec::new();
-        collect_slots(&plan.slot, &mut slots);
-        let slots = slots.into_iter().map(|slot| (slot.path.clone(), slot)).collect();
+        let records = Records::default();
+        records.enter(&plan.slot);
         Self {
             env,
             resources,
             root: Arc::clone(&plan.slot),
-            slots: RwLock::new(slots),
+            records,
             registry,
             deadlines,
             attempts: StartAttempts::default(),
@@ -395,14 +375,9 @@ impl Shared {
     }
 }
 
-fn collect_slots(slot: &Arc<Slot>, into: &mut Vec<Arc<Slot>>) {
-    into.push(Arc::clone(slot));
-    slot.children().iter().for_each(|child| collect_slots(child, into));
-}
-
 impl fmt::Debug for System {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("System").field("actors", &self.slots().len()).finish_non_exhaustive()
+        f.debug_struct("System").field("actors", &self.shared.records.len()).finish_non_exhaustive()
     }
 }
 

@@ -18,12 +18,12 @@ impl<M, K: Bell> Batch<'_, M, K> {
         if !self.lane.may_read(self.reader) {
             return None;
         }
-        if self.lane.evicting { self.lane.take_one() } else { self.buffer.as_mut()?.pop_front() }
+        if self.lane.is_evicting() { self.lane.take_one() } else { self.buffer.as_mut()?.pop_front() }
     }
 
     /// Whether more than one message was taken, so that a bound on the batch's time is worth a clock.
     pub(crate) fn is_long(&self) -> bool {
-        self.lane.evicting || self.buffer.as_ref().is_some_and(|buffer| buffer.len() > 1)
+        self.lane.is_evicting() || self.buffer.as_ref().is_some_and(|buffer| buffer.len() > 1)
     }
 
     /// Ends the batch. True when messages wait: the reader must come again by itself.

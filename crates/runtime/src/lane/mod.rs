@@ -18,9 +18,10 @@ mod batch;
 use std::collections::VecDeque;
 use std::mem;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use covenant_supervision::Overflow;
 use tokio::sync::Notify;
 
 pub(crate) use batch::Batch;
@@ -33,11 +34,11 @@ pub(crate) trait Bell: Clone + Send + Sync + 'static {
 
 /// A bounded queue between many senders and one incarnation at a time.
 pub(crate) struct Lane<M, K> {
-    capacity: usize,
-    /// Readers take one message at a time, so that the oldest can still be evicted.
-    evicting: bool,
+    /// The most messages; small, as are the counts below, because there are lanes in large numbers.
+    capacity: u32,
+    pub(crate) overflow: Overflow,
     /// The reader that may go on with its batch; [`NOBODY`] from when somebody stops it: the rest stays in the lane.
-    may_read: AtomicU64,
+    may_read: AtomicU32,
     inner: Mutex<Inner<M, K>>,
     /// Made when a sender first waits for room.
     space: OnceLock<Box<Notify>>,
@@ -49,9 +50,9 @@ struct Inner<M, K> {
     /// Oldest; left over from the last batch.
     front: VecDeque<M>,
     /// How many the running batch has, counted against the capacity.
-    held: usize,
+    held: u32,
     /// Senders waiting for space.
-    blocked: usize,
+    blocked: u32,
     /// A bell was rung or a batch is running.
     scheduled: bool,
     gate: Gate,
@@ -75,7 +76,7 @@ enum Gate {
 }
 
 /// One attachment to a lane, counted from 1.
-pub(crate) type Reader = u64;
+pub(crate) type Reader = u32;
 
 const NOBODY: Reader = 0;
 
@@ -91,11 +92,11 @@ const IDLE_CAPACITY_MAX: usize = 64;
 
 impl<M, K: Bell> Lane<M, K> {
     /// An open lane with no reader.
-    pub(crate) fn new(capacity: usize, evicting: bool) -> Self {
+    pub(crate) fn new(capacity: usize, overflow: Overflow) -> Self {
         Self {
-            capacity: capacity.max(1),
-            evicting,
-            may_read: AtomicU64::new(NOBODY),
+            capacity: u32::try_from(capacity).unwrap_or(u32::MAX).max(1),
+            overflow,
+            may_read: AtomicU32::new(NOBODY),
             inner: Mutex::new(Inner {
                 queue: VecDeque::new(),
                 front: VecDeque::new(),
@@ -122,7 +123,7 @@ impl<M, K: Bell> Lane<M, K> {
             if inner.gate != Gate::Open {
                 return Err(Refused::Closed(message));
             }
-            if inner.len() >= self.capacity {
+            if inner.len() >= self.capacity() {
                 return Err(Refused::Full(message));
             }
             inner.append(message)
@@ -141,7 +142,7 @@ impl<M, K: Bell> Lane<M, K> {
                 return Err(Refused::Closed(message));
             }
             let mut evicted = None;
-            if inner.len() >= self.capacity {
+            if inner.len() >= self.capacity() {
                 evicted = inner.front.pop_front();
                 if evicted.is_none() {
                     evicted = inner.queue.pop_front();
@@ -283,7 +284,12 @@ impl<M, K: Bell> Lane<M, K> {
 
     /// The most messages there can be.
     pub(crate) fn capacity(&self) -> usize {
-        self.capacity
+        self.capacity as usize
+    }
+
+    /// Readers take one message at a time, so that the oldest can still be evicted.
+    fn is_evicting(&self) -> bool {
+        self.overflow == Overflow::DropOldest
     }
 
     /// Everything that waits; in an evicting lane nothing yet, but [`Batch::next`] takes one at a time.
@@ -291,14 +297,14 @@ impl<M, K: Bell> Lane<M, K> {
         let mut inner = self.lock();
         let inner = &mut *inner;
         let reader = inner.reader;
-        if self.evicting {
+        if self.is_evicting() {
             return Batch { lane: self, reader, buffer: Some(VecDeque::new()) };
         }
         if inner.front.is_empty() {
             mem::swap(&mut inner.front, &mut inner.queue); // the whole queue in one step
         }
         let buffer = mem::take(&mut inner.front);
-        inner.held = buffer.len();
+        inner.held = u32::try_from(buffer.len()).unwrap_or(u32::MAX); // not more than the capacity
         Batch { lane: self, reader, buffer: Some(buffer) }
     }
 
@@ -319,7 +325,7 @@ impl<M, K: Bell> Lane<M, K> {
                 return false;
             }
             let inner = &mut *inner;
-            let freed = inner.held - rest.len();
+            let freed = inner.held as usize - rest.len();
             inner.held = 0;
             if inner.gate != Gate::Closed && !rest.is_empty() {
                 // `take` left `front` empty. Only a reader that was replaced may have given something back since.
@@ -338,7 +344,7 @@ impl<M, K: Bell> Lane<M, K> {
                 }
             }
             // What is left in `rest` now, after a close, is dropped outside the lock.
-            (more, freed.min(inner.blocked), (surplus, rest))
+            (more, freed.min(inner.blocked as usize), (surplus, rest))
         };
         // A sender that counts as blocked and has not made this yet looks for room once more before it waits.
         if let Some(space) = self.space.get() {
@@ -365,7 +371,7 @@ impl<M, K: Bell> Inner<M, K> {
     }
 
     fn len(&self) -> usize {
-        self.queue.len() + self.front.len() + self.held
+        self.queue.len() + self.front.len() + self.held as usize
     }
 
     /// Appends and returns the bell to ring, if nobody is about to look. Without a reader, `attach` will ring.

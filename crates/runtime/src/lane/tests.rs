@@ -61,7 +61,7 @@ fn check(senders: usize, capacity: usize, batch_max: usize, crash_every: Option<
     const EACH: u32 = 300;
     for runtime in runtimes() {
         runtime.block_on(async {
-            let lane = Arc::new(Lane::new(capacity, false));
+            let lane = Arc::new(Lane::new(capacity, Overflow::Wait));
             let tasks: Vec<_> = (0..senders)
                 .map(|sender| {
                     let lane = Arc::clone(&lane);
@@ -123,7 +123,7 @@ fn readers_that_crash_lose_nothing_that_waited() {
 
 #[tokio::test]
 async fn a_sender_that_gives_up_passes_its_wake_up_on() {
-    let lane = Arc::new(Lane::<u32, TestBell>::new(1, false));
+    let lane = Arc::new(Lane::<u32, TestBell>::new(1, Overflow::Wait));
     lane.try_send(0).unwrap();
     let bell = TestBell(Arc::new(Notify::new()));
     lane.attach(bell);
@@ -149,7 +149,7 @@ fn a_sender_rings_only_when_nobody_is_about_to_look() {
         }
     }
     let rings = Arc::new(AtomicUsize::new(0));
-    let lane = Lane::new(8, false);
+    let lane = Lane::new(8, Overflow::Wait);
     lane.try_send(1).unwrap(); // no reader yet
     lane.attach(Counter(Arc::clone(&rings)));
     assert_eq!(rings.load(Ordering::Relaxed), 1, "attaching to waiting messages rings");
@@ -167,7 +167,7 @@ fn a_sender_rings_only_when_nobody_is_about_to_look() {
 
 #[test]
 fn an_interrupted_batch_gives_the_rest_back_in_order() {
-    let lane = Lane::<u32, TestBell>::new(8, false);
+    let lane = Lane::<u32, TestBell>::new(8, Overflow::Wait);
     (0..4).for_each(|number| lane.try_send(number).unwrap());
     let reader = lane.attach(TestBell(Arc::new(Notify::new())));
     let mut batch = lane.take();
@@ -188,7 +188,7 @@ fn an_interrupted_batch_gives_the_rest_back_in_order() {
 
 #[test]
 fn a_reader_that_was_replaced_reads_no_more_and_gives_back_what_it_held() {
-    let lane = Lane::<u32, TestBell>::new(8, false);
+    let lane = Lane::<u32, TestBell>::new(8, Overflow::Wait);
     (0..3).for_each(|number| lane.try_send(number).unwrap());
     let old = lane.attach(TestBell(Arc::new(Notify::new())));
     let mut stuck = lane.take();
@@ -212,7 +212,7 @@ fn a_reader_that_was_replaced_reads_no_more_and_gives_back_what_it_held() {
 
 #[tokio::test]
 async fn closing_returns_what_waits_and_refuses_blocked_and_later_senders_until_it_reopens() {
-    let lane = Lane::<u32, TestBell>::new(1, false);
+    let lane = Lane::<u32, TestBell>::new(1, Overflow::Wait);
     lane.try_send(1).unwrap();
     let mut blocked = Box::pin(lane.send_slow(2));
     assert!(futures_util::poll!(blocked.as_mut()).is_pending());
@@ -226,7 +226,7 @@ async fn closing_returns_what_waits_and_refuses_blocked_and_later_senders_until_
 
 #[test]
 fn a_batch_that_outlives_its_lane_does_not_fill_it_again() {
-    let lane = Lane::<u32, TestBell>::new(4, false);
+    let lane = Lane::<u32, TestBell>::new(4, Overflow::Wait);
     (0..3).for_each(|number| lane.try_send(number).unwrap());
     let mut batch = lane.take();
     assert_eq!(batch.next(), Some(0));
@@ -237,7 +237,7 @@ fn a_batch_that_outlives_its_lane_does_not_fill_it_again() {
 
 #[test]
 fn an_evicting_lane_drops_the_oldest_that_waits_and_never_the_one_in_hand() {
-    let lane = Lane::<u32, TestBell>::new(2, true);
+    let lane = Lane::<u32, TestBell>::new(2, Overflow::DropOldest);
     assert_eq!([lane.send_evicting(1), lane.send_evicting(2)], [Ok(None), Ok(None)]);
     let mut batch = lane.take();
     assert_eq!(batch.next(), Some(1));
@@ -248,7 +248,7 @@ fn an_evicting_lane_drops_the_oldest_that_waits_and_never_the_one_in_hand() {
 
 #[test]
 fn an_idle_lane_keeps_no_large_buffer() {
-    let lane = Lane::<u64, TestBell>::new(100_000, false);
+    let lane = Lane::<u64, TestBell>::new(100_000, Overflow::Wait);
     (0..50_000).for_each(|number| lane.try_send(number).unwrap());
     let mut batch = lane.take();
     (0..50_000).for_each(|number| lane.try_send(number).unwrap());
@@ -263,7 +263,7 @@ fn an_idle_lane_keeps_no_large_buffer() {
 
 #[test]
 fn a_draining_lane_refuses_senders_and_keeps_what_waits_until_that_is_discarded() {
-    let lane = Lane::<u32, TestBell>::new(9, false);
+    let lane = Lane::<u32, TestBell>::new(9, Overflow::Wait);
     (0..4).for_each(|number| lane.try_send(number).unwrap());
     assert!(lane.discard().0.is_empty(), "an open lane discards nothing");
     lane.drain();

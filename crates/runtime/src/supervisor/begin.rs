@@ -18,7 +18,7 @@ impl Driver {
         let Some(planned) = self.planned.get(&child).cloned() else { return };
         let above: Arc<dyn Above> = Arc::clone(&self.port) as Arc<dyn Above>;
         let slot = Arc::clone(&planned.slot);
-        let notice = Notice::new(above, slot, child.clone(), attempt, self.system.clone());
+        let notice = Notice::new(above, slot, child.clone(), attempt);
         planned.slot.set_forgotten(false);
         planned.slot.reopen();
         let held = Arc::downgrade(&notice);

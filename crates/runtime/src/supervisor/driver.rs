@@ -29,9 +29,14 @@ use crate::{RuntimeEvent, System};
 pub(super) struct Port {
     desk: Arc<Desk>,
     pub(super) notice: Arc<Notice>,
+    system: System,
 }
 
 impl Above for Port {
+    fn system(&self) -> &System {
+        &self.system
+    }
+
     fn hear(&self, news: News) {
         self.desk.post(Order::News(news));
     }
@@ -76,7 +81,7 @@ impl Driver {
         let seed = system.env().random.derive(&label).random();
         let now = plan.planned();
         let core = Supervisor::new(now.spec.clone(), system.attempts(), seed)?;
-        let port = Arc::new(Port { desk, notice });
+        let port = Arc::new(Port { desk, notice, system: system.clone() });
         let planned = now.children.clone();
         let (timers, calls) = (BTreeMap::new(), Calls::default());
         let reworked = BTreeMap::new();

@@ -22,9 +22,9 @@ impl Supervisor {
         let Some(at) = self.starting(id, attempt) else { return };
         let child = &mut self.children[at];
         child.phase = Phase::Running { attempt };
-        child.started_at = Some(now);
+        child.note_start(now);
         match self.procedure.as_ref().map(|procedure| &procedure.goal) {
-            Some(Goal::Restart { .. }) => child.restarts += 1,
+            Some(Goal::Restart { .. }) => child.count_restart(),
             Some(&Goal::Admin { call, .. }) => {
                 effects.push(Effect::Answer { call, result: Ok(AdminDone::Started { attempt, info }) });
             }
@@ -158,7 +158,7 @@ impl Supervisor {
     pub(super) fn stopped(&mut self, at: usize, effects: &mut Vec<Effect>) -> bool {
         let child = &mut self.children[at];
         child.phase = Phase::Undefined;
-        child.started_at = None;
+        child.note_end();
         let keep = child.spec.restart != Restart::Temporary && !self.is_dynamic();
         if !keep {
             self.forget(at, effects);

@@ -17,18 +17,25 @@ pub(super) struct Child {
     /// Its own, or that of the template it is an instance of, under whose id it stands.
     pub(super) spec: Arc<ChildSpec>,
     pub(super) phase: Phase,
-    pub(super) restarts: u64,
     pub(super) last_attempt: Option<StartAttempt>,
     /// The one timer that is set for this child.
     pub(super) timer: Option<Timer>,
-    /// Since when it runs; none once its end was dealt with.
-    pub(super) started_at: Option<Uptime>,
+    /// It was stopped with a group that is not started again yet.
+    pub(super) adrift: bool,
+    /// Made on first use: most children have no back-off and no budget, and are never restarted.
+    past: Option<Box<Past>>,
+}
+
+/// What policy remembers of one child.
+#[derive(Debug, Default)]
+struct Past {
+    restarts: u64,
+    /// Since when it runs, where a back-off asks; none once its end was dealt with.
+    started_at: Option<Uptime>,
     /// Restarts without a run of `reset_after` between them: the exponent of the back-off.
     in_a_row: u32,
     /// Its restarts, where it has a budget of its own.
-    pub(super) window: Option<Box<RestartWindow>>,
-    /// It was stopped with a group that is not started again yet.
-    pub(super) adrift: bool,
+    window: Option<RestartWindow>,
 }
 
 /// Where a child stands, with what fences it.
@@ -59,19 +66,9 @@ impl Child {
 
     /// One more after a template. Instances are many, so they share what is said of them.
     pub(super) fn instance(id: ChildId, spec: Arc<ChildSpec>) -> Self {
-        let window = spec.budget.map(|budget| Box::new(RestartWindow::new(budget.intensity, budget.period)));
-        Self {
-            id,
-            spec,
-            window,
-            phase: Phase::Undefined,
-            restarts: 0,
-            last_attempt: None,
-            timer: None,
-            started_at: None,
-            in_a_row: 0,
-            adrift: false,
-        }
+        let window = spec.budget.map(|budget| RestartWindow::new(budget.intensity, budget.period));
+        let past = window.map(|window| Box::new(Past { window: Some(window), ..Past::default() }));
+        Self { id, spec, phase: Phase::Undefined, last_attempt: None, timer: None, adrift: false, past }
     }
 
     pub(super) fn view(&self) -> ChildView<'_> {
@@ -89,21 +86,52 @@ impl Child {
             restart: self.spec.restart,
             state,
             attempt: self.attempt(),
-            restarts: self.restarts,
+            restarts: self.past.as_ref().map_or(0, |past| past.restarts),
         }
     }
 
     /// Is what `spec` says from now on. What runs goes on, and what a budget has counted stays counted.
     pub(super) fn respecify(&mut self, spec: Arc<ChildSpec>) {
-        self.window = match (spec.budget, self.window.take()) {
+        let window = match (spec.budget, self.past.as_mut().and_then(|past| past.window.take())) {
             (None, _) => None,
-            (Some(budget), None) => Some(Box::new(RestartWindow::new(budget.intensity, budget.period))),
+            (Some(budget), None) => Some(RestartWindow::new(budget.intensity, budget.period)),
             (Some(budget), Some(mut window)) => {
                 window.change(budget.intensity, budget.period);
                 Some(window)
             }
         };
+        if window.is_some() {
+            self.past().window = window;
+        }
         self.spec = spec;
+    }
+
+    fn past(&mut self) -> &mut Past {
+        self.past.get_or_insert_default()
+    }
+
+    /// It runs.
+    pub(super) fn note_start(&mut self, now: Uptime) {
+        if self.spec.backoff.is_some() {
+            self.past().started_at = Some(now);
+        }
+    }
+
+    /// Its end was dealt with.
+    pub(super) fn note_end(&mut self) {
+        if let Some(past) = &mut self.past {
+            past.started_at = None;
+        }
+    }
+
+    /// Policy started it again.
+    pub(super) fn count_restart(&mut self) {
+        self.past().restarts += 1;
+    }
+
+    /// Its restarts, where it has a budget of its own.
+    pub(super) fn window(&mut self) -> Option<&mut RestartWindow> {
+        self.past.as_mut()?.window.as_mut()
     }
 
     /// The attempt that may be running.
@@ -134,11 +162,12 @@ impl Child {
     /// `reset_after` begins with the first pause again.
     pub(super) fn next_pause(&mut self, now: Uptime, lot: f64) -> Option<Duration> {
         let backoff = self.spec.backoff?;
-        if self.started_at.is_some_and(|at| now.since(at) >= backoff.reset_after) {
-            self.in_a_row = 0;
+        let past = self.past();
+        if past.started_at.is_some_and(|at| now.since(at) >= backoff.reset_after) {
+            past.in_a_row = 0;
         }
-        let pause = backoff.pause(self.in_a_row, lot);
-        self.in_a_row = self.in_a_row.saturating_add(1);
+        let pause = backoff.pause(past.in_a_row, lot);
+        past.in_a_row = past.in_a_row.saturating_add(1);
         Some(pause)
     }
 

@@ -53,7 +53,7 @@ impl Supervisor {
     /// is not spent, and waits instead, for it has no other bound.
     fn restart(&mut self, now: Uptime, at: usize, counted: bool, effects: &mut Vec<Effect>) {
         let child = &mut self.children[at];
-        let window = child.window.as_deref_mut().unwrap_or(&mut self.window);
+        let window = child.window().unwrap_or(&mut self.window);
         if counted && window.record(now) == Verdict::Escalate {
             child.phase = Phase::Undefined;
             effects.push(report(ReportContext::ReachedMaxIntensity, &ExitReason::Shutdown, &child.id));
@@ -179,7 +179,7 @@ impl Supervisor {
                 longest = longest.max(child.next_pause(now, self.lots.draw()));
             }
         }
-        self.children[at].started_at = None;
+        self.children[at].note_end();
         longest
     }
 
