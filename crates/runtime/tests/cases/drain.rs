@@ -20,17 +20,21 @@ fn too_late() -> CallError {
     gone(ExitReason::ShutdownWith("its drain took too long".to_owned()))
 }
 
-/// `/a`, which is held by a gate, with three notes and a call behind that.
+/// `/a`, which is held by a gate, with three notes and a call behind that in the same batch.
 async fn busy(keys: &str) -> (Rig, Arc<Gate>, tokio::task::JoinHandle<Result<Incarnation, CallError>>) {
     let rig = Rig::start(&probes("intensity = 1000", &[("a", keys)]), &[]).await;
-    let (probe, gate) = (rig.probe("/a"), Gate::new());
+    let (probe, before, gate) = (rig.probe("/a"), Gate::new(), Gate::new());
+    probe.cast(Ask::Hold(Arc::clone(&before))).await.unwrap();
+    before.entered().await;
     probe.cast(Ask::Hold(Arc::clone(&gate))).await.unwrap();
-    gate.entered().await;
     for number in 1..=3 {
         probe.cast(Ask::Note(number)).await.unwrap();
     }
     let call = tokio::spawn(async move { probe.call(Ask::Who, LONG).await });
-    eventually(|| rig.view("/a").mailbox.unwrap().depth >= 4).await;
+    let all = if keys.contains("oldest") { 5 } else { 6 }; // there the one in hand is counted no more
+    eventually(|| rig.view("/a").mailbox.unwrap().depth == all).await;
+    before.open();
+    gate.entered().await;
     (rig, gate, call)
 }
 
@@ -75,9 +79,10 @@ async fn nothing_new_is_taken_whoever_sends_it() {
 
 #[tokio::test]
 async fn who_waits_for_room_is_told_at_once() {
-    let (rig, gate, _call) = busy("mailbox = { capacity = 5, overflow = \"wait\" }").await;
+    let (rig, gate, _call) = busy("mailbox = { capacity = 6, overflow = \"wait\" }").await;
     let (first, second) = (rig.probe("/a"), rig.probe("/a"));
-    let cast = tokio::spawn(async move { first.cast(Ask::Note(4)).await });
+    first.try_cast(Ask::Note(4)).unwrap();
+    let cast = tokio::spawn(async move { first.cast(Ask::Note(5)).await });
     let call = tokio::spawn(async move { second.call(Ask::Who, LONG).await });
     tokio::task::yield_now().await;
     let drain = begin(&rig, LONG).await;
@@ -120,9 +125,13 @@ async fn a_mailbox_that_drops_the_oldest_is_drained_too() {
 #[tokio::test(start_paused = true)]
 async fn after_the_deadline_the_rest_is_told_and_the_actor_stops_in_order() {
     let (rig, gate, call) = busy("shutdown = \"1h\"").await;
+    rig.probe("/a").try_cast(Ask::Note(4)).unwrap();
+    let probe = rig.probe("/a");
+    let behind = tokio::spawn(async move { probe.call(Ask::Who, LONG * 2).await });
     let drain = begin(&rig, Duration::from_secs(5)).await;
-    assert_eq!(within(call).await.unwrap(), Err(too_late()), "also those of the batch in hand, once it is given back");
+    assert_eq!(within(behind).await.unwrap(), Err(too_late()));
     gate.open();
+    assert_eq!(within(call).await.unwrap(), Err(too_late()), "those of the batch in hand, once it is given back");
     let ended = within(drain).await.unwrap();
     assert_eq!((ended.reason.clone(), ended.is_complete()), (ExitReason::Shutdown, false));
     eventually(|| rig.view("/a").incarnation.0 == 2).await;
