@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use covenant_cluster::{CREDIT_BYTES, FRAME_BYTES_MAX, MemberState};
-use covenant_runtime::Ref;
-use covenant_types::{CallError, ExitReason, NodeName};
+use covenant_runtime::{Ref, traced};
+use covenant_types::{CallError, ExitReason, NodeName, TraceId};
 use support::{AMPLE, Message, OtherMessage, SameNameMessage, eventually, pair, path};
 
 const SHORT: Duration = Duration::from_millis(200);
@@ -30,6 +30,25 @@ async fn a_call_is_answered_and_a_cast_arrives() {
     eventually("the cast arrived", || two.notes.numbers(1) == [7]).await;
     let back = two.actor(&one.name(), "other");
     assert_eq!(echo(&back, &[9; 300_000]).await, Ok(vec![9; 300_000]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trace_goes_on_at_another_node_also_for_casts_that_find_the_mailbox_full() {
+    let (one, two) = pair().await;
+    let actor = one.actor(&two.name(), "actor");
+    let trace = TraceId::new(0xabc);
+    let asked = async || actor.call(Message::Trace, AMPLE).await;
+    assert_eq!(traced(trace, asked()).await, Ok(b"0000000000000abc".to_vec()));
+    assert_eq!(asked().await, Ok(Vec::new()), "and no further");
+
+    two.notes.shut_gate();
+    for number in 0..2000 {
+        traced(trace.filter(|_| number % 2 == 0), actor.cast(note(1, number, 100))).await.unwrap();
+    }
+    two.notes.open_gate();
+    eventually("all casts arrived", || two.notes.count() == 2000).await;
+    let traces = two.notes.traces.lock().unwrap();
+    assert!(traces.chunks(2).all(|pair| *pair == [trace, None]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -114,6 +114,24 @@ async fn an_actor_is_inspected_suspended_resumed_and_drained_and_each_act_is_a_l
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_request_of_an_operator_begins_a_trace_that_its_messages_are_part_of() {
+    let world = World::new();
+    let node = world.first().await;
+    for year in [2023, 2024] {
+        let _booked_or_refused = post(&node.socket(), "/v1/ledger/assess", &json!({ "year": year })).await;
+    }
+    let of = async |path: &str| -> Vec<_> {
+        let seen = post(&node.socket(), "/v1/actor/inspect", &json!({ "path": path })).await.unwrap();
+        let seen: Inspection = serde_json::from_value(seen).unwrap();
+        seen.record.unwrap().messages.into_iter().filter_map(|message| message.trace).collect()
+    };
+    let (desk, book) = (of("/ledger/desk").await, of("/ledger/book").await);
+    assert!(desk.len() >= 2 && desk[0] != desk[desk.len() - 1], "{desk:?}");
+    assert_eq!(desk, book, "the desk asks the book, and what follows from one request is one trace");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_boot_that_fails_leaves_a_capsule_that_says_why() {
     let world = World::new();
     world.make("hub-one", free_udp());

@@ -9,8 +9,10 @@ use std::time::Duration;
 use covenant_env::{Env, Task, Tasks};
 use covenant_types::{ActorPath, CallError, ExitReason, Incarnation};
 
+use crate::following::{current_trace, traced};
 use crate::mailbox::Mailbox;
 use crate::notice::Notice;
+use crate::observe::Left;
 use crate::remote::MailboxInlet;
 use crate::slot::Slot;
 use crate::{AdminFailure, Behaviour, Ref, Remotable, StartError, System};
@@ -124,17 +126,19 @@ impl<B: Behaviour> Context<B> {
         self.system().lookup(path)
     }
 
-    /// Sends `message` to this actor after `delay`, unless the incarnation ends before.
+    /// Sends `message` to this actor after `delay`, unless the incarnation ends before. It is part of the trace that this
+    /// handler is in.
     ///
     /// # Panics
     /// The incarnation already has [`TIMERS_MAX`] timers: it starts them faster than they fire.
     pub fn send_after(&self, delay: Duration, message: B::Message) {
         let me = self.me();
-        self.start_timer(async move {
+        let timer = async move {
             tokio::time::sleep(delay).await;
             // Full or closed: the actor is overwhelmed or has gone, and either way this timer cannot help it.
             let _ = me.cast(message).await;
-        });
+        };
+        self.start_timer(traced(current_trace(), timer));
     }
 
     /// Sends a message to this actor every `period`, the first after one period. A tick that finds the mailbox full is
@@ -185,12 +189,13 @@ impl<B: Behaviour> Context<B> {
     }
 
     /// Runs `future` beside this actor, as its task: it ends with the incarnation, and the next one starts only after
-    /// that.
+    /// that. It is part of the trace that this handler is in.
     ///
     /// # Errors
     /// [`TASKS_MAX`] tasks are running. Nothing was started.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> Result<(), SpawnRefused> {
         let notice = Arc::clone(&self.notice);
+        let future = traced(current_trace(), future);
         let mut tasks = self.owned().tasks.lock().unwrap_or_else(PoisonError::into_inner);
         let spawned = tasks.spawn(async move {
             let _held = notice;
@@ -244,6 +249,11 @@ impl<B: Behaviour> Context<B> {
 
     pub(crate) fn notice(&self) -> &Arc<Notice> {
         &self.notice
+    }
+
+    /// Adds to what this attempt leaves behind for its supervisor.
+    pub(crate) fn leave(&self, add: impl FnOnce(&mut Left)) {
+        self.slot().observed().leave(self.notice.attempt(), add);
     }
 
     pub(crate) fn begin_batch(&self) {

@@ -26,6 +26,7 @@ mod context;
 mod deadline;
 mod drain;
 mod event;
+mod following;
 mod host;
 mod kill;
 mod lane;
@@ -51,6 +52,7 @@ pub use behaviour::{Behaviour, Exit, NoConfig, StartError};
 pub use context::{Context, SpawnRefused, TASKS_MAX, TIMERS_MAX};
 pub use drain::{DrainError, Drained};
 pub use event::{EVENTS_MAX, RuntimeEvent};
+pub use following::{current_trace, traced, with_trace};
 pub use kill::KillError;
 pub use observe::{
     ASKS_MAX, CHAIN_MAX, CRASHES_MAX, ChainLink, CrashContext, CrashKey, CrashLog, CrashReport, Crashes, Decision,

@@ -6,17 +6,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use covenant_supervision::{Mailbox as Settings, Overflow};
-use covenant_types::{ActorPath, CallError, ExitReason};
+use covenant_types::{ActorPath, CallError, ExitReason, TraceId};
 
 use crate::deadline::Deadlines;
+use crate::following::current_trace;
 use crate::host::Doorbell;
 use crate::lane::{Lane, Refused};
 use crate::scope;
 
+/// A message in a lane.
+pub(crate) struct Envelope<M> {
+    pub(crate) message: M,
+    /// That of whoever sent it.
+    pub(crate) trace: Option<TraceId>,
+}
+
 /// The mailbox of one path. It lives as long as the system does and is closed while its child is ended for good.
 pub(crate) struct Mailbox<M> {
     path: ActorPath,
-    pub(crate) lane: Lane<M, Doorbell>,
+    pub(crate) lane: Lane<Envelope<M>, Doorbell>,
     handled: AtomicU64,
     /// How long handlers took, in nanoseconds.
     handler_ns: AtomicU64,
@@ -55,12 +63,12 @@ impl<M: Send + 'static> Mailbox<M> {
     }
 
     /// Sends if there is room. `Err` returns the message where there is none or the lane is closed: ask [`Mailbox::push`].
-    pub(crate) fn try_push(&self, message: M) -> Result<(), Refused<M>> {
-        self.lane.try_send(message)
+    pub(crate) fn try_push(&self, message: M) -> Result<(), Refused<Envelope<M>>> {
+        self.lane.try_send(Envelope { message, trace: current_trace() })
     }
 
     /// What happens to a message that [`Mailbox::try_push`] returned: the policy decides, and `wait` waits.
-    pub(crate) async fn push(&self, refused: Refused<M>) -> Result<(), CallError> {
+    pub(crate) async fn push(&self, refused: Refused<Envelope<M>>) -> Result<(), CallError> {
         match (refused, self.lane.overflow) {
             (Refused::Full(message), Overflow::Wait) => {
                 self.lane.send_slow(message).await.map_err(|message| self.refuse(message))
@@ -74,7 +82,7 @@ impl<M: Send + 'static> Mailbox<M> {
         self.try_push(message).or_else(|refused| self.overflow(refused))
     }
 
-    fn overflow(&self, refused: Refused<M>) -> Result<(), CallError> {
+    fn overflow(&self, refused: Refused<Envelope<M>>) -> Result<(), CallError> {
         let message = match refused {
             Refused::Closed(message) => return Err(self.refuse(message)),
             Refused::Full(message) => message,
@@ -104,7 +112,7 @@ impl<M: Send + 'static> Mailbox<M> {
     }
 
     /// The sender is not told; a call in the message is answered.
-    pub(crate) fn drop_counted(&self, message: M) {
+    pub(crate) fn drop_counted(&self, message: Envelope<M>) {
         self.dropped.fetch_add(1, Ordering::Relaxed);
         discard(message, &CallError::MailboxFull);
     }
@@ -123,7 +131,7 @@ impl<M: Send + 'static> Mailbox<M> {
         }
     }
 
-    fn refuse(&self, message: M) -> CallError {
+    fn refuse(&self, message: Envelope<M>) -> CallError {
         let closed_with = self.closed_with.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let error = closed_with.map_or(CallError::NoProc, |error| *error);
         discard(message, &error);

@@ -21,6 +21,8 @@ use std::time::Duration;
 use covenant_types::ExitReason;
 use serde::de::DeserializeOwned;
 
+use crate::following::{current_trace, replace_trace};
+use crate::mailbox::Envelope;
 use crate::{Behaviour, Context, Down, Exit, StartError};
 
 /// What the author of a state machine writes. Run it as the behaviour [`Machine`].
@@ -115,7 +117,7 @@ pub struct Machine<S: StateMachine> {
     machine: S,
     state: S::State,
     /// In the order they came.
-    postponed: VecDeque<S::Message>,
+    postponed: VecDeque<Envelope<S::Message>>,
 }
 
 impl<S: StateMachine> Behaviour for Machine<S> {
@@ -159,8 +161,9 @@ impl<S: StateMachine> Machine<S> {
         }
         let mut again = mem::take(&mut self.postponed);
         while !ctx.is_stopping()
-            && let Some(message) = again.pop_front()
+            && let Some(Envelope { message, trace }) = again.pop_front()
         {
+            replace_trace(trace); // it follows from its own sender, and not from what ended its wait
             let step = self.machine.handle(&self.state, message, ctx).await?;
             if self.step(step, ctx).await? {
                 // What was postponed in between came before the rest, and both wait for a change as this one.
@@ -183,11 +186,11 @@ impl<S: StateMachine> Machine<S> {
                 Ok(true)
             }
             Step::Postpone(message) if self.postponed.len() < S::POSTPONED_MAX => {
-                self.postponed.push_back(message);
+                self.postponed.push_back(Envelope { message, trace: current_trace() });
                 Ok(false)
             }
             Step::Postpone(message) => {
-                ctx.mailbox().drop_counted(message);
+                ctx.mailbox().drop_counted(Envelope { message, trace: None });
                 Ok(false)
             }
         }

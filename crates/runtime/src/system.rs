@@ -15,6 +15,7 @@ use covenant_types::{ActorPath, CallError, ExitReason, StartAttempt, StartAttemp
 use tokio::sync::{broadcast, watch};
 
 use crate::deadline::{self, Deadlines};
+use crate::following::TraceIds;
 use crate::host::PlainMailbox;
 use crate::mailbox::Mailbox;
 use crate::notice::Notice;
@@ -59,6 +60,7 @@ struct Shared {
     registry: BehaviourRegistry,
     deadlines: Arc<Deadlines>,
     attempts: StartAttempts,
+    traces: TraceIds,
     /// How many links and monitors were made.
     ties: AtomicU64,
     events: broadcast::Sender<RuntimeEvent>,
@@ -283,6 +285,10 @@ impl System {
         refit(node, slot, &self.shared.registry)
     }
 
+    pub(crate) fn trace_ids(&self) -> &TraceIds {
+        &self.shared.traces
+    }
+
     /// What a new link or monitor is known by.
     pub(crate) fn next_tie(&self) -> u64 {
         self.shared.ties.fetch_add(1, Ordering::Relaxed)
@@ -344,7 +350,9 @@ impl Shared {
         let keeper = env.system.spawn(Arc::clone(&deadlines).keep());
         let records = Records::default();
         records.enter(&plan.slot);
+        let traces = TraceIds::new(env.random);
         Self {
+            traces,
             env,
             resources,
             root: Arc::clone(&plan.slot),

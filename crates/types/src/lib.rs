@@ -15,6 +15,7 @@ mod geography;
 mod node;
 mod rendezvous;
 mod time;
+mod trace_id;
 mod transfer_id;
 
 pub use actor_path::{ActorPath, ActorPathError, RemotePath};
@@ -23,4 +24,5 @@ pub use geography::{Region, Role, UnknownWord};
 pub use node::{BootEpoch, Incarnation, NodeId, NodeIdError, NodeName, NodeNameError, StartAttempt, StartAttempts};
 pub use rendezvous::rendezvous;
 pub use time::{DurationError, Uptime, WallTime, format_duration, parse_duration};
+pub use trace_id::{BadTraceId, TraceId};
 pub use transfer_id::{TransferId, TransferIdError};

@@ -152,11 +152,12 @@ pub(super) fn messages(record: &FlightRecord, output: &Output) -> String {
                 (Tone::Plain, format!("{} B", message.size)),
                 (Tone::Dim, message.batch.to_string()),
                 (Tone::Plain, took),
+                (Tone::Dim, message.trace.map_or_else(|| "-".to_owned(), |trace| trace.to_string())),
                 (Tone::Dim, message.text.clone().unwrap_or_default()),
             ]
         })
         .collect();
-    output.table(&["LAST MESSAGES", "SIZE", "BATCH", "TOOK", "TEXT"], &rows)
+    output.table(&["LAST MESSAGES", "SIZE", "BATCH", "TOOK", "TRACE", "TEXT"], &rows)
 }
 
 async fn trace(client: &Client, request: TraceActor, output: &Output) -> Result<(), ApiError> {
@@ -189,9 +190,10 @@ async fn trace(client: &Client, request: TraceActor, output: &Output) -> Result<
 }
 
 fn traced(message: &TracedMessage) -> String {
-    let TracedMessage { at_us, kind, size, took_us } = message;
+    let TracedMessage { at_us, kind, size, took_us, trace } = message;
     let (seconds, rest) = (at_us / 1_000_000, at_us % 1_000_000);
-    format!("+{seconds}.{rest:06}s  {kind}  {size} B  {}", micros(*took_us))
+    let trace = trace.map_or_else(String::new, |trace| format!("  {trace}"));
+    format!("+{seconds}.{rest:06}s  {kind}  {size} B  {}{trace}", micros(*took_us))
 }
 
 fn micros(count: u64) -> String {

@@ -64,6 +64,9 @@ fn show(capsule: &Capsule, output: &Output) -> String {
     if let Some(site) = &first.site {
         text += &format!("\npanicked at  {site}");
     }
+    if let Some(trace) = first.trace {
+        text += &format!("\ntrace        {trace}");
+    }
     let rows: Vec<_> = capsule
         .chain
         .iter()

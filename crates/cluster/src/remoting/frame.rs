@@ -1,16 +1,18 @@
 //! The layout of actor messages. All integers big-endian, each frame after its `u32` length.
 //!
-//! On a lane of the actor plane: kind u8 · flags u8 (0) · then
+//! On a lane of the actor plane: kind u8 · flags u8 · then
 //! - name: id u32 · length of the path u16 · path · name of the message type. Later frames say the id only.
 //! - cast: to u32 · request
 //! - call: to u32 · call u64 · milliseconds left u32 · request
+//!
+//! With flag 1 the trace, u64, stands before a request. Other flags are refused, and so is flag 1 on a name.
 //!
 //! On the reply plane: kind u8 · flags u8 (0) · then
 //! - reply: call u64 · response
 //! - refusal: call u64 · the `CallError`
 //! - credit: to u32 · bytes u64
 
-use covenant_types::{ActorPath, CallError};
+use covenant_types::{ActorPath, CallError, TraceId};
 use covenant_wire::{FRAME_HEADER_BYTES, encode_into};
 use serde::Serialize;
 
@@ -25,8 +27,8 @@ const TYPE_NAME_BYTES_MAX: usize = 128;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ActorFrame<'a> {
     Name { id: u32, path: ActorPath, type_name: &'a str },
-    Cast { to: u32, request: &'a [u8] },
-    Call { to: u32, call: u64, millis_left: u32, request: &'a [u8] },
+    Cast { to: u32, trace: Option<TraceId>, request: &'a [u8] },
+    Call { to: u32, call: u64, millis_left: u32, trace: Option<TraceId>, request: &'a [u8] },
 }
 
 /// What comes in on the reply plane.
@@ -40,6 +42,10 @@ pub(crate) enum ReplyFrame<'a> {
 const NAME: u8 = 1;
 const CAST: u8 = 2;
 const CALL: u8 = 3;
+/// The flag of a message that is part of a trace.
+const TRACED: u8 = 1;
+/// What a trace adds to a frame.
+pub(crate) const TRACE_BYTES: usize = 8;
 const REPLY: u8 = 1;
 const REFUSAL: u8 = 2;
 const CREDIT: u8 = 3;
@@ -47,16 +53,20 @@ const CREDIT: u8 = 3;
 impl<'a> ActorFrame<'a> {
     /// Reads a frame; `None` if it is none.
     pub(crate) fn parse(frame: &'a [u8]) -> Option<Self> {
-        let ([kind, 0], rest) = frame.split_first_chunk::<2>()? else { return None };
+        let ([kind, flags @ (0 | TRACED)], rest) = frame.split_first_chunk::<2>()? else { return None };
         let (to, rest) = u32_from(rest)?;
         match *kind {
-            CAST => Some(Self::Cast { to, request: rest }),
+            CAST => {
+                let (trace, request) = trace_from(*flags, rest)?;
+                Some(Self::Cast { to, trace, request })
+            }
             CALL => {
                 let (call, rest) = u64_from(rest)?;
-                let (millis_left, request) = u32_from(rest)?;
-                Some(Self::Call { to, call, millis_left, request })
+                let (millis_left, rest) = u32_from(rest)?;
+                let (trace, request) = trace_from(*flags, rest)?;
+                Some(Self::Call { to, call, millis_left, trace, request })
             }
-            NAME => {
+            NAME if *flags == 0 => {
                 let (length, rest) = rest.split_first_chunk::<2>()?;
                 let (path, type_name) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
                 let fits = to < TARGETS_MAX && type_name.len() <= TYPE_NAME_BYTES_MAX;
@@ -104,21 +114,30 @@ pub(crate) fn put_name(out: &mut Vec<u8>, id: u32, path: &ActorPath, type_name: 
 }
 
 /// Appends a cast and returns the length of its frame.
-pub(crate) fn put_cast(out: &mut Vec<u8>, to: u32, request: &impl Serialize) -> usize {
+pub(crate) fn put_cast(out: &mut Vec<u8>, to: u32, trace: Option<TraceId>, request: &impl Serialize) -> usize {
     frame(out, |out| {
-        out.extend_from_slice(&[CAST, 0]);
+        out.extend_from_slice(&[CAST, flags(trace)]);
         out.extend_from_slice(&to.to_be_bytes());
+        put_trace(out, trace);
         encode_into(request, out);
     })
 }
 
 /// Appends a call and returns the length of its frame.
-pub(crate) fn put_call(out: &mut Vec<u8>, to: u32, call: u64, millis_left: u32, request: &impl Serialize) -> usize {
+pub(crate) fn put_call(
+    out: &mut Vec<u8>,
+    to: u32,
+    call: u64,
+    millis_left: u32,
+    trace: Option<TraceId>,
+    request: &impl Serialize,
+) -> usize {
     frame(out, |out| {
-        out.extend_from_slice(&[CALL, 0]);
+        out.extend_from_slice(&[CALL, flags(trace)]);
         out.extend_from_slice(&to.to_be_bytes());
         out.extend_from_slice(&call.to_be_bytes());
         out.extend_from_slice(&millis_left.to_be_bytes());
+        put_trace(out, trace);
         encode_into(request, out);
     })
 }
@@ -190,6 +209,24 @@ fn frame(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> usize {
     length
 }
 
+fn flags(trace: Option<TraceId>) -> u8 {
+    if trace.is_some() { TRACED } else { 0 }
+}
+
+fn put_trace(out: &mut Vec<u8>, trace: Option<TraceId>) {
+    if let Some(trace) = trace {
+        out.extend_from_slice(&trace.get().to_be_bytes());
+    }
+}
+
+/// What stands before a request, and the request.
+fn trace_from(flags: u8, bytes: &[u8]) -> Option<(Option<TraceId>, &[u8])> {
+    match flags {
+        TRACED => u64_from(bytes).and_then(|(trace, rest)| Some((Some(TraceId::new(trace)?), rest))),
+        _ => Some((None, bytes)),
+    }
+}
+
 fn u32_from(bytes: &[u8]) -> Option<(u32, &[u8])> {
     bytes.split_first_chunk().map(|(head, rest)| (u32::from_be_bytes(*head), rest))
 }
@@ -216,16 +253,21 @@ mod tests {
         let mut out = Vec::new();
         let path: ActorPath = "/sync/scheduler".parse().unwrap();
         put_name(&mut out, 7, &path, "sync.message");
-        put_cast(&mut out, 7, &5u8);
-        put_call(&mut out, 7, 9, 1000, &6u8);
+        put_cast(&mut out, 7, None, &5u8);
+        put_call(&mut out, 7, 9, 1000, None, &6u8);
+        let trace = TraceId::new(0x0102);
+        put_cast(&mut out, 7, trace, &5u8);
+        put_call(&mut out, 7, 9, 1000, trace, &6u8);
         let frames = read(&out);
         let frames: Vec<_> = frames.iter().map(|frame| ActorFrame::parse(frame).unwrap()).collect();
         assert_eq!(
             frames,
             [
                 ActorFrame::Name { id: 7, path, type_name: "sync.message" },
-                ActorFrame::Cast { to: 7, request: &[5] },
-                ActorFrame::Call { to: 7, call: 9, millis_left: 1000, request: &[6] },
+                ActorFrame::Cast { to: 7, trace: None, request: &[5] },
+                ActorFrame::Call { to: 7, call: 9, millis_left: 1000, trace: None, request: &[6] },
+                ActorFrame::Cast { to: 7, trace, request: &[5] },
+                ActorFrame::Call { to: 7, call: 9, millis_left: 1000, trace, request: &[6] },
             ]
         );
     }
@@ -251,8 +293,11 @@ mod tests {
     #[test]
     fn golden_bytes_of_protocol_version_1() {
         let mut out = Vec::new();
-        put_cast(&mut out, 1, &5u8);
+        put_cast(&mut out, 1, None, &5u8);
         assert_eq!(out, [0, 0, 0, 7, 2, 0, 0, 0, 0, 1, 5]);
+        out.clear();
+        put_cast(&mut out, 1, TraceId::new(0x0102), &5u8);
+        assert_eq!(out, [0, 0, 0, 15, 2, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 2, 5]);
     }
 
     #[test]
@@ -267,13 +312,16 @@ mod tests {
     #[test]
     fn cut_and_garbled_frames_are_refused() {
         let mut out = Vec::new();
-        put_call(&mut out, 7, 9, 1000, &6u8);
+        put_call(&mut out, 7, 9, 1000, None, &6u8);
         for length in 0..18 {
             assert_eq!(ActorFrame::parse(&out[4..4 + length]), None, "{length}");
         }
         assert_eq!(ActorFrame::parse(&[NAME, 0, 0, 0, 0, 1, 0, 2, b'/', b'A']), None);
         assert_eq!(ActorFrame::parse(&[NAME, 0, 0xff, 0, 0, 1, 0, 2, b'/', b'a']), None);
         assert_eq!(ActorFrame::parse(&[CAST, 1, 0, 0, 0, 1]), None);
+        assert_eq!(ActorFrame::parse(&[CAST, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]), None);
+        assert_eq!(ActorFrame::parse(&[CAST, 2, 0, 0, 0, 1]), None);
+        assert_eq!(ActorFrame::parse(&[NAME, 1, 0, 0, 0, 1, 0, 2, b'/', b'a']), None);
         assert_eq!(ReplyFrame::parse(&[REFUSAL, 0, 0, 0, 0, 0, 0, 0, 0, 1, 99]), None);
         assert_eq!(ReplyFrame::parse(&[9, 0]), None);
     }

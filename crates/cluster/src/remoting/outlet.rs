@@ -8,8 +8,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use covenant_runtime::{CAST_WAIT_MAX, Outlet, Remotable, Reply};
-use covenant_types::{ActorPath, CallError, NodeName};
+use covenant_runtime::{CAST_WAIT_MAX, Outlet, Remotable, Reply, current_trace};
+use covenant_types::{ActorPath, CallError, NodeName, TraceId};
 use serde::Serialize;
 
 use crate::remoting::credit::Target;
@@ -54,6 +54,7 @@ struct Outgoing<R> {
     session: Arc<Session>,
     target: Arc<Target>,
     kind: Kind,
+    trace: Option<TraceId>,
     request: R,
 }
 
@@ -112,7 +113,7 @@ impl<M: Remotable> RemoteOutlet<M> {
                 Kind::Call { id, millis_left: u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX) }
             }
         };
-        Ok(Outgoing { session, target, kind, request })
+        Ok(Outgoing { session, target, kind, trace: current_trace(), request })
     }
 }
 
@@ -177,8 +178,10 @@ impl<R: Serialize> Outgoing<R> {
         }
         let start = buffer.len();
         let length = match self.kind {
-            Kind::Cast => put_cast(buffer, self.target.id, &self.request),
-            Kind::Call { id, millis_left } => put_call(buffer, self.target.id, id, millis_left, &self.request),
+            Kind::Cast => put_cast(buffer, self.target.id, self.trace, &self.request),
+            Kind::Call { id, millis_left } => {
+                put_call(buffer, self.target.id, id, millis_left, self.trace, &self.request)
+            }
         };
         if length > FRAME_BYTES_MAX {
             buffer.truncate(start);

@@ -5,14 +5,16 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use covenant_runtime::Inlet;
+use covenant_runtime::{Inlet, with_trace};
 use covenant_transport::{CloseCode, RecvStream};
-use covenant_types::{ActorPath, CallError, ExitReason, Uptime};
+use covenant_types::{ActorPath, CallError, ExitReason, TraceId, Uptime};
 use covenant_wire::FrameReader;
 use tokio::task::coop::consume_budget;
 
 use crate::remoting::credit::{CREDIT_BYTES, GIVE_BACK_BYTES, cost};
-use crate::remoting::frame::{ActorFrame, FRAME_BYTES_MAX, ReplyFrame, put_credit, put_refusal, put_reply};
+use crate::remoting::frame::{
+    ActorFrame, FRAME_BYTES_MAX, ReplyFrame, TRACE_BYTES, put_credit, put_refusal, put_reply,
+};
 use crate::remoting::lane::{Refused, Urgency};
 use crate::remoting::pending::PENDING_CALLS_MAX;
 use crate::session::{Session, Standing};
@@ -125,7 +127,7 @@ struct Known {
     path: ActorPath,
     type_name: String,
     inlet: Option<Arc<dyn Inlet>>,
-    parked: VecDeque<Vec<u8>>,
+    parked: VecDeque<(Option<TraceId>, Vec<u8>)>,
     parked_bytes: usize,
     /// Credit to give back.
     owed: u64,
@@ -136,11 +138,13 @@ impl Inbox<'_> {
     fn frame(&mut self, frame: &[u8]) -> Option<()> {
         match ActorFrame::parse(frame)? {
             ActorFrame::Name { id, path, type_name } => self.name(id, path, type_name),
-            ActorFrame::Cast { to, request } => self.cast(usize::try_from(to).ok()?, frame.len(), request),
-            ActorFrame::Call { to, call, millis_left, request } => {
+            ActorFrame::Cast { to, trace, request } => {
+                self.cast(usize::try_from(to).ok()?, frame.len(), trace, request)
+            }
+            ActorFrame::Call { to, call, millis_left, trace, request } => {
                 self.shared.counters.calls_received.increment(1);
                 let known = self.targets.get_mut(usize::try_from(to).ok()?)?.as_mut()?;
-                known.call(self.shared, self.session, call, millis_left, request);
+                with_trace(trace, || known.call(self.shared, self.session, call, millis_left, request));
                 Some(())
             }
         }
@@ -161,12 +165,12 @@ impl Inbox<'_> {
         Some(())
     }
 
-    fn cast(&mut self, to: usize, frame_bytes: usize, request: &[u8]) -> Option<()> {
+    fn cast(&mut self, to: usize, frame_bytes: usize, trace: Option<TraceId>, request: &[u8]) -> Option<()> {
         self.shared.counters.casts_received.increment(1);
         let known = self.targets.get_mut(to)?.as_mut()?;
         // Behind what is parked already, or it would overtake.
         let delivered = if known.parked.is_empty() {
-            known.cast(self.shared, self.session, request)
+            known.cast(self.shared, self.session, trace, request)
         } else {
             Err(CallError::MailboxFull)
         };
@@ -178,7 +182,7 @@ impl Inbox<'_> {
                     self.shared.counters.cast_dropped("parked");
                     known.owe(self.session, cost(frame_bytes));
                 } else {
-                    known.parked.push_back(request.to_vec());
+                    known.parked.push_back((trace, request.to_vec()));
                     known.parked_bytes += request.len();
                     self.bytes += request.len();
                     self.session.parked.fetch_add(request.len(), Ordering::Relaxed);
@@ -199,10 +203,10 @@ impl Inbox<'_> {
         let waiting: Vec<usize> = self.parked.iter().copied().collect();
         for index in waiting {
             let Some(known) = self.targets[index].as_mut() else { continue };
-            while let Some(request) = known.parked.pop_front() {
-                match known.cast(self.shared, self.session, &request) {
+            while let Some((trace, request)) = known.parked.pop_front() {
+                match known.cast(self.shared, self.session, trace, &request) {
                     Err(CallError::MailboxFull) => {
-                        known.parked.push_front(request);
+                        known.parked.push_front((trace, request));
                         break;
                     }
                     Ok(()) => {}
@@ -212,7 +216,8 @@ impl Inbox<'_> {
                 known.parked_bytes -= request.len();
                 self.bytes -= request.len();
                 self.session.parked.fetch_sub(request.len(), Ordering::Relaxed);
-                known.owe(self.session, cost(request.len() + CAST_HEADER_BYTES));
+                let trace_bytes = if trace.is_some() { TRACE_BYTES } else { 0 };
+                known.owe(self.session, cost(request.len() + CAST_HEADER_BYTES + trace_bytes));
             }
             if known.parked.is_empty() {
                 self.parked.remove(&index);
@@ -223,8 +228,15 @@ impl Inbox<'_> {
 }
 
 impl Known {
-    fn cast(&mut self, shared: &Shared, session: &Session, request: &[u8]) -> Result<(), CallError> {
-        self.inlet(shared)?.deliver(&session.sender, request, None)
+    fn cast(
+        &mut self,
+        shared: &Shared,
+        session: &Session,
+        trace: Option<TraceId>,
+        request: &[u8],
+    ) -> Result<(), CallError> {
+        let inlet = self.inlet(shared)?;
+        with_trace(trace, || inlet.deliver(&session.sender, request, None))
     }
 
     fn call(&mut self, shared: &Shared, session: &Arc<Session>, call: u64, millis_left: u32, request: &[u8]) {

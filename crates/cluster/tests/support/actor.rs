@@ -3,8 +3,8 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use covenant_runtime::{Behaviour, Context, Exit, NoConfig, Remotable, Reply, StartError};
-use covenant_types::CallError;
+use covenant_runtime::{Behaviour, Context, Exit, NoConfig, Remotable, Reply, StartError, current_trace};
+use covenant_types::{CallError, TraceId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
@@ -20,6 +20,8 @@ pub enum Message {
     Crash(Reply<Vec<u8>>),
     /// Refuses.
     Refuse(Reply<Vec<u8>>),
+    /// Answers the trace it came in; nothing where it is in none.
+    Trace(Reply<Vec<u8>>),
     /// Is noted, once the gate is open.
     Note(Note),
 }
@@ -38,6 +40,7 @@ pub enum Request {
     Forget,
     Crash,
     Refuse,
+    Trace,
     Note(Note),
 }
 
@@ -53,6 +56,7 @@ impl Remotable for Message {
             Self::Forget(reply) => (Request::Forget, Some(reply)),
             Self::Crash(reply) => (Request::Crash, Some(reply)),
             Self::Refuse(reply) => (Request::Refuse, Some(reply)),
+            Self::Trace(reply) => (Request::Trace, Some(reply)),
             Self::Note(note) => (Request::Note(note), None),
         }
     }
@@ -64,6 +68,7 @@ impl Remotable for Message {
             (Request::Forget, Some(reply)) => Ok(Self::Forget(reply)),
             (Request::Crash, Some(reply)) => Ok(Self::Crash(reply)),
             (Request::Refuse, Some(reply)) => Ok(Self::Refuse(reply)),
+            (Request::Trace, Some(reply)) => Ok(Self::Trace(reply)),
             (Request::Note(note), None) => Ok(Self::Note(note)),
             (request, _) => Err(format!("{request:?} with or without a reply")),
         }
@@ -74,6 +79,8 @@ impl Remotable for Message {
 #[derive(Default)]
 pub struct Notes {
     noted: Mutex<Vec<Note>>,
+    /// The traces they came in.
+    pub traces: Mutex<Vec<Option<TraceId>>>,
     shut: AtomicBool,
     opened: Notify,
 }
@@ -106,6 +113,7 @@ impl Notes {
             }
             opened.await;
         }
+        self.traces.lock().expect("no test panics with it").push(current_trace());
         self.noted.lock().expect("no test panics with it").push(note);
     }
 }
@@ -129,6 +137,9 @@ impl Behaviour for TestActor {
             Message::Hold(reply) => self.held.push(reply),
             Message::Forget(_) => {}
             Message::Crash(_reply) => return Err(Exit::error("asked to")),
+            Message::Trace(reply) => {
+                reply.send(current_trace().map(|trace| trace.to_string().into_bytes()).unwrap_or_default());
+            }
             Message::Refuse(reply) => reply.refuse(CallError::Rejected("not today".to_owned())),
             Message::Note(note) => {
                 let notes = ctx.resource::<Notes>().map_err(Exit::error)?;

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use covenant_cluster::{Cluster, MemberState};
-use covenant_runtime::{Behaviour, Context, Exit, NoConfig, Ref, Reply, StartError};
-use covenant_types::{ActorPath, CallError, NodeName, TransferId};
+use covenant_runtime::{Behaviour, Context, Exit, NoConfig, Ref, Reply, StartError, current_trace, traced};
+use covenant_types::{ActorPath, CallError, NodeName, TraceId, TransferId};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
@@ -82,7 +82,10 @@ pub enum DeskMessage {
 
 /// Takes requests on any node and brings them to the book.
 #[derive(Debug)]
-pub struct Desk(mpsc::Sender<DeskMessage>);
+pub struct Desk(mpsc::Sender<Forwarded>);
+
+/// A request on its way, with the trace it is part of.
+type Forwarded = (Option<TraceId>, DeskMessage);
 
 /// How long the book may take to answer a desk.
 const BOOK_WITHIN: Duration = Duration::from_secs(8);
@@ -123,7 +126,7 @@ impl Behaviour for Desk {
 
     async fn handle(&mut self, message: DeskMessage, _: &Context<Self>) -> Result<(), Exit> {
         // Waiting here fills the mailbox, which makes callers wait: nothing grows without a bound.
-        self.0.send(message).await.map_err(|_| Exit::error("the task of the desk ended"))
+        self.0.send((current_trace(), message)).await.map_err(|_| Exit::error("the task of the desk ended"))
     }
 }
 
@@ -145,13 +148,13 @@ impl fmt::Debug for Way {
 type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Has the requests under way side by side, for as long as the desk lives.
-async fn forward_for_ever(way: Way, mut inbox: mpsc::Receiver<DeskMessage>) {
+async fn forward_for_ever(way: Way, mut inbox: mpsc::Receiver<Forwarded>) {
     let mut under_way: FuturesUnordered<Call> = FuturesUnordered::new();
     loop {
         tokio::select! {
             Some(()) = under_way.next() => {}
             message = inbox.recv(), if under_way.len() < UNDER_WAY_MAX => match message {
-                Some(message) => under_way.push(way.call(message)),
+                Some((trace, message)) => under_way.push(Box::pin(traced(trace, way.call(message))) as Call),
                 None => return,
             },
         }

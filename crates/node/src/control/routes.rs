@@ -2,14 +2,14 @@
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use covenant_cluster::MemberView;
 use covenant_identity::Verb;
-use covenant_runtime::TreeView;
+use covenant_runtime::{TreeView, traced};
 use covenant_watch::Incident;
 
 use super::caller::{Caller, Done, act};
@@ -19,6 +19,9 @@ use crate::http::Connected;
 
 /// The longest request, in bytes.
 const REQUEST_BYTES_MAX: usize = 64 * 1024;
+
+/// The header of an answer that names the trace of its request.
+const TRACE_HEADER: &str = "covenant-trace";
 
 /// The control API of a node.
 pub(crate) fn router(control: Control) -> Router {
@@ -53,6 +56,7 @@ pub(crate) fn router(control: Control) -> Router {
         .route("/v1/operator", post(identity::create_operator))
         .fallback(async || ApiError::new(ErrorKind::NotFound, "no such verb; `covenant --help` lists them"))
         .layer(middleware::from_fn_with_state(control.clone(), name_caller))
+        .layer(middleware::from_fn_with_state(control.clone(), begin_trace))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .with_state(control)
 }
@@ -64,6 +68,16 @@ pub(crate) fn health_router(control: Control) -> Router {
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(readyz))
         .with_state(control)
+}
+
+/// Every request is the beginning of a trace, which its answer names.
+async fn begin_trace(State(control): State<Control>, request: Request, next: Next) -> Response {
+    let trace = control.system.new_trace();
+    let mut response = traced(Some(trace), next.run(request)).await;
+    if let Ok(name) = HeaderValue::try_from(trace.to_string()) {
+        response.headers_mut().insert(TRACE_HEADER, name);
+    }
+    response
 }
 
 /// Puts the [`Caller`] behind the connection beside the request.

@@ -184,6 +184,7 @@ mod tests {
             context: CrashContext::Running,
             reason: "killed".into(),
             site: None,
+            trace: None,
             at: WallTime(wall),
             at_us: 1_000,
             behaviour: None,
@@ -253,7 +254,8 @@ mod tests {
     #[test]
     fn a_capsule_has_a_size_that_it_never_exceeds() {
         let mut news = crashes("/a", 1, 1);
-        let message = |text: Option<String>| SeenMessage { kind: "k".repeat(60).into(), size: 1, batch: 1, text };
+        let message =
+            |text: Option<String>| SeenMessage { kind: "k".repeat(60).into(), size: 1, batch: 1, trace: None, text };
         let loud = (0..300).map(|_| message(Some("\u{1}".repeat(256)))).collect();
         let first = news.values_mut().next().unwrap().first.as_mut().unwrap();
         first.record = Some(FlightRecord { messages: loud, batches: vec![] });

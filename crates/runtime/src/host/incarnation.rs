@@ -12,8 +12,9 @@ use covenant_types::{CallError, ExitReason, Uptime};
 use futures_util::FutureExt;
 
 use super::{Birth, Doorbell};
+use crate::following::{replace_trace, traced};
 use crate::lane::Reader;
-use crate::mailbox::{AnyMailbox, DRAINED};
+use crate::mailbox::{AnyMailbox, DRAINED, Envelope};
 use crate::notice::Ending;
 use crate::observe::{self, Recorder};
 use crate::{Behaviour, Context, Exit, StartError, scope};
@@ -57,7 +58,7 @@ impl<B: Behaviour> Incarnation<B> {
     pub(super) async fn begin(birth: Birth<B>, bell: Doorbell) -> Option<Self> {
         let Birth { config, mailbox, notice } = birth;
         let context = Context::<B>::new(mailbox, notice);
-        let start = async { B::start(read_config::<B>(&config)?, &context).await };
+        let start = traced(None, async { B::start(read_config::<B>(&config)?, &context).await });
         let ending = match AssertUnwindSafe(start).catch_unwind().await {
             Ok(Ok(behaviour)) => {
                 context.slot().count_start(context.incarnation());
@@ -89,6 +90,7 @@ impl<B: Behaviour> Incarnation<B> {
     /// Handles what waits, up to the bounds of a batch.
     pub(super) async fn turn(&mut self) -> Turn {
         let Self { worker, context } = self;
+        let mut trace = None;
         let (caught, orphans) = {
             // A kill drops the batch with the message in hand. Locals are dropped last to first: these put what a kill
             // answers around the drop of the batch.
@@ -96,15 +98,20 @@ impl<B: Behaviour> Incarnation<B> {
             let _after = abandoned.after();
             let mut batch = pin!(AssertUnwindSafe(run_batch(worker, context)).catch_unwind());
             let _before = abandoned.before();
-            poll_fn(|cx| match scope::collect(|| batch.as_mut().poll(cx)) {
-                (Poll::Ready(caught), orphans) => {
-                    abandoned.done();
-                    Poll::Ready((caught, orphans))
-                }
-                (Poll::Pending, orphans) => {
-                    drop(orphans); // the handler goes on without them
-                    context.handler_suspended();
-                    Poll::Pending
+            poll_fn(|cx| {
+                let outside = replace_trace(trace);
+                let (polled, orphans) = scope::collect(|| batch.as_mut().poll(cx));
+                trace = replace_trace(outside);
+                match polled {
+                    Poll::Ready(caught) => {
+                        abandoned.done();
+                        Poll::Ready((caught, orphans))
+                    }
+                    Poll::Pending => {
+                        drop(orphans); // the handler goes on without them
+                        context.handler_suspended();
+                        Poll::Pending
+                    }
                 }
             })
             .await
@@ -127,6 +134,9 @@ impl<B: Behaviour> Incarnation<B> {
             context.end_with(reason);
             return Turn::Stop;
         }
+        if let Some(trace) = trace {
+            context.leave(|left| left.trace = Some(trace));
+        }
         context.notice().ends(Ending::Exit(reason));
         Turn::Crashed
     }
@@ -136,7 +146,8 @@ impl<B: Behaviour> Incarnation<B> {
         let Some(behaviour) = self.worker.behaviour.take() else { return };
         let reason = self.context.stop_reason();
         self.context.mailbox().discard_late(); // what the last batch gave back
-        let stopped = AssertUnwindSafe(behaviour.stop(&reason, &self.context)).catch_unwind().await;
+        let stop = traced(None, behaviour.stop(&reason, &self.context));
+        let stopped = AssertUnwindSafe(stop).catch_unwind().await;
         let reason = match stopped {
             Ok(()) => reason,
             Err(payload) => self.context.notice().panicked(&*payload),
@@ -176,11 +187,12 @@ fn run_batch<B: Behaviour>(
         if look_at_clock_after > 0 || handled.recorder.is_some() {
             handled.began = Some(context.env().now());
         }
-        while let Some(message) = batch.next() {
+        while let Some(Envelope { message, trace }) = batch.next() {
+            replace_trace(trace); // until the next one: who polls this keeps it while the handler waits
             let Some(behaviour) = &mut worker.behaviour else { break };
             handled.messages += 1;
             if let Some(recorder) = &mut handled.recorder {
-                recorder.begin::<B>(&message, || context.env().now());
+                recorder.begin::<B>(&message, trace, || context.env().now());
             }
             behaviour.handle(message, context).await?;
             if let Some(recorder) = &mut handled.recorder {
@@ -268,8 +280,10 @@ impl<B: Behaviour> Drop for Incarnation<B> {
         self.context.mailbox().discard_late(); // where it was killed
         let reason = self.context.notice().reason();
         if let Some(recorder) = self.worker.recorder.take().filter(|_| !reason.is_orderly()) {
-            let attempt = self.context.notice().attempt();
-            self.context.slot().observed().leave(attempt, |left| left.record = Some(recorder.view()));
+            self.context.leave(|left| {
+                left.record = Some(recorder.view());
+                left.trace = left.trace.or(recorder.trace_in_hand());
+            });
         }
         scope::answering(CallError::Gone(reason), || drop(self.worker.behaviour.take()));
     }

@@ -8,8 +8,8 @@ use std::collections::btree_map::Entry;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use covenant_supervision::ChildState;
-use covenant_types::{ActorPath, ExitReason, Incarnation, WallTime};
+use covenant_supervision::{ChildId, ChildState};
+use covenant_types::{ActorPath, ExitReason, Incarnation, TraceId, WallTime};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
@@ -46,6 +46,9 @@ pub struct CrashReport {
     pub reason: String,
     /// Where it panicked, where that is known.
     pub site: Option<PanicSite>,
+    /// The trace it was in: that of the message in hand, unless its handler had begun another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceId>,
     /// When its supervisor heard of it.
     pub at: WallTime,
     /// The same in microseconds since the node started.
@@ -243,6 +246,8 @@ pub(crate) struct Case {
     pub(crate) last: Option<CrashKey>,
     /// The one that was too many.
     pub(crate) gave_up: Option<CrashKey>,
+    /// The traces of ends that people were not told of yet. At most one a child.
+    pub(crate) traces: BTreeMap<ChildId, TraceId>,
 }
 
 impl Case {
@@ -282,6 +287,7 @@ mod tests {
             context: CrashContext::Running,
             reason: "panic: x".into(),
             site: None,
+            trace: None,
             at: WallTime(u64::from(incarnation)),
             at_us: 0,
             behaviour: None,

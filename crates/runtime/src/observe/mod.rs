@@ -22,7 +22,7 @@ mod trace;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use covenant_types::StartAttempt;
+use covenant_types::{StartAttempt, TraceId};
 
 pub(crate) use ask::{Ask, answer};
 pub(crate) use crash::Case;
@@ -64,6 +64,8 @@ pub(crate) struct Left {
     pub(crate) site: Option<PanicSite>,
     /// What it handled last.
     pub(crate) record: Option<FlightRecord>,
+    /// The trace it was in.
+    pub(crate) trace: Option<TraceId>,
     /// A supervisor: the crash below it that it gave up for.
     pub(crate) cause: Option<CrashKey>,
 }
@@ -100,7 +102,7 @@ impl Observed {
             if left.len() == LEFT_MAX {
                 left.remove(0); // its supervisor died before it heard
             }
-            left.push(Left { attempt, site: None, record: None, cause: None });
+            left.push(Left { attempt, site: None, record: None, trace: None, cause: None });
             left.len() - 1
         });
         add(&mut left[at]);

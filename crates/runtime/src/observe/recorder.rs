@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use covenant_types::Uptime;
+use covenant_types::{TraceId, Uptime};
 use serde::{Deserialize, Serialize};
 
 use super::trace::Tracer;
@@ -38,6 +38,9 @@ pub struct SeenMessage {
     pub size: u32,
     /// Which batch it was part of.
     pub batch: u32,
+    /// The trace it is part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceId>,
     /// Its text, where the behaviour [lets it be seen](Behaviour::text).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
@@ -66,6 +69,8 @@ pub(crate) struct Recorder {
     texts: Vec<Option<Box<str>>>,
     batch: u32,
     batches: Vec<SeenBatch>,
+    /// A message was begun and not ended.
+    in_hand: bool,
     tracer: Option<Box<Tracer>>,
 }
 
@@ -74,13 +79,20 @@ struct Entry {
     kind: &'static str,
     size: u32,
     batch: u32,
+    trace: Option<TraceId>,
 }
 
 impl Recorder {
     /// Notes a message that is about to be handled.
     #[inline]
-    pub(crate) fn begin<B: Behaviour>(&mut self, message: &B::Message, now: impl FnOnce() -> Uptime) {
-        let entry = Entry { kind: B::kind(message), size: saturated(B::size(message)), batch: self.batch };
+    pub(crate) fn begin<B: Behaviour>(
+        &mut self,
+        message: &B::Message,
+        trace: Option<TraceId>,
+        now: impl FnOnce() -> Uptime,
+    ) {
+        let entry = Entry { kind: B::kind(message), size: saturated(B::size(message)), batch: self.batch, trace };
+        self.in_hand = true;
         let at = if self.messages.len() < RECORDED_MAX {
             self.messages.push(entry);
             self.messages.len() - 1
@@ -95,7 +107,7 @@ impl Recorder {
             self.keep_text(at, text);
         }
         if let Some(tracer) = &mut self.tracer {
-            tracer.begin(entry.kind, entry.size, now);
+            tracer.begin(entry.kind, entry.size, trace, now);
         }
     }
 
@@ -112,6 +124,7 @@ impl Recorder {
     /// The message was handled.
     #[inline]
     pub(crate) fn end(&mut self, now: impl FnOnce() -> Uptime) {
+        self.in_hand = false;
         if let Some(tracer) = &mut self.tracer
             && !tracer.end(now)
         {
@@ -145,14 +158,21 @@ impl Recorder {
         free
     }
 
+    /// The trace of the message that was begun and not ended, if it has one.
+    pub(crate) fn trace_in_hand(&self) -> Option<TraceId> {
+        let count = self.messages.len();
+        let last = (self.oldest + count).checked_sub(1)? % count.max(1);
+        self.messages.get(last).filter(|_| self.in_hand)?.trace
+    }
+
     /// What it holds.
     pub(crate) fn view(&self) -> FlightRecord {
         let count = self.messages.len();
         let in_order = (0..count).map(|place| (self.oldest + place) % count.max(1));
         let messages = in_order.map(|at| {
-            let Entry { kind, size, batch } = self.messages[at];
+            let Entry { kind, size, batch, trace } = self.messages[at];
             let text = self.texts.get(at).and_then(|text| text.as_deref().map(str::to_owned));
-            SeenMessage { kind: Cow::Borrowed(kind), size, batch, text }
+            SeenMessage { kind: Cow::Borrowed(kind), size, batch, trace, text }
         });
         let mut batches = self.batches.clone();
         if batches.len() == BATCHES_MAX {
@@ -201,7 +221,7 @@ mod tests {
     fn recorded(messages: impl IntoIterator<Item = String>) -> FlightRecord {
         let mut recorder = Recorder::default();
         for message in messages {
-            recorder.begin::<Loud>(&message, || Uptime::ZERO);
+            recorder.begin::<Loud>(&message, None, || Uptime::ZERO);
             recorder.end_batch(Uptime::ZERO, Duration::from_micros(5), 1);
         }
         recorder.view()

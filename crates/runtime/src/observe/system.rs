@@ -196,7 +196,7 @@ impl System {
         reason: &ExitReason,
         left: Option<Left>,
     ) {
-        let (site, record) = left.map_or((None, None), |left| (left.site, left.record));
+        let (site, record, trace) = left.map_or((None, None, None), |left| (left.site, left.record, left.trace));
         let (reason, at) = (shortened(reason), self.env().wall());
         slot.observed().set_last_crash(LastCrash { incarnation, reason: reason.clone(), site: site.clone(), at });
         let Some(log) = self.crashes() else { return };
@@ -206,6 +206,7 @@ impl System {
             context,
             reason,
             site,
+            trace,
             at,
             at_us: micros(self.env().now().0),
             behaviour: slot.behaviour.as_deref().map(str::to_owned),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use covenant_types::Uptime;
+use covenant_types::{TraceId, Uptime};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -45,6 +45,9 @@ pub struct TracedMessage {
     pub size: u32,
     /// How long its handler took, waiting included, in microseconds.
     pub took_us: u64,
+    /// The trace it is part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceId>,
 }
 
 /// How a trace ended.
@@ -118,7 +121,7 @@ pub(crate) struct Tracer {
     in_second: u32,
     /// Not looked at a clock since so many messages.
     blind: u32,
-    in_hand: Option<(Uptime, &'static str, u32)>,
+    in_hand: Option<(Uptime, &'static str, u32, Option<TraceId>)>,
 }
 
 /// Above the rate the clock is looked at once for so many messages.
@@ -137,7 +140,13 @@ pub(super) fn trace(limits: TraceLimits, now: Uptime) -> (Box<Tracer>, Trace) {
 
 impl Tracer {
     /// A message is about to be handled.
-    pub(super) fn begin(&mut self, kind: &'static str, size: u32, now: impl FnOnce() -> Uptime) {
+    pub(super) fn begin(
+        &mut self,
+        kind: &'static str,
+        size: u32,
+        trace: Option<TraceId>,
+        now: impl FnOnce() -> Uptime,
+    ) {
         if self.in_second >= TRACE_RATE_MAX {
             self.blind += 1;
             if self.blind < LOOK_EVERY {
@@ -155,14 +164,14 @@ impl Tracer {
             return;
         }
         self.in_second += 1;
-        self.in_hand = Some((now, kind, size));
+        self.in_hand = Some((now, kind, size, trace));
     }
 
     /// It was handled. False when this trace is over.
     pub(super) fn end(&mut self, now: impl FnOnce() -> Uptime) -> bool {
-        if let Some((began, kind, size)) = self.in_hand.take() {
+        if let Some((began, kind, size, trace)) = self.in_hand.take() {
             let took_us = micros(now().since(began));
-            let message = TracedMessage { at_us: micros(began.0), kind: Cow::Borrowed(kind), size, took_us };
+            let message = TracedMessage { at_us: micros(began.0), kind: Cow::Borrowed(kind), size, took_us, trace };
             match self.to.try_send(message) {
                 Ok(()) => self.left -= 1,
                 Err(mpsc::error::TrySendError::Full(_)) => self.skip(),
@@ -195,12 +204,12 @@ mod tests {
         let (mut tracer, mut trace) = trace(limits(TRACED_MAX, SECOND), Uptime::ZERO);
         let mut looks = 0;
         for _ in 0..TRACE_RATE_MAX {
-            tracer.begin("m", 1, || Uptime::ZERO);
+            tracer.begin("m", 1, None, || Uptime::ZERO);
             assert!(tracer.end(|| Uptime::ZERO));
             trace.next().await.unwrap();
         }
         for _ in 0..6400 {
-            tracer.begin("m", 1, || {
+            tracer.begin("m", 1, None, || {
                 looks += 1;
                 Uptime::from_millis(999)
             });
@@ -215,12 +224,12 @@ mod tests {
     async fn a_watcher_who_does_not_read_delays_nobody() {
         let (mut tracer, trace) = trace(limits(TRACED_MAX, SECOND), Uptime::ZERO);
         for _ in 0..WAITING_MAX + 7 {
-            tracer.begin("m", 1, || Uptime::ZERO);
+            tracer.begin("m", 1, None, || Uptime::ZERO);
             assert!(tracer.end(|| Uptime::ZERO));
         }
         assert_eq!(trace.skipped.load(Ordering::Relaxed), 7);
         drop(trace);
-        tracer.begin("m", 1, || Uptime::ZERO);
+        tracer.begin("m", 1, None, || Uptime::ZERO);
         assert!(!tracer.end(|| Uptime::ZERO), "it is over with its watcher");
     }
 }

@@ -37,6 +37,10 @@ impl Driver {
             What::Started(_) | What::Ignored => return None,
         };
         let mut left = slot.if_observed().and_then(|observed| observed.take_left(attempt));
+        match left.as_ref().and_then(|left| left.trace) {
+            Some(trace) => drop(self.case.traces.insert(child.clone(), trace)),
+            None => drop(self.case.traces.remove(child)),
+        }
         let (key, is_own) = Case::of_child(&slot.path, reason, &mut left);
         let key = key?;
         let stopping = self.core.child(child).is_some_and(|view| view.state == ChildState::Stopping);

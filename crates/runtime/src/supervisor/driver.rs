@@ -279,7 +279,9 @@ impl Driver {
 
     fn report(&mut self, report: &Report) {
         let supervisor = &self.plan.slot.path;
-        tracing::error!(%supervisor, context = ?report.context, offender = %report.offender, reason = %report.reason, "supervisor report");
+        // Without one the line has no such field.
+        let trace = self.case.traces.remove(&report.offender).map(tracing::field::display);
+        tracing::error!(%supervisor, context = ?report.context, offender = %report.offender, reason = %report.reason, trace, "supervisor report");
         match report.context {
             ReportContext::ReachedMaxIntensity => self.system.publish(RuntimeEvent::Escalated {
                 path: supervisor.clone(),

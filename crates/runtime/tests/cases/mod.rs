@@ -2,6 +2,7 @@
 
 mod children;
 mod drain;
+mod following;
 mod kills;
 mod mailboxes;
 mod observe;
