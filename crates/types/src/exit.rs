@@ -33,6 +33,12 @@ impl ExitReason {
         !matches!(self, Self::NameConflict(_) | Self::Rebalanced)
     }
 
+    /// Whether this end ends whoever is linked with it and does not trap exits. All but `normal` do, as in OTP: one that was
+    /// asked to stop takes its partner along, in order and without a crash report.
+    pub fn passes_links(&self) -> bool {
+        *self != Self::Normal
+    }
+
     /// Whether this end is orderly, so that a transient child is not restarted after it.
     pub fn is_orderly(&self) -> bool {
         match self {

@@ -311,21 +311,20 @@ fn fire_link(other: &Slot, id: TieId, down: Down) {
 /// What `down` does to the incarnation `bound` of `slot`, which is linked to who ended.
 pub(super) fn exit_signal(slot: &Slot, bound: &Bound, down: Down) {
     let reason: ExitReason = down.reason.as_exit(&down.path);
+    let ends = reason.passes_links();
     let traps = slot.with_ties(|ties| {
         if let Some(book) = ties.book.as_mut().filter(|book| book.trapping == Some(bound.attempt)) {
             book.downs.push_back((bound.attempt, down));
             return true;
         }
-        if !reason.is_orderly() {
+        if ends {
             ties.fade(bound.attempt);
         }
         false
     });
     if traps {
         slot.signal();
-    } else if !reason.is_orderly()
-        && let Some(notice) = bound.notice.upgrade()
-    {
+    } else if ends && let Some(notice) = bound.notice.upgrade() {
         notice.end_with(reason);
     }
 }

@@ -44,11 +44,12 @@ impl<B: Behaviour> Context<B> {
         }
     }
 
-    /// Links this incarnation with the actor at `path` of this node: an abnormal end of one ends the other with the same
-    /// reason, without its `stop`. Linking twice, or with oneself, changes nothing.
+    /// Links this incarnation with the actor at `path` of this node: an end of one that is not `normal` ends the other with
+    /// the same reason, without its `stop`. So does `shutdown`, and then nothing is reported as a crash. Linking twice, or
+    /// with oneself, changes nothing.
     ///
-    /// Between two incarnations the link is with the next. Where no actor is at `path`, or one that ended abnormally for
-    /// good, this incarnation ends at once. See [`Context::trap_exits`] for hearing of exits instead.
+    /// Between two incarnations the link is with the next. Where no actor is at `path`, or one that ended for good and not
+    /// with `normal`, this incarnation ends at once. See [`Context::trap_exits`] for hearing of exits instead.
     ///
     /// # Errors
     /// One of the two has too many ties.
@@ -79,8 +80,8 @@ impl<B: Behaviour> Context<B> {
         }
     }
 
-    /// Whether an exit of a linked actor is told to [`Behaviour::down`] instead of ending this one. Then orderly exits
-    /// are told as well. It holds for this incarnation.
+    /// Whether an exit of a linked actor is told to [`Behaviour::down`] instead of ending this one. Then `normal`
+    /// exits are told as well. It holds for this incarnation.
     pub fn trap_exits(&self, trap: bool) {
         self.slot().with_ties(|ties| ties.trap(self.bound().attempt, trap));
     }

@@ -2,8 +2,8 @@
 //!
 //! # Intuition
 //! A monitor looks one way: whoever made it hears once of the end, in [`Behaviour::down`](crate::Behaviour::down). A link
-//! holds both ways: an abnormal end of one ends the other with the same reason, unless that one traps exits and hears of
-//! it in `down` as well. Both are made to a path and bind to the incarnation that runs there, or to the next one where
+//! holds both ways: an end of one that is not `normal` ends the other with the same reason, unless that one traps exits and
+//! hears of it in `down` as well. Both are made to a path and bind to the incarnation that runs there, or to the next one where
 //! none does.
 //!
 //! # Invariants

@@ -204,14 +204,80 @@ async fn who_waits_for_an_actor_that_ends_by_a_link_hears_the_reason_of_the_link
 }
 
 #[tokio::test]
-async fn an_orderly_end_of_one_leaves_the_other_alone() {
+async fn a_normal_end_of_one_leaves_the_other_alone() {
     let mut rig = pair("", "").await;
-    for how in [End::Normal, End::Shutdown, End::Stop] {
+    for how in [End::Normal, End::Stop] {
         link(&rig, "/a", "/b").await;
         rig.end("/b", how).await;
         rig.start_of("/b").await;
     }
     assert_eq!(rig.who("/a").await, 1);
+}
+
+#[tokio::test]
+async fn one_that_was_asked_to_stop_takes_the_other_along_and_nothing_is_reported() {
+    let main = probes("intensity = 1000", &[("a", "restart = \"transient\""), ("b", ""), ("c", "")]);
+    let (mut rig, log) = Rig::start_with_log(&main, &[]).await;
+    for end in ["exit", "terminate", "drain"] {
+        link(&rig, "/a", "/b").await;
+        link(&rig, "/c", "/b").await;
+        trap(&rig, "/c").await;
+        rig.journal.clear();
+        match end {
+            "exit" => rig.end("/b", End::Shutdown).await,
+            "terminate" => drop(rig.system.terminate_child(&path("/b")).await.unwrap()),
+            _ => drop(rig.system.drain(&path("/b"), LONG).await.unwrap()),
+        }
+        let reason = rig.exit_of("/a").await;
+        assert!(reason.is_orderly() && reason != ExitReason::Normal, "{reason}");
+        rig.until("/a", ActorState::Undefined).await;
+        rig.who("/c").await;
+        let lines = rig.journal.lines();
+        assert!(!lines.iter().any(|line| line.starts_with("stop a")), "{lines:?}");
+        assert!(lines.iter().any(|line| line.starts_with("c by link: /b") && line.ends_with(&reason.to_string())));
+        let _runs_again = (rig.system.restart_child(&path("/a")).await, rig.system.restart_child(&path("/b")).await);
+        rig.until("/b", ActorState::Running).await;
+        rig.until("/a", ActorState::Running).await;
+    }
+    assert_eq!((rig.view("/c").incarnation.0, log.take()), (1, Default::default()));
+}
+
+#[tokio::test]
+async fn a_permanent_partner_of_one_that_was_asked_to_stop_starts_again_and_is_counted() {
+    let main = format!("intensity = 9\n{}", subtree("sub", ""));
+    let rig =
+        Rig::start(&main, &[("sub", &probes("intensity = 1", &[("a", ""), ("b", "restart = \"transient\"")]))]).await;
+    for incarnation in 2..=3 {
+        link(&rig, "/sub/a", "/sub/b").await;
+        rig.system.terminate_child(&path("/sub/b")).await.unwrap();
+        eventually(|| rig.view("/sub/a").incarnation.0 == incarnation).await;
+        if incarnation == 2 {
+            rig.system.restart_child(&path("/sub/b")).await.unwrap();
+        }
+    }
+    assert_eq!(rig.view("/sub").incarnation.0, 2, "the second was one too many for an intensity of 1");
+}
+
+#[tokio::test]
+async fn linked_siblings_stop_and_restart_with_their_supervisor_once_each_without_a_report_or_a_count() {
+    let children = [("a", ""), ("b", ""), ("c", "config = { link = \"/sub/a\" }"), ("d", "")];
+    let main = format!("intensity = 0\n{}", subtree("sub", ""));
+    let all = probes("strategy = \"one_for_all\"; intensity = 1", &children);
+    let (rig, log) = Rig::start_with_log(&main, &[("sub", &all)]).await;
+    rig.end("/sub/d", End::Error).await; // stops c, and with it a
+    eventually(|| children.iter().all(|(id, _)| rig.view(&format!("/sub/{id}")).incarnation.0 == 2)).await;
+    assert_eq!(rig.who("/sub/a").await, 2);
+    let crashes = log.take().crashes;
+    assert_eq!(crashes.keys().map(|key| key.path.as_str()).collect::<Vec<_>>(), ["/sub/d"]);
+    assert_eq!(rig.view("/sub").incarnation.0, 1, "the one restart that is forgiven was spent once");
+
+    rig.journal.clear();
+    assert!(rig.system.stop(LONG).await.in_time);
+    let lines = rig.journal.lines();
+    let of = |what: &str| lines.iter().filter_map(|line| line.strip_prefix(what)).collect::<Vec<_>>();
+    assert_eq!(of("stop "), ["d shutdown", "c shutdown", "b shutdown"], "{lines:?}");
+    assert_eq!(of("end ").len(), 4, "{lines:?}");
+    assert_eq!(log.take(), Default::default());
 }
 
 #[tokio::test]
