@@ -63,7 +63,7 @@ pub(crate) async fn run(global: &Global, args: &Up, output: &Output) -> Result<(
             biased;
             reason = &mut cluster.task => Some(reason),
             _asked = signals => None,
-            shown = view::show(&cluster.processes, &cluster.layout, &cluster.folder) => {
+            shown = view::show(&cluster.processes, &cluster.layout, &cluster.folder, output.colours()) => {
                 shown.map_err(ApiError::failure)?;
                 None
             }

@@ -12,6 +12,7 @@ use covenant_types::ActorPath;
 use crossterm::event::{Event, EventStream, KeyCode, KeyEventKind, KeyModifiers};
 use futures_util::StreamExt;
 use ratatui::Frame;
+use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout as Split, Rect};
 use ratatui::style::{Color, Style, Stylize};
 use ratatui::text::{Line, Span};
@@ -32,12 +33,20 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 struct Chosen {
     node: usize,
     said: String,
+    /// Whether colours are wanted.
+    colours: bool,
 }
 
 /// Shows the cluster until q or Ctrl-C.
-pub(crate) async fn show(processes: &ProcessesRef, layout: &Layout, folder: &Path) -> std::io::Result<()> {
+pub(crate) async fn show(
+    processes: &ProcessesRef,
+    layout: &Layout,
+    folder: &Path,
+    colours: bool,
+) -> std::io::Result<()> {
     let mut terminal = ratatui::try_init()?;
-    let result = run(&mut terminal, processes, layout, folder).await;
+    let chosen = Chosen { colours, ..Chosen::default() };
+    let result = run(&mut terminal, processes, layout, folder, chosen).await;
     ratatui::try_restore()?;
     result
 }
@@ -47,10 +56,10 @@ async fn run(
     processes: &ProcessesRef,
     layout: &Layout,
     folder: &Path,
+    mut chosen: Chosen,
 ) -> std::io::Result<()> {
     let (choose, chosen_node) = watch::channel(0);
     let (_asker, mut snapshots) = ask(processes.clone(), layout.clone(), folder.to_owned(), chosen_node);
-    let mut chosen = Chosen::default();
     let mut keys = EventStream::new();
     loop {
         let snapshot = snapshots.borrow_and_update().clone();
@@ -156,6 +165,9 @@ fn draw(frame: &mut Frame<'_>, snapshot: &Snapshot, layout: &Layout, chosen: &Ch
     let verbs = "try elsewhere: covenant members · ledger assess --year 2024 · node kill hub-europe";
     let lines = vec![Line::from(chosen.said.clone()).yellow(), Line::from(help), Line::from(verbs).dim()];
     frame.render_widget(Paragraph::new(lines), keys);
+    if !chosen.colours {
+        without_colours(frame.buffer_mut());
+    }
 }
 
 fn boxed(frame: &mut Frame<'_>, area: Rect, title: &str, lines: Vec<Line<'static>>) {
@@ -200,11 +212,14 @@ fn member_colour(state: Option<MemberState>) -> Color {
     }
 }
 
-/// Colours, unless the user asked for none.
 fn colour(colour: Color) -> Style {
-    match std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
-        true => Style::default(),
-        false => Style::default().fg(colour),
+    Style::default().fg(colour)
+}
+
+/// What is drawn loses its colours, whoever put them there.
+fn without_colours(drawn: &mut Buffer) {
+    for cell in &mut drawn.content {
+        cell.set_fg(Color::Reset).set_bg(Color::Reset);
     }
 }
 
@@ -278,4 +293,30 @@ fn incident_lines(snapshot: &Snapshot) -> Vec<Line<'static>> {
         Line::from(Span::styled(text, colour(if open { Color::Red } else { Color::DarkGray })))
     };
     snapshot.incidents.iter().rev().take(4).map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    use super::*;
+
+    #[test]
+    fn who_wants_no_colours_gets_none_and_reads_the_same() {
+        let layout = Layout { cluster: "test".to_owned(), node: Vec::new() };
+        let snapshot = Snapshot { ledger: Some(Err("the book is away".to_owned())), ..Snapshot::default() };
+        let drawn = |colours| {
+            let chosen = Chosen { node: 0, said: "hub-africa: killed".to_owned(), colours };
+            let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
+            terminal.draw(|frame| draw(frame, &snapshot, &layout, &chosen)).unwrap();
+            terminal.backend().buffer().clone()
+        };
+        let coloured = |buffer: &Buffer| buffer.content().iter().filter(|cell| cell.fg != Color::Reset).count();
+        let text = |buffer: &Buffer| buffer.content().iter().map(|cell| cell.symbol().to_owned()).collect::<String>();
+        let (with, without) = (drawn(true), drawn(false));
+        assert_eq!(coloured(&without), 0);
+        assert!(coloured(&with) >= "the book is away".len() + "hub-africa: killed".len());
+        assert_eq!(text(&with), text(&without));
+    }
 }

@@ -195,7 +195,7 @@ impl Driver {
             Some(planned) if self.is_planned(child, planned) => planned.slot.set_forgotten(true),
             Some(_) | None => {
                 if let Some(added) = self.planned.remove(child) {
-                    self.strike_off(&added);
+                    self.strike_off(child, &added);
                 }
             }
         }
@@ -211,14 +211,18 @@ impl Driver {
         let stay = self.plan.planned();
         for (child, planned) in added {
             if stay.children.get(&child).is_none_or(|known| !Arc::ptr_eq(&known.slot, &planned.slot)) {
-                self.strike_off(&planned);
+                self.strike_off(&child, &planned);
             }
         }
     }
 
-    fn strike_off(&self, child: &PlannedChild) {
-        self.plan.slot.disown(&child.slot);
-        self.system.strike_off(&child.slot);
-        child.slot.close_gone(ExitReason::Shutdown);
+    fn strike_off(&self, child: &ChildId, added: &PlannedChild) {
+        if let Some(planned) = self.plan.planned().children.get(child) {
+            // It had the path of one that is planned, which the next incarnation of this supervisor starts again.
+            self.system.enter(&planned.slot);
+        }
+        self.plan.slot.disown(&added.slot);
+        self.system.strike_off(&added.slot);
+        added.slot.close_gone(ExitReason::Shutdown);
     }
 }

@@ -1,6 +1,6 @@
 //! Children that come and go while their supervisor runs: administrative calls, and the instances of dynamic supervisors.
 
-use crate::support::{self, Ask, End, LONG, Rig, gone, probes, subtree, tree};
+use crate::support::{self, Ask, End, LONG, Rig, eventually, gone, probes, subtree, tree};
 use covenant_runtime::{ActorState, AdminFailure, Started};
 use covenant_supervision::{AdminError, ChildId, ChildNode};
 use covenant_types::{ActorPath, CallError, ExitReason};
@@ -238,4 +238,30 @@ async fn admin_calls_are_answered_while_a_child_is_in_a_crash_loop() {
     support::within(rig.system.terminate_child(&path("/a"))).await.unwrap();
     assert_eq!(rig.state("/a"), ActorState::Undefined);
     assert_eq!(rig.who("/b").await, 1);
+}
+
+#[tokio::test]
+async fn a_planned_child_is_found_again_after_another_had_its_path() {
+    for (restart, deleted_again) in [("temporary", false), ("permanent", false), ("permanent", true)] {
+        let keys = format!("restart = \"{restart}\"");
+        let main = format!("intensity = 9\n{}", subtree("sub", ""));
+        let rig = Rig::start(&main, &[("sub", &probes("", &[("a", &keys), ("b", "")]))]).await;
+        let (sub, a) = (path("/sub"), path("/sub/a"));
+        let delete = async || {
+            rig.system.terminate_child(&a).await.unwrap();
+            let deleted = rig.system.delete_child(&a).await;
+            assert_eq!(deleted.is_ok(), restart == "permanent", "a temporary one is forgotten with its end");
+        };
+        delete().await;
+        rig.system.start_child(&sub, node("a", &keys)).await.unwrap();
+        assert_eq!(rig.who("/sub/a").await, 2);
+        if deleted_again {
+            delete().await;
+        }
+        rig.kill("/sub").await;
+        eventually(|| rig.find("/sub/a").is_some_and(|view| view.state == ActorState::Running)).await;
+        assert_eq!(rig.who("/sub/a").await, 3, "{restart}: it goes on counting");
+        assert_eq!(shown(&rig, "/sub"), ["a", "b"]);
+        rig.kill("/sub/a").await;
+    }
 }
