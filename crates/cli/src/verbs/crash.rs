@@ -64,6 +64,9 @@ fn show(capsule: &Capsule, output: &Output) -> String {
     if let Some(site) = &first.site {
         text += &format!("\npanicked at  {site}");
     }
+    if first.took_along > 0 {
+        text += &format!("\nwith it      {} that ran below it", first.took_along);
+    }
     if let Some(trace) = first.trace {
         text += &format!("\ntrace        {trace}");
     }

@@ -190,6 +190,7 @@ mod tests {
             behaviour: None,
             handled: 0,
             waiting: 0,
+            took_along: 0,
             record: None,
         };
         let chain = vec![ChainLink { supervisor: path("/"), child: path(at), did: Decision::Restarted, times: count }];

@@ -59,6 +59,10 @@ pub struct CrashReport {
     pub handled: u64,
     /// How many messages waited.
     pub waiting: usize,
+    /// A supervisor that died: how many actors and supervisors ran below it. They ended with it and have no reports of their
+    /// own.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub took_along: usize,
     /// What it handled last. A plain ractor actor, a supervisor and a failed start have none.
     pub record: Option<FlightRecord>,
 }
@@ -232,6 +236,11 @@ impl CrashKey {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
 /// A reason, short enough to be kept.
 pub(super) fn shortened(reason: &ExitReason) -> String {
     let mut text = reason.to_string();
@@ -293,6 +302,7 @@ mod tests {
             behaviour: None,
             handled: 0,
             waiting: 0,
+            took_along: 0,
             record: None,
         }
     }

@@ -9,7 +9,8 @@
 //!
 //! # Invariants
 //! - Everything kept is bounded: [`RECORDED_MAX`] messages an incarnation, [`ASKS_MAX`] asks, [`CRASHES_MAX`] kinds of crashes.
-//! - Every abnormal end that a supervisor hears of is counted in the crash log exactly once.
+//! - Every abnormal end is counted in the crash log exactly once: that of an actor or supervisor whose supervisor lives by
+//!   itself, those of all that die with a supervisor in the report of that supervisor.
 //! - A suspended actor begins no message; asks, kill and stop reach it.
 
 mod ask;
@@ -66,6 +67,8 @@ pub(crate) struct Left {
     pub(crate) record: Option<FlightRecord>,
     /// The trace it was in.
     pub(crate) trace: Option<TraceId>,
+    /// A supervisor: how many ran below it when it died.
+    pub(crate) took_along: usize,
     /// A supervisor: the crash below it that it gave up for.
     pub(crate) cause: Option<CrashKey>,
 }
@@ -102,7 +105,7 @@ impl Observed {
             if left.len() == LEFT_MAX {
                 left.remove(0); // its supervisor died before it heard
             }
-            left.push(Left { attempt, site: None, record: None, trace: None, cause: None });
+            left.push(Left { attempt, site: None, record: None, trace: None, took_along: 0, cause: None });
             left.len() - 1
         });
         add(&mut left[at]);

@@ -196,7 +196,10 @@ impl System {
         reason: &ExitReason,
         left: Option<Left>,
     ) {
-        let (site, record, trace) = left.map_or((None, None, None), |left| (left.site, left.record, left.trace));
+        let (site, record, trace, took_along) = match left {
+            Some(Left { site, record, trace, took_along, .. }) => (site, record, trace, took_along),
+            None => (None, None, None, 0),
+        };
         let (reason, at) = (shortened(reason), self.env().wall());
         slot.observed().set_last_crash(LastCrash { incarnation, reason: reason.clone(), site: site.clone(), at });
         let Some(log) = self.crashes() else { return };
@@ -212,6 +215,7 @@ impl System {
             behaviour: slot.behaviour.as_deref().map(str::to_owned),
             handled: slot.mailbox.as_ref().map_or(0, |mailbox| mailbox.handled()),
             waiting: slot.mailbox.as_ref().map_or(0, |mailbox| mailbox.depth()),
+            took_along,
             record,
         };
         log.note(key, report);

@@ -358,6 +358,12 @@ fn child_of_effect(effect: &Effect) -> Option<&ChildId> {
 /// A supervisor that dies takes its children with it.
 impl Drop for Driver {
     fn drop(&mut self) {
+        let mut below = Vec::new();
+        self.plan.slot.collect_running(&mut below);
+        if !below.is_empty() {
+            let notice = &self.port.notice;
+            notice.slot().observed().leave(notice.attempt(), |left| left.took_along = below.len());
+        }
         for child in self.planned.values() {
             if let Some(running) = child.slot.running() {
                 running.kill();

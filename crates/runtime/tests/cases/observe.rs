@@ -8,7 +8,7 @@ use crate::support::{Ask, End, Gate, LONG, Rig, probes, subtree, within};
 use covenant_env::Env;
 use covenant_runtime::{
     ActorState, CrashContext, CrashKey, CrashLog, CrashReport, Crashes, Decision, FlightRecord, Observe, ObserveError,
-    System, TraceEnded, TraceLimits, note_panic_sites,
+    RuntimeEvent, System, TraceEnded, TraceLimits, note_panic_sites,
 };
 use covenant_types::{ActorPath, Incarnation};
 
@@ -126,6 +126,27 @@ async fn a_crash_names_every_supervisor_that_gave_up_for_it_and_the_one_that_men
             ("/", "/sub", Decision::Restarted, 1),
         ]
     );
+}
+
+#[tokio::test]
+async fn what_dies_with_its_supervisor_is_counted_in_the_one_report_of_that() {
+    let inner = probes("", &[("x", ""), ("y", "")]);
+    let sub = format!("{}{}", probes(MANY, &[("a", ""), ("b", "")]), subtree("inner", ""));
+    let main = format!("{}{}", probes(MANY, &[("other", "")]), subtree("sub", ""));
+    let (rig, log) = Rig::start_with_log(&main, &[("sub", &sub), ("inner", &inner)]).await;
+    let mut events = rig.system.events();
+    rig.kill("/sub").await;
+    assert_eq!(rig.who("/sub/inner/y").await, 2);
+    let (crashes, report) = only(read(&log, linked(1)).await);
+    assert_eq!((report.path.as_str(), report.reason.as_str(), crashes.count), ("/sub", "killed", 1));
+    assert_eq!(report.took_along, 5, "a, b, inner, x and y");
+    let exited = |event| if let RuntimeEvent::Exited { path, .. } = event { Some(path.to_string()) } else { None };
+    let exits: Vec<String> = std::iter::from_fn(|| events.try_recv().ok()).filter_map(exited).collect();
+    assert_eq!(exits, ["/sub"], "as many events as reports");
+
+    rig.kill("/sub/inner/x").await;
+    let (_, report) = only(read(&log, linked(1)).await);
+    assert_eq!((report.path.as_str(), report.took_along), ("/sub/inner/x", 0));
 }
 
 #[tokio::test]

@@ -1,11 +1,17 @@
 //! Links and monitors.
 
-use std::sync::{Arc, Barrier};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Barrier, Mutex};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use crate::support::{Ask, End, Gate, LONG, Rig, env_with_workers, eventually, gone, inside, probes, subtree, within};
-use covenant_runtime::{ActorState, Down, DownReason, MonitorRef, RuntimeEvent, TIES_MAX, TiesView, TooManyTies};
+use covenant_runtime::{
+    ActorState, Down, DownReason, MonitorRef, RuntimeEvent, System, TIES_MAX, TiesView, TooManyTies,
+};
 use covenant_types::{ActorPath, CallError, ExitReason, Incarnation};
+use tokio::sync::broadcast;
 
 /// `/a` and `/b`, with these keys, under a supervisor that forgives.
 async fn pair(a: &str, b: &str) -> Rig {
@@ -53,6 +59,37 @@ async fn a_monitor_hears_of_the_incarnation_it_watches_exactly_once() {
     rig.kill("/b").await;
     assert_eq!(heard(&rig).await[1..], ["a by monitor: /b #3 killed"]);
     assert_eq!(rig.view("/a").incarnation.0, 1, "a monitor harms nobody");
+}
+
+#[tokio::test]
+async fn ends_are_told_before_the_supervisor_hears_of_them() {
+    /// Looks at the system when it is woken, on the thread and in the moment that tells.
+    struct Looks {
+        system: System,
+        events: Mutex<broadcast::Receiver<RuntimeEvent>>,
+        seen: Mutex<Option<(bool, ActorState, usize)>>,
+    }
+    impl Wake for Looks {
+        fn wake(self: Arc<Self>) {
+            let heard = self.events.lock().unwrap().try_recv().is_ok();
+            let state = self.system.tree().find(&path("/b")).unwrap().state;
+            let links = self.system.ties(&path("/a")).unwrap().links.len();
+            *self.seen.lock().unwrap() = Some((heard, state, links));
+        }
+    }
+    let rig = pair("", "backoff = { min = \"1h\", max = \"1h\" }").await;
+    trap(&rig, "/a").await;
+    link(&rig, "/a", "/b").await;
+    let mut monitor = rig.system.monitor(&path("/b"));
+    let events = Mutex::new(rig.system.events());
+    let looks = Arc::new(Looks { system: rig.system.clone(), events, seen: Mutex::new(None) });
+    let waker = Waker::from(Arc::clone(&looks));
+    assert!(Pin::new(&mut monitor).poll(&mut Context::from_waker(&waker)).is_pending());
+    rig.end("/b", End::Error).await;
+    eventually(|| looks.seen.lock().unwrap().is_some()).await;
+    // The link was made first and is told first.
+    assert_eq!(*looks.seen.lock().unwrap(), Some((false, ActorState::Running, 0)));
+    rig.until("/b", ActorState::Restarting).await;
 }
 
 #[tokio::test]
