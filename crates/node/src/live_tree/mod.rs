@@ -240,3 +240,6 @@ fn view(node: &str, told: &Told, to: &Told, plan: &ChangePlan) -> TreePlan {
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;
