@@ -216,6 +216,7 @@ mod tests {
             (Verb::ActorTrace, &[Operator, Admin]),
             (Verb::ActorSuspend, &[Operator, Admin]),
             (Verb::ActorResume, &[Operator, Admin]),
+            (Verb::ActorDrain, &[Operator, Admin]),
             (Verb::TreeChange, &[Operator, Admin]),
             (Verb::ContentPublish, &[Operator, Admin]),
             (Verb::ContentSubscribe, &[Operator, Admin]),

@@ -262,7 +262,7 @@ async fn one_that_was_asked_to_stop_takes_the_other_along_and_nothing_is_reporte
         rig.journal.clear();
         match end {
             "exit" => rig.end("/b", End::Shutdown).await,
-            "terminate" => drop(rig.system.terminate_child(&path("/b")).await.unwrap()),
+            "terminate" => rig.system.terminate_child(&path("/b")).await.unwrap(),
             _ => drop(rig.system.drain(&path("/b"), LONG).await.unwrap()),
         }
         let reason = rig.exit_of("/a").await;
