@@ -126,10 +126,12 @@ impl Driver {
         node: &ChildNode,
         starter: Option<&Arc<dyn Starter>>,
     ) -> Result<bool, AdminFailure> {
-        if self.core.child(id).is_some() {
-            return Ok(false);
+        if self.planned.contains_key(id) {
+            if self.core.child(id).is_some() {
+                return Ok(false);
+            }
+            self.forget(id); // what is left of an earlier child of that id
         }
-        self.forget(id); // what is left of an earlier child of that id
         let bad = |why: String| AdminFailure::Refused(AdminError::BadSpec(why));
         let path = self.plan.slot.path.child(id.as_str()).map_err(|error| bad(error.to_string()))?;
         let planned = self.system.plan_child(node, path, self.plan.take_place(), starter);

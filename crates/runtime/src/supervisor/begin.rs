@@ -46,8 +46,10 @@ impl Driver {
     /// A temporary child is never started again: what it was started with is not kept.
     fn drop_what_it_began_with(&mut self, child: &ChildId) {
         let temporary = self.core.child_spec(child).is_some_and(|spec| spec.restart == Restart::Temporary);
-        if let Some(planned) = self.planned.get_mut(child).filter(|planned| temporary && planned.slot.mailbox.is_some())
-        {
+        if !temporary {
+            return;
+        }
+        if let Some(planned) = self.planned.get_mut(child).filter(|planned| planned.slot.mailbox.is_some()) {
             planned.starter = None;
         }
     }

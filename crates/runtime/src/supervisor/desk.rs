@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use covenant_supervision::{ChildId, Timer};
+use covenant_supervision::ChildId;
 use covenant_types::{ExitReason, StartAttempt};
 
 use super::admin::Call;
@@ -17,7 +17,7 @@ use super::driver::Driver;
 use crate::notice::News;
 use crate::panic_text;
 
-/// What reaches a supervisor. Bounded by its children, each attempt is heard of twice at most, each timer once, and by
+/// What reaches a supervisor. Bounded by its children, each attempt is heard of twice at most, one alarm at a time, and by
 /// whoever waits for an answer.
 #[derive(Debug)]
 pub(crate) enum Order {
@@ -25,8 +25,8 @@ pub(crate) enum Order {
     Begin,
     /// Something became of a child.
     News(News),
-    /// A timer is due.
-    Timer(Timer),
+    /// A timer may be due.
+    Alarm,
     /// Somebody wants a child killed; only this attempt, if one is named.
     Kill(ChildId, Option<StartAttempt>),
     /// Somebody wants this attempt to finish what waits for it and end, within this time.

@@ -7,9 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use covenant_env::Task;
 use covenant_supervision::{
-    ChildId, ChildKind, ChildView, Effect, Event, Report, ReportContext, SpecError, Supervisor, Timer,
+    ChildId, ChildKind, ChildView, Effect, Event, Report, ReportContext, SpecError, Supervisor,
 };
 use covenant_types::{CallError, ExitReason, StartAttempt};
 use ractor::ActorCell;
@@ -17,6 +16,7 @@ use rand::Rng;
 
 use super::admin::Calls;
 use super::desk::{Desk, Order};
+use super::timers::Timers;
 use crate::notice::{Above, Ending, News, Notice, What};
 use crate::observe::Case;
 use crate::plan::{PlannedChild, TreePlan};
@@ -30,6 +30,12 @@ pub(super) struct Port {
     desk: Arc<Desk>,
     pub(super) notice: Arc<Notice>,
     system: System,
+}
+
+impl Port {
+    pub(super) fn desk(&self) -> Arc<Desk> {
+        Arc::clone(&self.desk)
+    }
 }
 
 impl Above for Port {
@@ -61,7 +67,7 @@ pub(super) struct Driver {
     pub(super) planned: HashMap<ChildId, PlannedChild>,
     /// What some of them become at their next start.
     pub(super) reworked: BTreeMap<ChildId, PlannedChild>,
-    timers: BTreeMap<Timer, Task>,
+    pub(super) timers: Timers,
     pub(super) calls: Calls,
     /// The crash that is being dealt with.
     pub(super) case: Case,
@@ -83,7 +89,7 @@ impl Driver {
         let core = Supervisor::new(now.spec.clone(), system.attempts(), seed)?;
         let port = Arc::new(Port { desk, notice, system: system.clone() });
         let planned = now.children.clone();
-        let (timers, calls) = (BTreeMap::new(), Calls::default());
+        let (timers, calls) = (Timers::default(), Calls::default());
         let reworked = BTreeMap::new();
         let (case, last_exit) = (Case::default(), None);
         Ok(Self { plan, system, core, port, myself, planned, reworked, timers, calls, case, last_exit })
@@ -93,10 +99,7 @@ impl Driver {
         match order {
             Order::Begin => self.feed(Event::StartRequested, None),
             Order::News(news) => self.hear(news),
-            Order::Timer(timer) => {
-                drop(self.timers.remove(&timer));
-                self.feed(Event::TimerFired(timer), None);
-            }
+            Order::Alarm => self.ring_timers(),
             Order::Kill(child, attempt) => self.kill(child, attempt),
             Order::Drain(child, attempt, within) => {
                 if self.running(&child, attempt).is_some() {
@@ -225,8 +228,10 @@ impl Driver {
                     running.kill();
                 }
             }
-            Effect::SetTimer { timer, after } => self.set_timer(timer, after),
-            Effect::CancelTimer(timer) => drop(self.timers.remove(&timer)),
+            Effect::SetTimer { timer, after } => self.set_timer(timer, self.system.env().now().after(after)),
+            Effect::CancelTimer(timer) => {
+                let _it_was_set = self.timers.cancel(timer);
+            }
             Effect::ChildEnded { child } => self.dismiss(&child),
             Effect::Forget(child) => {
                 self.dismiss(&child);
@@ -255,19 +260,6 @@ impl Driver {
                 slot.close(&self.farewell(child));
             }
         }
-    }
-
-    fn set_timer(&mut self, timer: Timer, after: Duration) {
-        let desk = Arc::clone(&self.port.desk);
-        // Also without a pause this is a task: where a runtime that is shutting down refuses every start, it refuses this
-        // too, and the retries end instead of going round in this thread.
-        let task = self.system.env().system.spawn(async move {
-            if !after.is_zero() {
-                tokio::time::sleep(after).await;
-            }
-            desk.post(Order::Timer(timer));
-        });
-        self.timers.insert(timer, task);
     }
 
     fn mark_unkillable(&self, child: &ChildId) {

@@ -9,6 +9,7 @@ mod crash;
 mod desk;
 mod driver;
 mod replan;
+mod timers;
 
 use std::sync::Arc;
 
