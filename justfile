@@ -62,6 +62,10 @@ fix:
 bench *args:
     cargo run --release -p covenant-bench -- {{args}}
 
+# Our actors beside Erlang's, ractor's, kameo's and bare tasks, built as what ships is: just bench-peers call spawn
+bench-peers *args:
+    cargo run --profile dist -p covenant-bench -- peers {{args}}
+
 # Check a chaos scenario: just scenario chaos/first-crash.toml
 scenario file:
     cargo run --release -- chaos check {{file}}

@@ -5,14 +5,16 @@
 -export([main/1, init/1, handle_call/3, handle_cast/2, start/0, start_named/0]).
 
 main([Job | Sizes]) ->
-    {Casts, Calls, Spawns, Idle, Crashes} = list_to_tuple([list_to_integer(atom_to_list(S)) || S <- Sizes]),
+    {Casts, Calls, Spawns, Idle, Crashes, Stopped, Few, FewTimes} = list_to_tuple([list_to_integer(atom_to_list(S)) || S <- Sizes]),
     Numbers = case Job of
         'call' -> call(Calls);
         'cast' -> cast(Casts, 1);
         'cast-four' -> cast(Casts, 4);
         'spawn' -> start_many(Spawns), {T, _} = timer:tc(fun() -> start_many(Spawns) end), [T / 1.0e6 / Spawns];
         'memory' -> memory(Idle);
-        'crash-error' -> crash(Crashes)
+        'crash-error' -> crash(Crashes);
+        'stop' -> [stop(static, Stopped), median([stop(static, Few) || _ <- lists:seq(1, FewTimes)])];
+        'stop-instances' -> [stop(dynamic, Stopped), median([stop(dynamic, Few) || _ <- lists:seq(1, FewTimes)])]
     end,
     io:format("~s~n", [string:join([io_lib:format("~.12e", [N * 1.0]) || N <- Numbers], " ")]),
     halt(0).
@@ -71,11 +73,27 @@ crash_once(P) ->
     _ = gen_server:call(Next, counted),
     {Next, (erlang:monotonic_time(nanosecond) - Began) / 1.0e9}.
 
+%% How long it takes a supervisor to end with N children, for each of them.
+stop(Kind, N) ->
+    {ok, S} = supervisor:start_link(?MODULE, Kind),
+    [{ok, _} = supervisor:start_child(S, child(Kind, I)) || I <- lists:seq(1, N)],
+    unlink(S),
+    M = monitor(process, S),
+    {T, _} = timer:tc(fun() -> exit(S, shutdown), receive {'DOWN', M, _, _, _} -> ok end end),
+    T / 1.0e6 / N.
+
+child(static, I) -> #{id => I, start => {?MODULE, start, []}};
+child(dynamic, _) -> [].
+
+median(L) -> lists:nth(length(L) div 2 + 1, lists:sort(L)).
+
 start() -> gen_server:start_link(?MODULE, server, []).
 start_named() -> gen_server:start_link({local, one}, ?MODULE, named, []).
 
 init(server) -> {ok, 0};
 init(named) -> meter ! {up, self()}, {ok, 0};
+init(static) -> {ok, {#{strategy => one_for_one}, []}};
+init(dynamic) -> {ok, {#{strategy => simple_one_for_one}, [#{id => one, start => {?MODULE, start, []}}]}};
 init([]) -> {ok, {#{strategy => one_for_one, intensity => 1000000, period => 1},
                   [#{id => one, start => {?MODULE, start_named, []}}]}}.
 

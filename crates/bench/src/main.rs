@@ -1,7 +1,7 @@
 //! Measures the promises that have a number, each beside the bare thing it is built on, in the same run.
 //!
-//! `covenant-bench [NAME…] [--json]`. Names are those of [`BENCHES`]; without one all run. `covenant-bench peers [--json]`
-//! holds our actors against those of others. What the numbers mean is in `docs/performance.md`.
+//! `covenant-bench [NAME…] [--json]`. Names are those of [`BENCHES`]; without one all run. `covenant-bench peers
+//! [METRIC…] [--json]` holds our actors against those of others. What the numbers mean is in `docs/performance.md`.
 
 mod actor;
 mod bare;
@@ -59,8 +59,8 @@ fn main() -> ExitCode {
         ["--peer-cell", metric, engine] => {
             return said(peers::cell(metric, engine).and_then(|line| Ok(writeln!(std::io::stdout(), "{line}")?)));
         }
-        ["peers"] => return said(peers::run(peers::ROUNDS, false)),
-        ["peers", "--json"] => return said(peers::run(peers::ROUNDS, true)),
+        ["peers", ref metrics @ .., "--json"] => return said(peers::run(peers::ROUNDS, metrics, true)),
+        ["peers", ref metrics @ ..] => return said(peers::run(peers::ROUNDS, metrics, false)),
         _ => {}
     }
     let mut json = false;

@@ -9,7 +9,7 @@ use covenant_cluster::{Cluster, ClusterConfig, MemberState};
 use covenant_env::{Env, Metrics};
 use covenant_identity::{IssuingAuthority, NodeGrant, NodeKey, RootAuthority, make_csr};
 use covenant_runtime::{BehaviourRegistry, Observe, Ref, Resources, System, SystemConfig};
-use covenant_supervision::{TreeSource, TreeSourceError, load_tree};
+use covenant_supervision::{TreeSource, TreeSourceError, TreeSpec, load_tree};
 use covenant_transport::{NodeCredentials, Profile, TransportConfig};
 use covenant_types::{BootEpoch, NodeName, Region, Role};
 use tokio::runtime::Runtime;
@@ -92,15 +92,25 @@ pub(crate) fn start_tree(
     start_observed(host, files, registry, resources, Observe::default())
 }
 
-fn start_observed(
+pub(crate) fn start_observed(
     host: &Host,
     files: Files,
     registry: BehaviourRegistry,
     resources: Resources,
     observe: Observe,
 ) -> Result<System, Failure> {
-    let (env, tree) = (host.env.clone(), load_tree("root", &Text(files))?);
-    let config = SystemConfig { env, tree, registry, resources };
+    start_spec(host, load_tree("root", &Text(files))?, registry, resources, observe)
+}
+
+/// Starts `tree` on `host`.
+pub(crate) fn start_spec(
+    host: &Host,
+    tree: TreeSpec,
+    registry: BehaviourRegistry,
+    resources: Resources,
+    observe: Observe,
+) -> Result<System, Failure> {
+    let config = SystemConfig { env: host.env.clone(), tree, registry, resources };
     host.on_work(async move { Ok(System::start_observed(config, observe).await?) })
 }
 

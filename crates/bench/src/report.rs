@@ -15,6 +15,8 @@ pub(crate) enum Unit {
     PerSecond,
     BytesPerSecond,
     Bytes,
+    /// A part of one.
+    Share,
 }
 
 /// What a result is held against: the median must not be above it.
@@ -151,6 +153,7 @@ impl Unit {
             Self::PerSecond => scaled(&[(1e6, "M/s"), (1e3, "k/s"), (1.0, "/s")]),
             Self::BytesPerSecond => scaled(&[(1e6, "MB/s"), (1e3, "kB/s"), (1.0, "B/s")]),
             Self::Bytes => scaled(&[(1024.0 * 1024.0, "MiB"), (1024.0, "KiB"), (1.0, "B")]),
+            Self::Share => format!("{:.1} %", value * 100.0),
         }
     }
 }

@@ -88,6 +88,7 @@ pub(super) async fn measure(metric: Metric) -> Measured {
         }
         Metric::CrashError => crashes(false).await?,
         Metric::CrashPanic => crashes(true).await?,
+        Metric::Stop | Metric::StopInstances | Metric::Recorder | Metric::Plan => return Ok(None),
     };
     Ok(Some(measured))
 }

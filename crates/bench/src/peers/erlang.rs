@@ -2,13 +2,14 @@
 
 use std::process::Command;
 
-use super::{CALLS, CASTS, CRASHES, IDLE, Measured, Metric, SPAWNS};
+use super::{CALLS, CASTS, CRASHES, IDLE, Measured, Metric, SPAWNS, STOPPED, STOPPED_FEW, STOPPED_FEW_TIMES};
 
 const SOURCE: &str = include_str!("../../erlang/covenant_peer.erl");
 
 pub(super) fn measure(metric: Metric) -> Measured {
     // A crash of Erlang's is one thing: an exit with a reason.
-    if metric == Metric::CrashPanic || Command::new("erl").arg("-version").output().is_err() {
+    let has_none = matches!(metric, Metric::CrashPanic | Metric::Recorder | Metric::Plan);
+    if has_none || Command::new("erl").arg("-version").output().is_err() {
         return Ok(None);
     }
     let dir = tempfile::tempdir()?;
@@ -17,7 +18,8 @@ pub(super) fn measure(metric: Metric) -> Measured {
     if !compiled.status.success() {
         return Err(format!("erlc: {}", String::from_utf8_lossy(&compiled.stdout)).into());
     }
-    let sizes = [CASTS.to_string(), CALLS.to_string(), SPAWNS.to_string(), IDLE.to_string(), CRASHES.to_string()];
+    let sizes = [CASTS, CALLS.into(), SPAWNS.into(), IDLE.into(), CRASHES as u64, STOPPED.into(), STOPPED_FEW.into()];
+    let sizes = sizes.into_iter().chain([STOPPED_FEW_TIMES as u64]).map(|size| size.to_string());
     let output = Command::new("erl")
         // As many schedulers as our runtimes have threads; no line for each of the crashes.
         .args(["+S", "2:2", "+P", "1000000", "-noshell", "-noinput", "-kernel", "logger_level", "none"])

@@ -8,6 +8,8 @@ mod erlang;
 mod kameo_actor;
 mod ours;
 mod ractor_actor;
+mod recorder;
+mod stop;
 mod table;
 
 use std::process::Command;
@@ -32,6 +34,11 @@ const SPAWNS: u32 = 20_000;
 /// Idle actors that are weighed.
 const IDLE: u32 = 100_000;
 const CRASHES: usize = 2000;
+/// Children that are stopped together, and how many are few of them.
+const STOPPED: u32 = 100_000;
+const STOPPED_FEW: u32 = 1000;
+/// How often few are stopped: it takes milliseconds.
+const STOPPED_FEW_TIMES: usize = 15;
 
 /// What is measured. The numbers of a cell are in seconds, per second, or bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,11 +50,35 @@ pub(super) enum Metric {
     Memory,
     CrashError,
     CrashPanic,
+    /// The stop of a supervisor whose children stop one after the other, and of one whose instances stop all at once: by
+    /// child, of many and of few.
+    Stop,
+    StopInstances,
+    /// What the flight recorder takes of the throughput of casts: the median of pairs, and its interval.
+    Recorder,
+    /// The plan of a change.
+    Plan,
 }
 
 impl Metric {
-    pub(super) const ALL: [Self; 7] =
-        [Self::CrashError, Self::CrashPanic, Self::Call, Self::Cast, Self::CastFour, Self::Spawn, Self::Memory];
+    pub(super) const ALL: [Self; 11] = [
+        Self::CrashError,
+        Self::CrashPanic,
+        Self::Call,
+        Self::Cast,
+        Self::CastFour,
+        Self::Spawn,
+        Self::Memory,
+        Self::Stop,
+        Self::StopInstances,
+        Self::Recorder,
+        Self::Plan,
+    ];
+
+    /// Whether one round says it all.
+    fn is_once(self) -> bool {
+        matches!(self, Self::Recorder)
+    }
 
     fn word(self) -> &'static str {
         match self {
@@ -58,6 +89,10 @@ impl Metric {
             Self::Memory => "memory",
             Self::CrashError => "crash-error",
             Self::CrashPanic => "crash-panic",
+            Self::Stop => "stop",
+            Self::StopInstances => "stop-instances",
+            Self::Recorder => "recorder",
+            Self::Plan => "plan",
         }
     }
 }
@@ -112,12 +147,14 @@ pub(crate) fn cell(metric: &str, engine: &str) -> Result<String, Failure> {
 /// What a cell measured; `None` where an engine has no such thing.
 type Measured = Result<Option<Vec<f64>>, Failure>;
 
-/// Runs every cell `rounds` times and prints the table.
-pub(crate) fn run(rounds: usize, json: bool) -> Result<(), Failure> {
+/// Runs the cells of these metrics `rounds` times, or of all where none is named, and prints the table.
+pub(crate) fn run(rounds: usize, names: &[&str], json: bool) -> Result<(), Failure> {
     let program = std::env::current_exe()?;
+    let named = names.iter().map(|name| parse(name, &Metric::ALL, Metric::word)).collect::<Result<Vec<_>, _>>()?;
+    let metrics = if named.is_empty() { Metric::ALL.to_vec() } else { named };
     let mut table = table::Table::new();
     for round in 0..rounds {
-        for metric in Metric::ALL {
+        for &metric in metrics.iter().filter(|metric| round == 0 || !metric.is_once()) {
             for turn in 0..Engine::ALL.len() {
                 let engine = Engine::ALL[(turn + round) % Engine::ALL.len()];
                 let output = Command::new(&program).args(["--peer-cell", metric.word(), engine.word()]).output()?;
@@ -133,6 +170,12 @@ pub(crate) fn run(rounds: usize, json: bool) -> Result<(), Failure> {
     }
     table.write(&mut std::io::stdout().lock(), rounds, json)?;
     Ok(())
+}
+
+/// The middle one.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// Runs `future` as a task of a runtime of two threads, as a node's behaviours run.

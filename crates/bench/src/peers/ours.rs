@@ -9,13 +9,14 @@ use covenant_types::{ActorPath, CallError};
 use serde::Deserialize;
 
 use super::{
-    CALLS, CASTS, CRASHES, IDLE, Measured, Metric, SPAWNS, Stamp, each, per_second, percentiles, resident, since,
+    CALLS, CASTS, CRASHES, IDLE, Measured, Metric, SPAWNS, Stamp, each, per_second, percentiles, recorder, resident,
+    since, stop,
 };
 use crate::Failure;
 use crate::actor::CRASH;
 use crate::nodes::{AMPLE, Files, Host, start_tree};
 
-enum Message {
+pub(super) enum Message {
     Count(u64),
     Counted(Reply<u64>),
     Incarnation(Reply<u32>),
@@ -78,18 +79,41 @@ host = "light"
 "#;
 
 pub(super) fn measure(metric: Metric, host: ActorHost) -> Measured {
+    match metric {
+        Metric::Stop | Metric::StopInstances => return stop::measure(metric, host),
+        Metric::Recorder => return recorder::measure(host),
+        // A plan has no host: it stands in the first column.
+        Metric::Plan if host == ActorHost::Light => return Ok(None),
+        Metric::Plan => return Ok(Some(crate::plan::rounds(1)?)),
+        Metric::Call
+        | Metric::Cast
+        | Metric::CastFour
+        | Metric::Spawn
+        | Metric::Memory
+        | Metric::CrashError
+        | Metric::CrashPanic => {}
+    }
     let node = Host::new(1)?;
-    let mut registry = BehaviourRegistry::new();
-    registry.register::<Small>("bench.small");
-    let files = match host {
-        ActorHost::Hosted => HOSTED,
-        ActorHost::Light => LIGHT,
-    };
-    let system = start_tree(&node, files, registry, Resources::new())?;
+    let system = start_tree(&node, files(host), registry(), Resources::new())?;
     let measured = node.on_work(run(metric, system.clone()))?;
     drop(system);
     node.close();
     Ok(Some(measured))
+}
+
+/// The behaviour that is measured, as `bench.small`.
+pub(super) fn registry() -> BehaviourRegistry {
+    let mut registry = BehaviourRegistry::new();
+    registry.register::<Small>("bench.small");
+    registry
+}
+
+/// A tree with a dynamic supervisor at `/pool`.
+pub(super) fn files(host: ActorHost) -> Files {
+    match host {
+        ActorHost::Hosted => HOSTED,
+        ActorHost::Light => LIGHT,
+    }
 }
 
 async fn run(metric: Metric, system: System) -> Result<Vec<f64>, Failure> {
@@ -112,7 +136,15 @@ async fn run(metric: Metric, system: System) -> Result<Vec<f64>, Failure> {
             }
             Ok(vec![(resident()? - before) / f64::from(IDLE)])
         }
-        Metric::Call | Metric::Cast | Metric::CastFour | Metric::CrashError | Metric::CrashPanic => {
+        Metric::Call
+        | Metric::Cast
+        | Metric::CastFour
+        | Metric::CrashError
+        | Metric::CrashPanic
+        | Metric::Stop
+        | Metric::StopInstances
+        | Metric::Recorder
+        | Metric::Plan => {
             let started = system.start_instance(&pool, Some(ChildId::new("one")?), toml::Table::new()).await?;
             let one: Ref<Message> = system.lookup(&started.path.ok_or("it did not start")?)?;
             match metric {
@@ -120,7 +152,13 @@ async fn run(metric: Metric, system: System) -> Result<Vec<f64>, Failure> {
                 Metric::Cast => casts(&system, one, 1).await,
                 Metric::CrashError => crashes(one, Message::Fail).await,
                 Metric::CrashPanic => crashes(one, Message::Panic).await,
-                Metric::Call | Metric::Spawn | Metric::Memory => calls(one).await,
+                Metric::Call
+                | Metric::Spawn
+                | Metric::Memory
+                | Metric::Stop
+                | Metric::StopInstances
+                | Metric::Recorder
+                | Metric::Plan => calls(one).await,
             }
         }
     }

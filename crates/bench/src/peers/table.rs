@@ -20,11 +20,19 @@ pub(super) struct Table {
 struct Line {
     what: &'static str,
     metric: Metric,
-    /// Which of the cell's numbers.
-    number: usize,
+    number: Number,
     unit: Unit,
     hosted: Goal,
     light: Goal,
+}
+
+/// Which of a cell's numbers.
+#[derive(Clone, Copy)]
+enum Number {
+    /// This, in every round.
+    Of(usize),
+    /// The first, between the second and the third.
+    Interval,
 }
 
 /// What is to be reached.
@@ -34,51 +42,66 @@ enum Goal {
     AtLeast(f64),
     /// So many times the median of this engine in the same run.
     Times(f64, Engine),
+    /// So many times another number of the same cell.
+    TimesNumber(f64, usize, &'static str),
+    /// The upper end of the interval.
+    IntervalAtMost(f64),
     None,
 }
 
-const LINES: [Line; 9] = [
-    line(
-        "crash by an error → next incarnation answers, p50",
-        Metric::CrashError,
-        0,
-        Unit::Seconds,
-        Goal::Times(0.5, Engine::Erlang),
-        Goal::Times(0.35, Engine::Erlang),
-    ),
-    line(
-        "… p99",
-        Metric::CrashError,
-        1,
-        Unit::Seconds,
-        Goal::Times(0.6, Engine::Erlang),
-        Goal::Times(0.6, Engine::Erlang),
-    ),
-    line(
-        "crash by a panic → next incarnation answers, p50",
-        Metric::CrashPanic,
-        0,
-        Unit::Seconds,
-        Goal::None,
-        Goal::None,
-    ),
-    line("… p99", Metric::CrashPanic, 1, Unit::Seconds, Goal::None, Goal::None),
-    line("call", Metric::Call, 0, Unit::Seconds, Goal::AtMost(0.65e-6), Goal::AtMost(0.35e-6)),
-    line("casts, 1 → 1", Metric::Cast, 0, Unit::PerSecond, Goal::AtLeast(10e6), Goal::AtLeast(12e6)),
-    line("casts, 4 → 1", Metric::CastFour, 0, Unit::PerSecond, Goal::AtLeast(8e6), Goal::AtLeast(9e6)),
-    line("start of one more, warm", Metric::Spawn, 0, Unit::Seconds, Goal::AtMost(3e-6), Goal::AtMost(0.7e-6)),
-    line(
-        "memory of an idle one among 100 000",
-        Metric::Memory,
-        0,
-        Unit::Bytes,
-        Goal::Times(1.1, Engine::Ractor),
-        Goal::AtMost(1.2 * 1024.0),
-    ),
+const LINES: [Line; 15] = [
+    line("crash by an error → next incarnation answers, p50", Metric::CrashError, Unit::Seconds)
+        .goals(Goal::Times(0.5, Engine::Erlang), Goal::Times(0.35, Engine::Erlang)),
+    line("… p99", Metric::CrashError, Unit::Seconds)
+        .number(1)
+        .goals(Goal::Times(0.6, Engine::Erlang), Goal::Times(0.6, Engine::Erlang)),
+    line("crash by a panic → next incarnation answers, p50", Metric::CrashPanic, Unit::Seconds),
+    line("… p99", Metric::CrashPanic, Unit::Seconds).number(1),
+    line("call", Metric::Call, Unit::Seconds).goals(Goal::AtMost(0.65e-6), Goal::AtMost(0.35e-6)),
+    line("casts, 1 → 1", Metric::Cast, Unit::PerSecond).goals(Goal::AtLeast(10e6), Goal::AtLeast(12e6)),
+    line("casts, 4 → 1", Metric::CastFour, Unit::PerSecond).goals(Goal::AtLeast(8e6), Goal::AtLeast(9e6)),
+    line("start of one more, warm", Metric::Spawn, Unit::Seconds).goals(Goal::AtMost(3e-6), Goal::AtMost(0.7e-6)),
+    line("memory of an idle one among 100 000", Metric::Memory, Unit::Bytes)
+        .goals(Goal::Times(1.1, Engine::Ractor), Goal::AtMost(1.2 * 1024.0)),
+    line("stop of 100 000 children one after the other, each", Metric::Stop, Unit::Seconds).both(TWICE_FEW),
+    line("… of 1000, each", Metric::Stop, Unit::Seconds).number(1),
+    line("stop of 100 000 instances all at once, each", Metric::StopInstances, Unit::Seconds).both(TWICE_FEW),
+    line("… of 1000, each", Metric::StopInstances, Unit::Seconds).number(1),
+    Line {
+        number: Number::Interval,
+        ..line("casts lost to the flight recorder, 30 pairs, 95 % interval", Metric::Recorder, Unit::Share)
+    }
+    .both(Goal::IntervalAtMost(0.1)),
+    line("plan of a change over 100 000 children", Metric::Plan, Unit::Seconds)
+        .goals(Goal::AtMost(crate::plan::MARK), Goal::None),
 ];
 
-const fn line(what: &'static str, metric: Metric, number: usize, unit: Unit, hosted: Goal, light: Goal) -> Line {
-    Line { what, metric, number, unit, hosted, light }
+const TWICE_FEW: Goal = Goal::TimesNumber(2.0, 1, "each of 1000");
+
+const fn line(what: &'static str, metric: Metric, unit: Unit) -> Line {
+    Line { what, metric, number: Number::Of(0), unit, hosted: Goal::None, light: Goal::None }
+}
+
+impl Line {
+    const fn number(self, number: usize) -> Self {
+        Self { number: Number::Of(number), ..self }
+    }
+
+    const fn goals(self, hosted: Goal, light: Goal) -> Self {
+        Self { hosted, light, ..self }
+    }
+
+    const fn both(self, goal: Goal) -> Self {
+        self.goals(goal, goal)
+    }
+
+    fn goal(&self, engine: Engine) -> Goal {
+        match engine {
+            Engine::Hosted => self.hosted,
+            Engine::Light => self.light,
+            Engine::Tokio | Engine::Ractor | Engine::Kameo | Engine::Erlang => Goal::None,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -87,9 +110,17 @@ struct Cell {
     engine: &'static str,
     unit: Unit,
     spread: Spread,
-    /// This median by Erlang's.
-    to_erlang: Option<f64>,
+    /// This median by those of others.
+    by: Vec<Ratio>,
+    /// In words.
+    goal: Option<String>,
     met: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct Ratio {
+    engine: &'static str,
+    ratio: f64,
 }
 
 impl Table {
@@ -101,44 +132,61 @@ impl Table {
         self.values.extend(numbers.into_iter().enumerate().map(|(at, value)| (metric, engine, at, value)));
     }
 
-    fn spread(&self, line: &Line, engine: Engine) -> Option<Spread> {
-        let is_it = |(metric, of, number, _): &&(Metric, Engine, usize, f64)| {
-            (*metric, *of, *number) == (line.metric, engine, line.number)
-        };
+    /// The spread of one number of a cell over the rounds.
+    fn spread_of(&self, metric: Metric, engine: Engine, number: usize) -> Option<Spread> {
+        let is_it = |(of, by, at, _): &&(Metric, Engine, usize, f64)| (*of, *by, *at) == (metric, engine, number);
         let values: Vec<f64> = self.values.iter().filter(is_it).map(|(_, _, _, value)| *value).collect();
         (!values.is_empty()).then(|| Spread::of(values))
     }
 
+    fn spread(&self, line: &Line, engine: Engine) -> Option<Spread> {
+        let of = |number| self.spread_of(line.metric, engine, number);
+        match line.number {
+            Number::Of(number) => of(number),
+            Number::Interval => Some(Spread { min: of(1)?.median, max: of(2)?.median, ..of(0)? }),
+        }
+    }
+
     /// Whether `goal` is met; `None` where there is none, or nothing to hold it against.
     fn met(&self, line: &Line, engine: Engine, goal: Goal) -> Option<bool> {
-        let median = self.spread(line, engine)?.median;
+        let Spread { median, max, .. } = self.spread(line, engine)?;
         match goal {
             Goal::AtMost(most) => Some(median <= most),
             Goal::AtLeast(least) => Some(median >= least),
             Goal::Times(factor, other) => Some(median <= factor * self.spread(line, other)?.median),
+            Goal::TimesNumber(factor, number, _) => {
+                Some(median <= factor * self.spread_of(line.metric, engine, number)?.median)
+            }
+            Goal::IntervalAtMost(most) => Some(max <= most),
             Goal::None => None,
         }
     }
 
     fn cell(&self, line: &'static Line, engine: Engine) -> Option<Cell> {
         let spread = self.spread(line, engine)?;
-        let goal = match engine {
-            Engine::Hosted => line.hosted,
-            Engine::Light => line.light,
-            Engine::Tokio | Engine::Ractor | Engine::Kameo | Engine::Erlang => Goal::None,
+        // Ours beside Erlang, and beside what they are built on.
+        let beside: &[Engine] = match engine {
+            Engine::Hosted => &[Engine::Erlang, Engine::Ractor],
+            Engine::Light => &[Engine::Erlang, Engine::Tokio],
+            Engine::Tokio | Engine::Ractor | Engine::Kameo => &[Engine::Erlang],
+            Engine::Erlang => &[],
         };
-        let erlang = self.spread(line, Engine::Erlang);
+        let by = |other: &Engine| {
+            let ratio = spread.median / self.spread(line, *other)?.median;
+            Some(Ratio { engine: other.word(), ratio })
+        };
+        let goal = line.goal(engine);
         Some(Cell {
             what: line.what,
             engine: engine.word(),
             unit: line.unit,
             spread,
-            to_erlang: erlang.map(|erlang| spread.median / erlang.median),
+            by: beside.iter().filter_map(by).collect(),
+            goal: goal.words(line.unit),
             met: self.met(line, engine, goal),
         })
     }
 
-    /// As Markdown, so that it can stand in `docs/performance.md` as it is, or as JSON.
     pub(super) fn write(&self, out: &mut impl Write, rounds: usize, json: bool) -> io::Result<()> {
         if json {
             let cells: Vec<Cell> = LINES
@@ -152,12 +200,12 @@ impl Table {
         writeln!(out, "machine: {cpu}, {cores} cores, {memory}, Linux {kernel}; commit: {commit}; {rounds} rounds")?;
         writeln!(
             out,
-            "each: median (lowest to highest round), and the median by Erlang's; goals of ours: met or MISSED\n"
+            "each: median (lowest to highest round), and the median by that of others; goals of ours: met or MISSED\n"
         )?;
         let mut table =
             vec![[vec!["what".to_owned()], Engine::ALL.map(|engine| engine.word().to_owned()).to_vec()].concat()];
         table.push(vec!["---".to_owned(); table[0].len()]);
-        for line in &LINES {
+        for line in LINES.iter().filter(|line| Engine::ALL.iter().any(|engine| self.spread(line, *engine).is_some())) {
             let shown = |engine: &Engine| self.cell(line, *engine).map_or_else(|| "–".to_owned(), |cell| cell.shown());
             table.push([vec![line.what.to_owned()], Engine::ALL.iter().map(shown).collect()].concat());
         }
@@ -171,18 +219,29 @@ impl Table {
     }
 }
 
+impl Goal {
+    fn words(self, unit: Unit) -> Option<String> {
+        Some(match self {
+            Self::AtMost(most) => format!("≤ {}", unit.show(most)),
+            Self::AtLeast(least) => format!("≥ {}", unit.show(least)),
+            Self::Times(factor, other) => format!("≤ {factor} × {}", other.word()),
+            Self::TimesNumber(factor, _, what) => format!("≤ {factor} × {what}"),
+            Self::IntervalAtMost(most) => format!("all of it ≤ {}", unit.show(most)),
+            Self::None => return None,
+        })
+    }
+}
+
 impl Cell {
     fn shown(&self) -> String {
         let show = |value| self.unit.show(value);
         let Spread { min, median, max, .. } = self.spread;
         let mut text = format!("{} ({} to {})", show(median), show(min), show(max));
-        if let Some(ratio) = self.to_erlang.filter(|_| self.engine != Engine::Erlang.word()) {
-            text.push_str(&format!(", {ratio:.2} ×"));
+        for Ratio { engine, ratio } in &self.by {
+            text.push_str(&format!(", {ratio:.2} × {engine}"));
         }
-        match self.met {
-            Some(true) => text.push_str(", met"),
-            Some(false) => text.push_str(", MISSED"),
-            None => {}
+        if let (Some(goal), Some(met)) = (&self.goal, self.met) {
+            text.push_str(&format!("; {goal}: {}", if met { "met" } else { "MISSED" }));
         }
         text
     }
