@@ -152,7 +152,9 @@ impl Unit {
             Self::Seconds => scaled(&[(1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")]),
             Self::PerSecond => scaled(&[(1e6, "M/s"), (1e3, "k/s"), (1.0, "/s")]),
             Self::BytesPerSecond => scaled(&[(1e6, "MB/s"), (1e3, "kB/s"), (1.0, "B/s")]),
-            Self::Bytes => scaled(&[(1024.0 * 1024.0, "MiB"), (1024.0, "KiB"), (1.0, "B")]),
+            // What one actor weighs is told to the byte.
+            Self::Bytes if value < 10.0 * 1024.0 => format!("{value:.0} B"),
+            Self::Bytes => scaled(&[(1024.0 * 1024.0, "MiB"), (1024.0, "KiB")]),
             Self::Share => format!("{:.1} %", value * 100.0),
         }
     }

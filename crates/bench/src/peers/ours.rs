@@ -136,32 +136,21 @@ async fn run(metric: Metric, system: System) -> Result<Vec<f64>, Failure> {
             }
             Ok(vec![(resident()? - before) / f64::from(IDLE)])
         }
-        Metric::Call
-        | Metric::Cast
-        | Metric::CastFour
-        | Metric::CrashError
-        | Metric::CrashPanic
-        | Metric::Stop
-        | Metric::StopInstances
-        | Metric::Recorder
-        | Metric::Plan => {
-            let started = system.start_instance(&pool, Some(ChildId::new("one")?), toml::Table::new()).await?;
-            let one: Ref<Message> = system.lookup(&started.path.ok_or("it did not start")?)?;
-            match metric {
-                Metric::CastFour => casts(&system, one, 4).await,
-                Metric::Cast => casts(&system, one, 1).await,
-                Metric::CrashError => crashes(one, Message::Fail).await,
-                Metric::CrashPanic => crashes(one, Message::Panic).await,
-                Metric::Call
-                | Metric::Spawn
-                | Metric::Memory
-                | Metric::Stop
-                | Metric::StopInstances
-                | Metric::Recorder
-                | Metric::Plan => calls(one).await,
-            }
+        Metric::Call => calls(start_one(&system, &pool).await?).await,
+        Metric::Cast => casts(&system, start_one(&system, &pool).await?, 1).await,
+        Metric::CastFour => casts(&system, start_one(&system, &pool).await?, 4).await,
+        Metric::CrashError => crashes(start_one(&system, &pool).await?, Message::Fail).await,
+        Metric::CrashPanic => crashes(start_one(&system, &pool).await?, Message::Panic).await,
+        Metric::Stop | Metric::StopInstances | Metric::Recorder | Metric::Plan => {
+            Err("this is no job of one actor".into())
         }
     }
+}
+
+/// The instance `one`.
+pub(super) async fn start_one(system: &System, pool: &ActorPath) -> Result<Ref<Message>, Failure> {
+    let started = system.start_instance(pool, Some(ChildId::new("one")?), toml::Table::new()).await?;
+    Ok(system.lookup(&started.path.ok_or("it did not start")?)?)
 }
 
 async fn calls(one: Ref<Message>) -> Result<Vec<f64>, Failure> {

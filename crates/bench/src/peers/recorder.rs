@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use covenant_runtime::{Observe, Ref, Resources, System};
-use covenant_supervision::{ChildId, Host as ActorHost};
+use covenant_supervision::Host as ActorHost;
 use covenant_types::ActorPath;
 
 use super::ours::{self, Message};
@@ -47,10 +47,7 @@ fn start(node: &Host, host: ActorHost, record: bool) -> Result<(System, Ref<Mess
     let observe = Observe { record, ..Observe::default() };
     let system = start_observed(node, ours::files(host), ours::registry(), Resources::new(), observe)?;
     let (starter, pool): (_, ActorPath) = (system.clone(), "/pool".parse()?);
-    let one = node.on_work(async move {
-        let started = starter.start_instance(&pool, Some(ChildId::new("one")?), toml::Table::new()).await?;
-        Ok(starter.lookup(&started.path.ok_or("it did not start")?)?)
-    })?;
+    let one = node.on_work(async move { ours::start_one(&starter, &pool).await })?;
     Ok((system, one))
 }
 
