@@ -20,6 +20,7 @@ use crate::gateway::Gateway;
 use crate::member::{MemberEvent, MemberView};
 use crate::record::{NodeRecord, SignedRecord};
 use crate::remoting::outlet::RemoteOutlet;
+use crate::remoting::watch::{self, MonitorRefused, RemoteMonitor};
 use crate::shared::{Input, Shared};
 
 /// How many member events a slow subscriber may fall behind before it loses the oldest.
@@ -129,6 +130,21 @@ impl Cluster {
     pub fn remote<M: Remotable>(&self, node: &NodeName, path: &ActorPath) -> Ref<M> {
         let outlet = RemoteOutlet::<M>::new(Arc::downgrade(&self.shared), node.clone(), path.clone());
         Ref::remote(node.clone(), path.clone(), Arc::new(outlet))
+    }
+
+    /// Watches the actor or supervisor at `path` on the node `node`: the incarnation that runs now, or the next one where
+    /// none does.
+    ///
+    /// It always fires, once: with the reason of the end; with `NoProc` where nothing is there or will be; with
+    /// `NoConnection` at once where there is no connection, and otherwise when this node gives the other one up. The actor
+    /// may still run then. Its [`Down`](covenant_runtime::Down) names the node, and no `MonitorRef`.
+    ///
+    /// The name must be another node's. In an actor, await it in a task of [`Context::spawn`](covenant_runtime::Context::spawn).
+    ///
+    /// # Errors
+    /// Too many actors of that node are watched, or its connection is busy. Nothing is watched.
+    pub fn monitor(&self, node: &NodeName, path: &ActorPath) -> Result<RemoteMonitor, MonitorRefused> {
+        watch::monitor(&self.shared, node, path)
     }
 
     /// The connection to a node, if there is one. Open streams of [`covenant_transport::Plane::Bulk`] on it.

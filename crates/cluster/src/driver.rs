@@ -216,11 +216,12 @@ impl Driver {
             }
             Effect::Changed(change) => {
                 tracing::info!(node = %change.node, epoch = %change.epoch, health = ?change.health, "membership changed");
-                self.shared.directory_mut().health(change);
+                // First: who sees a node down finds its calls and monitors ended.
                 if let Some(session) = self.known.get(&change.node) {
                     let gone = matches!(change.health, Health::Down | Health::Left);
                     session.suspend(gone);
                 }
+                self.shared.directory_mut().health(change);
                 self.tell_changed(change.node);
                 self.shared.wanted_changed.notify_one();
             }

@@ -38,4 +38,5 @@ pub use remoting::credit::CREDIT_BYTES;
 pub use remoting::frame::{FRAME_BYTES_MAX, TARGETS_MAX};
 pub use remoting::lane::LANE_BYTES_MAX;
 pub use remoting::pending::PENDING_CALLS_MAX;
+pub use remoting::watch::{MONITORS_MAX, MonitorRefused, RemoteMonitor};
 pub use session::LANES;

@@ -18,11 +18,12 @@ use crate::remoting::credit::Target;
 use crate::remoting::frame::TARGETS_MAX;
 use crate::remoting::lane::Lane;
 use crate::remoting::pending::Pending;
+use crate::remoting::watch::{Asked, DESK_QUEUE_MAX, run_desk};
 
 /// How many streams carry messages to one node. Those to one actor stay on one.
 pub const LANES: usize = 4;
 /// The most tasks of one connection: our lanes, and the streams the peer opened.
-const TASKS_MAX: usize = LANES + 2 + 16;
+const TASKS_MAX: usize = LANES + 3 + 16;
 /// How many frames may wait for the feed stream.
 const FEED_QUEUE_MAX: usize = 64;
 
@@ -40,6 +41,10 @@ pub(crate) struct Session {
     pub(crate) answering: AtomicUsize,
     /// Bytes of their casts that wait for a full mailbox.
     pub(crate) parked: AtomicUsize,
+    /// Monitors of their actors that we hold.
+    pub(crate) watching: AtomicUsize,
+    /// To the task that holds the monitors of ours that they asked for.
+    pub(crate) desk: mpsc::Sender<Asked>,
     feed: mpsc::Sender<Bytes>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counters: Arc<Counters>,
@@ -68,6 +73,7 @@ impl Session {
     pub(crate) fn start(peer: &Peer, env: &Env, counters: &Arc<Counters>) -> Arc<Self> {
         let info = peer.info();
         let (feed, queue) = mpsc::channel(FEED_QUEUE_MAX);
+        let (desk, asked) = mpsc::channel(DESK_QUEUE_MAX);
         let session = Arc::new(Self {
             peer: peer.clone(),
             sender: RemoteSender { node: info.id, name: info.name.clone(), role: info.role },
@@ -78,6 +84,8 @@ impl Session {
             pending: Pending::default(),
             answering: AtomicUsize::new(0),
             parked: AtomicUsize::new(0),
+            watching: AtomicUsize::new(0),
+            desk,
             feed,
             clock: Arc::clone(&env.clock),
             counters: Arc::clone(counters),
@@ -90,6 +98,7 @@ impl Session {
         let writer = Arc::clone(&session);
         session.spawn(async move { writer.replies.run(&writer.peer).await });
         session.spawn(write_feed(peer.clone(), queue));
+        session.spawn(run_desk(asked));
         session
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 use bytes::Bytes;
 use covenant_env::Env;
-use covenant_runtime::{Inlet, System};
+use covenant_runtime::{Inlet, Monitor, System};
 use covenant_transport::{CloseCode, Peer, RecvStream, Transport};
 use covenant_types::{ActorPath, NodeId, NodeName};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
@@ -169,6 +169,11 @@ impl Shared {
     /// The way in to an actor of this node.
     pub(crate) fn inlet(&self, path: &ActorPath) -> Option<Arc<dyn Inlet>> {
         read(&self.system).as_ref()?.inlet(path)
+    }
+
+    /// A monitor of an actor of this node; `None` while there are none.
+    pub(crate) fn monitor(&self, path: &ActorPath) -> Option<Monitor> {
+        Some(read(&self.system).as_ref()?.monitor(path))
     }
 
     pub(crate) fn set_bulk(&self, handler: Option<Arc<dyn BulkHandler>>) {

@@ -28,6 +28,9 @@ mod stop;
 #[path = "../core/strategies.rs"]
 mod strategies;
 
+/// Cases over two nodes in one process.
+mod nodes;
+
 use crate::Strategy::{self, Dynamic, OneForAll, OneForOne, RestForOne};
 use crate::core::{counts, ids, script};
 use bench::Bench;

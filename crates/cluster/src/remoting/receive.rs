@@ -9,6 +9,7 @@ use covenant_runtime::{Inlet, with_trace};
 use covenant_transport::{CloseCode, RecvStream};
 use covenant_types::{ActorPath, CallError, ExitReason, TraceId, Uptime};
 use covenant_wire::FrameReader;
+use tokio::sync::mpsc;
 use tokio::task::coop::consume_budget;
 
 use crate::remoting::credit::{CREDIT_BYTES, GIVE_BACK_BYTES, cost};
@@ -17,6 +18,7 @@ use crate::remoting::frame::{
 };
 use crate::remoting::lane::{Refused, Urgency};
 use crate::remoting::pending::PENDING_CALLS_MAX;
+use crate::remoting::watch::{Asked, NEVER, WATCH};
 use crate::session::{Session, Standing};
 use crate::shared::Shared;
 
@@ -168,6 +170,12 @@ impl Inbox<'_> {
     fn cast(&mut self, to: usize, frame_bytes: usize, trace: Option<TraceId>, request: &[u8]) -> Option<()> {
         self.shared.counters.casts_received.increment(1);
         let known = self.targets.get_mut(to)?.as_mut()?;
+        if known.type_name == WATCH {
+            // Costs no credit: there are no more of these than of watches.
+            let call = covenant_wire::decode(request, size_of::<u64>() * 2).ok()?;
+            let _full = self.session.desk.try_send(Asked::Withdraw(call));
+            return Some(());
+        }
         // Behind what is parked already, or it would overtake.
         let delivered = if known.parked.is_empty() {
             known.cast(self.shared, self.session, trace, request)
@@ -247,6 +255,9 @@ impl Known {
             let why = format!("{PENDING_CALLS_MAX} calls of this node wait for an answer already");
             return answering.answer(Err(CallError::Rejected(why)));
         }
+        if self.type_name == WATCH {
+            return self.watch(shared, session, answering);
+        }
         match self.inlet(shared) {
             Ok(inlet) => {
                 let reply = Box::new(move |result| answering.answer(result));
@@ -254,6 +265,18 @@ impl Known {
                 let _answered = inlet.deliver(&session.sender, request, Some(reply));
             }
             Err(error) => answering.answer(Err(error)),
+        }
+    }
+
+    fn watch(&self, shared: &Shared, session: &Session, mut answering: Answering) {
+        answering.expires = NEVER;
+        let Some(monitor) = shared.monitor(&self.path) else {
+            return answering.answer(Err(CallError::NoProc));
+        };
+        if let Err(mpsc::error::TrySendError::Full(Asked::Watch(_, answering))) =
+            session.desk.try_send(Asked::Watch(monitor, answering))
+        {
+            answering.answer(Err(CallError::Rejected("too many monitors wait to be taken up".to_owned())));
         }
     }
 
@@ -281,7 +304,7 @@ impl Known {
 }
 
 /// A call of a peer that has not been answered. Dropping it answers `Gone`.
-struct Answering {
+pub(crate) struct Answering {
     session: Weak<Session>,
     clock: Arc<dyn covenant_env::Clock>,
     call: u64,
@@ -290,8 +313,21 @@ struct Answering {
 }
 
 impl Answering {
-    fn answer(mut self, result: Result<Vec<u8>, CallError>) {
+    /// Which call it is.
+    pub(crate) fn call(&self) -> u64 {
+        self.call
+    }
+
+    pub(crate) fn answer(mut self, result: Result<Vec<u8>, CallError>) {
         self.send(result);
+    }
+
+    /// Nobody waits for the answer any more.
+    pub(crate) fn withdraw(mut self) {
+        self.answered = true;
+        if let Some(session) = self.session.upgrade() {
+            session.answering.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     fn send(&mut self, result: Result<Vec<u8>, CallError>) {

@@ -12,7 +12,7 @@ use covenant_cluster::{Cluster, ClusterConfig, MemberState, MemberView};
 use covenant_env::{Env, Metrics};
 use covenant_identity::{IssuingAuthority, NodeGrant, NodeKey, RootAuthority, make_csr};
 use covenant_runtime::{BehaviourRegistry, Ref, Resources, System, SystemConfig};
-use covenant_supervision::{TreeSource, TreeSourceError, load_tree};
+use covenant_supervision::{TreeSource, TreeSourceError, TreeSpec, load_tree};
 use covenant_transport::{NodeCredentials, Profile, TransportConfig};
 use covenant_types::{ActorPath, BootEpoch, NodeName, Region, Role, WallTime};
 
@@ -79,8 +79,15 @@ impl Identity {
 
     /// Starts its next boot.
     pub async fn boot(&mut self, seeds: &[SocketAddr]) -> Node {
+        let mut registry = BehaviourRegistry::new();
+        registry.register::<actor::TestActor>("test.actor");
+        self.boot_with(seeds, load_tree("test", &Files).expect("the tree is sound"), registry).await
+    }
+
+    /// The same with another tree, of these behaviours.
+    pub async fn boot_with(&mut self, seeds: &[SocketAddr], tree: TreeSpec, registry: BehaviourRegistry) -> Node {
         self.epoch += 1;
-        Node::start(self, seeds).await
+        Node::start(self, seeds, tree, registry).await
     }
 }
 
@@ -93,7 +100,7 @@ pub struct Node {
 }
 
 impl Node {
-    async fn start(identity: &Identity, seeds: &[SocketAddr]) -> Self {
+    async fn start(identity: &Identity, seeds: &[SocketAddr], tree: TreeSpec, registry: BehaviourRegistry) -> Self {
         let counts = Counts::default();
         let handle = tokio::runtime::Handle::current();
         let seed = u64::from(identity.key.public_key()[0]) << 8 | identity.epoch;
@@ -103,12 +110,9 @@ impl Node {
         let cluster = Cluster::start(config, env.clone(), None).expect("the node starts");
 
         let notes = Arc::new(Notes::default());
-        let mut registry = BehaviourRegistry::new();
-        registry.register::<actor::TestActor>("test.actor");
         let mut resources = Resources::new();
         resources.insert(Arc::clone(&notes));
         resources.insert(Arc::clone(&cluster));
-        let tree = load_tree("test", &Files).expect("the tree is sound");
         let system = System::start(SystemConfig { env, tree, registry, resources }).await.expect("the tree starts");
         cluster.attach(system.clone());
         Self { cluster, system, notes, counts }

@@ -35,7 +35,8 @@ pub struct MonitorRef(pub(crate) u64);
 /// What [`Behaviour::down`](crate::Behaviour::down) hears: an actor has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Down {
-    /// The monitor that fired; `None` where it was a link, and this actor traps exits.
+    /// The monitor that fired; `None` where it was a link, and this actor traps exits, or a monitor of another node's
+    /// actor.
     pub monitor: Option<MonitorRef>,
     /// The node of the actor, where it is another one.
     pub node: Option<NodeName>,
