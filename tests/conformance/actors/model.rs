@@ -33,10 +33,10 @@ impl Behaviour for Ends {
     }
 
     async fn handle(&mut self, reason: ExitReason, _: &Context<Self>) -> Result<(), Exit> {
-        match reason {
-            ExitReason::Panicked(text) => panic!("{text}"),
-            reason => Err(Exit(reason)),
+        if let ExitReason::Panicked(text) = &reason {
+            panic!("{text}");
         }
+        Err(Exit(reason))
     }
 }
 
