@@ -66,6 +66,9 @@ pub(crate) enum Verb {
     /// Single actors
     #[command(subcommand)]
     Actor(ActorVerb),
+    /// Begin something of your own: a behaviour, with its test and its place in a tree
+    #[command(subcommand)]
+    New(NewVerb),
     /// Why actors crashed
     #[command(subcommand)]
     Crash(CrashVerb),
@@ -109,6 +112,30 @@ pub(crate) struct Up {
     /// Print progress lines instead of the live view, even on a terminal
     #[arg(long)]
     pub(crate) plain: bool,
+    /// A folder of tree files to use instead of those in the program
+    #[arg(long, value_name = "DIR", conflicts_with = "check")]
+    pub(crate) trees: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NewVerb {
+    /// Write a behaviour that compiles, with its test, and hang it into a tree. In an empty folder: a whole package
+    Behaviour(NewBehaviour),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewBehaviour {
+    /// What it is called: small words, as in greeter or door_bell
+    pub(crate) name: String,
+    /// The folder of a package that depends on `covenant`, or an empty one for a new package
+    #[arg(long, default_value = ".")]
+    pub(crate) dir: PathBuf,
+    /// The tree file it becomes the last child of; supervisor-trees/hub.toml of the package when left out
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tree: Option<PathBuf>,
+    /// Where covenant's source lies, for a new package: the folder with its `crates`
+    #[arg(long, value_name = "DIR")]
+    pub(crate) covenant: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

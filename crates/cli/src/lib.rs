@@ -4,6 +4,7 @@
 
 mod args;
 mod client;
+mod new;
 mod node_run;
 mod operator_file;
 mod output;

@@ -34,6 +34,11 @@ impl Trees {
         Self::BuiltIn
     }
 
+    /// Name and text of each that is built into the program.
+    pub fn files_built_in() -> impl Iterator<Item = (&'static str, &'static str)> {
+        BUILT_IN.into_iter()
+    }
+
     /// Those of `folder`.
     pub fn folder(folder: &Path) -> Self {
         Self::Folder(folder.to_owned())

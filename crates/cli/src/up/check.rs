@@ -78,7 +78,7 @@ async fn told(cluster: &UpCluster, report: &mut Report, output: &Output) -> Resu
 
 async fn start(folder: &Path) -> Result<(UpCluster, String), ApiError> {
     let made = tokio::time::Instant::now();
-    let cluster = UpCluster::start(folder, |_| {}).await?;
+    let cluster = UpCluster::start(folder, None, |_| {}).await?;
     cluster.wait_until_ready().await?;
     let seen = format!("CA made, four nodes joined by token, all ready after {:.2} s", made.elapsed().as_secs_f64());
     Ok((cluster, seen))

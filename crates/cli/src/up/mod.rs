@@ -45,7 +45,7 @@ pub(crate) async fn run(global: &Global, args: &Up, output: &Output) -> Result<(
     }
     let live = !args.plain && !output.json() && std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
     let began = tokio::time::Instant::now();
-    let cluster = UpCluster::start(&global.folder, |line| output.talk(line)).await?;
+    let cluster = UpCluster::start(&global.folder, args.trees.as_deref(), |line| output.talk(line)).await?;
     cluster.wait_until_ready().await?;
     let count = cluster.layout.node.len();
     output.talk(&format!("{count} nodes are ready after {:.1} s", began.elapsed().as_secs_f64()));
@@ -98,6 +98,7 @@ pub(crate) async fn run(global: &Global, args: &Up, output: &Output) -> Result<(
 pub(crate) struct UpCluster {
     pub(crate) folder: PathBuf,
     pub(crate) layout: Layout,
+    trees: Option<PathBuf>,
     pub(crate) processes: ProcessesRef,
     task: Task<ExitReason>,
     _server: Server,
@@ -106,8 +107,11 @@ pub(crate) struct UpCluster {
 
 impl UpCluster {
     /// Starts the cluster that lives in `folder`, or makes one there.
-    pub(crate) async fn start(folder: &Path, say: impl Fn(&str)) -> Result<Self, ApiError> {
+    pub(crate) async fn start(folder: &Path, trees: Option<&Path>, say: impl Fn(&str)) -> Result<Self, ApiError> {
         let failed = |error: anyhow::Error| ApiError::failure(format!("{error:#}"));
+        let absent = |trees: &Path, error| ApiError::usage(format!("--trees {}: {error}", trees.display()));
+        let trees =
+            trees.map(|trees| std::fs::canonicalize(trees).map_err(|error| absent(trees, error))).transpose()?;
         let lock = DataDir::open(folder).map_err(|error| ApiError::new(ErrorKind::Conflict, error.to_string()))?;
         let folder = std::fs::canonicalize(folder).map_err(ApiError::failure)?;
         let layout = Layout::load_or_plan(&folder).map_err(failed)?;
@@ -128,7 +132,7 @@ impl UpCluster {
         let (processes, handle) = Processes::new(env.clone()).map_err(failed)?;
         let task = env.system.spawn(processes.run());
         let server = server::serve(&env, &folder, handle.clone(), audit).map_err(ApiError::failure)?;
-        let cluster = Self { folder, layout, processes: handle, task, _server: server, _lock: lock };
+        let cluster = Self { folder, layout, trees, processes: handle, task, _server: server, _lock: lock };
         cluster.start_nodes(&env, &say).await?;
         Ok(cluster)
     }
@@ -200,7 +204,12 @@ impl UpCluster {
 
     fn program(&self, node: &NodePlan) -> Program {
         let dir = node.dir(&self.folder);
-        Program { node: node.name.clone(), config: dir.join("node.toml"), log: dir.join("node.log") }
+        Program {
+            node: node.name.clone(),
+            config: dir.join("node.toml"),
+            log: dir.join("node.log"),
+            trees: self.trees.clone(),
+        }
     }
 }
 

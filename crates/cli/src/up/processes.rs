@@ -4,6 +4,7 @@
 //! a pipe as its stdin and stops in order when it ends, so that a SIGKILL of `up` leaves nobody behind.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -106,6 +107,8 @@ pub(crate) struct Program {
     pub(crate) config: PathBuf,
     /// Where its log goes.
     pub(crate) log: PathBuf,
+    /// Whose trees it boots from; none for those in the program.
+    pub(crate) trees: Option<PathBuf>,
 }
 
 struct Running {
@@ -327,6 +330,7 @@ impl Processes {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["node", "run", "--stop-on-eof", "--config"])
             .arg(&program.config)
+            .args(program.trees.iter().flat_map(|trees| [OsStr::new("--trees"), trees.as_os_str()]))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(open_log(&program.log)?)

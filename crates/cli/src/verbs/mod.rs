@@ -40,6 +40,7 @@ async fn perform(global: Global, verb: Verb, behaviours: &BehaviourRegistry, out
         Verb::Status => cluster::status(&global, output).await,
         Verb::Tree(verb) => tree::run(&global, verb, behaviours, output).await,
         Verb::Actor(verb) => actor::run(&global, verb, output).await,
+        Verb::New(verb) => crate::new::run(verb, output),
         Verb::Crash(verb) => crash::run(&global, verb, output).await,
         Verb::Incidents => cluster::incidents(&global, output).await,
         Verb::Ledger(verb) => ledger::run(&global, verb, output).await,
