@@ -26,16 +26,11 @@ pub(crate) struct Slot {
     pub(crate) behaviour: Option<Arc<str>>,
     /// `None` for a supervisor.
     pub(crate) mailbox: Option<Arc<dyn AnyMailbox>>,
-    /// The records of a supervisor's children, by their place in start order; made with the first of them.
-    children: OnceLock<Box<Mutex<Below>>>,
     /// This record's place among its siblings, which no other of them has.
     place: AtomicU64,
     /// No spec stands behind it at present: it is not shown.
     forgotten: AtomicBool,
-    /// Its children are equal supervisors that share the keys.
-    partitioned: AtomicBool,
     incarnation: AtomicU32,
-    restarts: AtomicU64,
     now: Mutex<Now>,
     /// Made on first use: most actors are not exposed, never restart and are not looked at.
     rare: OnceLock<Box<Rare>>,
@@ -51,6 +46,11 @@ type Below = BTreeMap<u64, Arc<Slot>>;
 /// What few records need.
 #[derive(Default)]
 struct Rare {
+    /// The records of a supervisor's children, by their place in start order.
+    children: Mutex<Below>,
+    /// They are equal supervisors that share the keys.
+    partitioned: AtomicBool,
+    restarts: AtomicU64,
     inlet: Mutex<Option<Arc<dyn Inlet>>>,
     metrics: OnceLock<SlotMetrics>,
     observed: Observed,
@@ -76,12 +76,9 @@ impl Slot {
             kind,
             behaviour,
             mailbox,
-            children: OnceLock::new(),
             place: AtomicU64::new(place),
             forgotten: AtomicBool::new(false),
-            partitioned: AtomicBool::new(false),
             incarnation: AtomicU32::new(0),
-            restarts: AtomicU64::new(0),
             now: Mutex::new(Now { state: ActorState::Undefined, running: None, ties: Ties::default() }),
             rare: OnceLock::new(),
             signalled: AtomicBool::new(false),
@@ -91,8 +88,8 @@ impl Slot {
 
     /// The records below, in start order.
     pub(crate) fn children(&self) -> Vec<Arc<Slot>> {
-        let Some(children) = self.children.get() else { return Vec::new() };
-        children.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        let Some(rare) = self.rare.get() else { return Vec::new() };
+        rare.children.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// Adds the record of a child.
@@ -119,7 +116,7 @@ impl Slot {
     }
 
     fn below(&self) -> MutexGuard<'_, Below> {
-        self.children.get_or_init(Box::default).lock().unwrap_or_else(PoisonError::into_inner)
+        self.rare().children.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// This record's place among its siblings.
@@ -136,7 +133,9 @@ impl Slot {
     pub(crate) fn inherit(&self, before: &Self) {
         if !std::ptr::eq(self, before) {
             self.incarnation.fetch_max(before.incarnation().0, Ordering::AcqRel);
-            self.restarts.fetch_max(before.restarts(), Ordering::Relaxed);
+            if before.restarts() > 0 {
+                self.rare().restarts.fetch_max(before.restarts(), Ordering::Relaxed);
+            }
         }
     }
 
@@ -146,11 +145,11 @@ impl Slot {
     }
 
     pub(crate) fn set_partitioned(&self, partitioned: bool) {
-        self.partitioned.store(partitioned, Ordering::Release);
+        self.rare().partitioned.store(partitioned, Ordering::Release);
     }
 
     pub(crate) fn is_partitioned(&self) -> bool {
-        self.partitioned.load(Ordering::Acquire)
+        self.rare.get().is_some_and(|rare| rare.partitioned.load(Ordering::Acquire))
     }
 
     fn is_forgotten(&self) -> bool {
@@ -168,12 +167,12 @@ impl Slot {
 
     /// The path came back after an exit.
     pub(crate) fn count_restart(&self, env: &Env) {
-        self.restarts.fetch_add(1, Ordering::Relaxed);
+        self.rare().restarts.fetch_add(1, Ordering::Relaxed);
         self.metrics(env).restarts.increment(1);
     }
 
     pub(crate) fn restarts(&self) -> u64 {
-        self.restarts.load(Ordering::Relaxed)
+        self.rare.get().map_or(0, |rare| rare.restarts.load(Ordering::Relaxed))
     }
 
     pub(crate) fn expose(&self, inlet: Arc<dyn Inlet>) {
