@@ -6,13 +6,13 @@
 //!
 //! Invariants:
 //! - One connection carries at most [`MONITORS_MAX`] watches each way, and no more words that take one away.
-//! - A watch that was not answered here is no longer held there once its monitor was dropped, or the connection is gone.
+//! - A watch is no longer held on the other side once its monitor was dropped, or the connection is gone.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -73,6 +73,8 @@ struct Watch {
     session: Weak<Session>,
     target: Arc<Target>,
     call: u64,
+    /// Set when the other side answered: it holds nothing any more.
+    told: Arc<AtomicBool>,
 }
 
 /// Asks `node` to tell when what runs at `path` has ended.
@@ -87,11 +89,12 @@ pub(crate) fn monitor(shared: &Shared, node: &NodeName, path: &ActorPath) -> Res
         session.watching.fetch_sub(1, Ordering::Relaxed);
         return Err(MonitorRefused::TooMany);
     }
-    let Ok(call) = session.pending.insert(NEVER, answer_to(sender)) else {
+    let told = Arc::new(AtomicBool::new(false));
+    let Ok(call) = session.pending.insert(NEVER, answer_to(sender, Arc::clone(&told))) else {
         session.watching.fetch_sub(1, Ordering::Relaxed);
         return Err(MonitorRefused::TooMany);
     };
-    let watch = Watch { session: Arc::downgrade(&session), target: Arc::clone(&target), call };
+    let watch = Watch { session: Arc::downgrade(&session), target: Arc::clone(&target), call, told };
     let asked = session.lane(&target).append(Urgency::AtOnce, LANE_BYTES_MAX, |out| {
         if target.must_be_named() {
             put_name(out, target.id, &target.path, target.type_name);
@@ -108,8 +111,10 @@ pub(crate) fn monitor(shared: &Shared, node: &NodeName, path: &ActorPath) -> Res
     }
 }
 
-fn answer_to(sender: oneshot::Sender<(Option<Incarnation>, DownReason)>) -> Answer {
+fn answer_to(sender: oneshot::Sender<(Option<Incarnation>, DownReason)>, told: Arc<AtomicBool>) -> Answer {
     Box::new(move |result| {
+        // That the node is given up is found out here, and the connection may outlive it.
+        told.store(!matches!(result, Err(CallError::NoConnection)), Ordering::Relaxed);
         let end = match result
             .map(|bytes| covenant_wire::decode::<(Option<Incarnation>, ExitReason)>(bytes, FRAME_BYTES_MAX))
         {
@@ -127,7 +132,8 @@ impl Drop for Watch {
     fn drop(&mut self) {
         let Some(session) = self.session.upgrade() else { return };
         session.watching.fetch_sub(1, Ordering::Relaxed);
-        if session.pending.take(self.call).is_some() {
+        drop(session.pending.take(self.call));
+        if !self.told.load(Ordering::Relaxed) {
             // Always taken: there are no more of these than of watches, and those found room.
             let _gone = session.lane(&self.target).append(Urgency::Batched, usize::MAX, |out| {
                 put_cast(out, self.target.id, None, &self.call);

@@ -213,6 +213,7 @@ async fn x16_a_remote_monitor_fires_once() {
     // It goes on, and all ends there that was watched: nothing fires twice.
     drop(thaw);
     one.until_reachable(&["one", "two"]).await;
+    eventually("what it held is let go", || !held("/") && !held("/actor")).await;
     let again = one.cluster.monitor(&name, &path("/")).unwrap();
     two.system.stop(PATIENCE).await;
     assert_eq!(again.await.reason, DownReason::Exited(ExitReason::Shutdown));
