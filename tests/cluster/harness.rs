@@ -80,9 +80,15 @@ pub(crate) struct Up {
 impl Up {
     /// Starts the cluster of `folder` and waits until it says that all nodes are ready.
     pub(crate) fn start(folder: &Path) -> Self {
-        let mut child = Command::new(binary())
+        Self::start_program(Path::new(binary()), folder, &[])
+    }
+
+    /// The same with a program that is the covenant command too, and with more arguments.
+    pub(crate) fn start_program(program: &Path, folder: &Path, more: &[&str]) -> Self {
+        let mut child = Command::new(program)
             .args(["up", "--plain", "--folder"])
             .arg(folder)
+            .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

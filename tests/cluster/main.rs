@@ -6,6 +6,7 @@ mod actors;
 mod cli;
 mod harness;
 mod kill_rounds;
+mod new;
 mod standalone;
 mod trees;
 mod up;

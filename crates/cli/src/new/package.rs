@@ -12,6 +12,7 @@ use super::write::Changes;
 
 const BEHAVIOUR: &str = include_str!("templates/behaviour.rs.txt");
 const MAIN: &str = include_str!("templates/main.rs.txt");
+const CHILD: &str = include_str!("templates/child.toml.txt");
 const MANIFEST: &str = include_str!("templates/Cargo.toml.txt");
 /// The line after which a behaviour is registered.
 const REGISTERS: &str = "covenant_cli::main(|behaviours| {";
@@ -91,11 +92,8 @@ impl Package {
         };
         let planned = changes.text(&file).map(str::to_owned);
         let text = planned.map_or_else(|| read(&file), Ok)?;
-        let module = name.module();
-        let more = format!(
-            "{}\n\n[[child]]\nid = \"{module}\"\nbehaviour = \"{module}\"\nconfig = {{ from = 0 }}\n",
-            text.trim_end()
-        );
+        let child = CHILD.replace("{MODULE}", name.module());
+        let more = format!("{}\n\n{child}", text.trim_end());
         let (root, around) = Trees::around(&file).map_err(ApiError::usage)?;
         let checked = Changed { root: &root, text: &more, changes, folder: &file, around: &around };
         TreeFiles::read(&root, &checked).map_err(|error| {
