@@ -45,6 +45,32 @@ fn links_between_pages_lead_somewhere() {
     assert!(broken.is_empty(), "\n{}\n", broken.join("\n"));
 }
 
+/// The blocks of Rust that a page says are from a file, with that file.
+fn quotations(page: &str) -> Vec<(&str, String)> {
+    let mut found = Vec::new();
+    let mut lines = page.lines();
+    while let Some(line) = lines.next() {
+        let Some(from) = line.strip_prefix("<!-- ").and_then(|rest| rest.strip_suffix(" -->")) else { continue };
+        assert_eq!(lines.next(), Some("```rust"), "a block follows {from}");
+        found.push((from, lines.by_ref().take_while(|line| *line != "```").map(|line| format!("{line}\n")).collect()));
+    }
+    found
+}
+
+#[test]
+fn what_guides_quote_stands_in_the_example() {
+    let (mut pages, mut quoted) = (Vec::new(), 0);
+    files_with("md", &root().join("docs/guides"), &mut pages);
+    for page in pages {
+        for (from, block) in quotations(&read(&page)) {
+            let file = read(&root().join(from));
+            assert!(file.contains(&block), "{}: this is not in {from}:\n{block}", page.display());
+            quoted += 1;
+        }
+    }
+    assert!(quoted >= 4, "only {quoted} quotations were found");
+}
+
 #[test]
 fn every_test_that_a_guarantee_names_exists() {
     let page = read(&root().join("docs/guarantees.md"));

@@ -21,6 +21,7 @@ mod monitor;
 
 use covenant_types::{ActorPath, CallError, ExitReason, Incarnation, NodeName};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 pub(crate) use book::{Bound, Ended, Ties};
 pub use monitor::Monitor;
@@ -57,6 +58,16 @@ pub enum DownReason {
     NoProc,
     /// The node cannot be reached; the actor may still run.
     NoConnection,
+}
+
+impl fmt::Display for DownReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(reason) => reason.fmt(f),
+            Self::NoProc => f.write_str("there is no such actor"),
+            Self::NoConnection => f.write_str("its node cannot be reached"),
+        }
+    }
 }
 
 impl DownReason {
