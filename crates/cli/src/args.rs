@@ -1,10 +1,18 @@
 //! What can be typed. The help texts are the first thing a newcomer reads.
 
+mod actors;
+mod identity;
+mod services;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use covenant_types::{ActorPath, NodeName, Region, RemotePath, Role, TransferId};
+use clap::{Args, Parser, Subcommand};
+use covenant_types::NodeName;
+
+pub(crate) use actors::{ActorVerb, CrashVerb, Simulate, TreeVerb};
+pub(crate) use identity::{Addresses, Init, Join, OperatorVerb, TokenVerb};
+pub(crate) use services::{ContentVerb, ExportFormat, LedgerVerb};
 
 /// Trees of supervised actors on clustered nodes that mend themselves.
 ///
@@ -173,203 +181,6 @@ pub(crate) struct NodeRun {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum TreeVerb {
-    /// Draw the running tree of one node
-    Show {
-        /// Draw it again every second, until Ctrl-C
-        #[arg(long)]
-        watch: bool,
-    },
-    /// Check a tree file and the files it names, and warn of what would not mend itself
-    Check {
-        /// The file
-        file: PathBuf,
-        /// How long the node has for an orderly stop: its drain_deadline
-        #[arg(long, default_value = "20s", value_parser = covenant_types::parse_duration)]
-        drain: std::time::Duration,
-        /// Exit with 6 when there are warnings
-        #[arg(long)]
-        strict: bool,
-    },
-    /// Compare a file with the running tree: what would start, stop, restart and stay
-    Plan {
-        /// The root file
-        file: PathBuf,
-    },
-    /// Make the running tree what a file says, exactly as a plan said. Siblings it does not name run on
-    Apply {
-        /// The root file
-        file: PathBuf,
-        /// The plan's hash, as `tree plan` printed it; refused when file or tree changed since
-        #[arg(long, value_name = "HASH")]
-        plan: String,
-    },
-    /// Whether what runs is what the tree in force says, or a file; exits with 5 when it is not
-    Drift {
-        /// The root file, instead of the tree in force
-        file: Option<PathBuf>,
-    },
-    /// Play a tree in virtual time: what would its supervisors do? Prints JSON lines
-    Simulate(Simulate),
-}
-
-/// What to play, and what happens in it.
-#[derive(Clone, Debug, Args)]
-#[command(group = clap::ArgGroup::new("script").required(true))]
-pub(crate) struct Simulate {
-    /// The tree file; its behaviours need not be registered
-    pub(crate) file: PathBuf,
-    /// What happens: one JSON object a line, as in {"at": 1500, "exit": "sync/scheduler", "reason": "panic"}
-    #[arg(long, value_name = "FILE", group = "script")]
-    pub(crate) events: Option<PathBuf>,
-    /// Instead of events: this child is killed at 0, as /sync/scheduler
-    #[arg(long, value_name = "PATH", group = "script")]
-    pub(crate) kill: Option<ActorPath>,
-    /// Decides the jitter of backoffs
-    #[arg(long, default_value_t = 0)]
-    pub(crate) seed: u64,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum ActorVerb {
-    /// Kill an actor; its supervisor decides what comes next
-    Kill {
-        /// The actor, as hub-africa:/sync/scheduler
-        path: RemotePath,
-    },
-    /// What can be seen of an actor: mailbox, handler time, last crash, and its state as it chooses to show it
-    Inspect {
-        /// The actor, as hub-africa:/sync/scheduler
-        path: RemotePath,
-    },
-    /// Print the messages an actor handles: kind, size, handler time. At most 1000 a second; ends by itself
-    Trace {
-        /// The actor, as hub-africa:/sync/scheduler
-        path: RemotePath,
-        /// End after so many messages, at most 10000
-        #[arg(long, default_value_t = 100)]
-        limit: u32,
-        /// End after so long, at most 5m
-        #[arg(long = "for", default_value = "10s", value_parser = covenant_types::parse_duration)]
-        time: std::time::Duration,
-    },
-    /// Let an actor begin no message more, until it is resumed or its incarnation ends
-    Suspend {
-        /// The actor, as hub-africa:/sync/scheduler
-        path: RemotePath,
-    },
-    /// Let an actor take nothing new, handle what waits and end in order; its supervisor decides what comes next
-    Drain {
-        /// The actor, as hub-africa:/sync/scheduler
-        path: RemotePath,
-        /// Stop it after so long, at most 10m; those who still wait are told that it is gone
-        #[arg(long, default_value = "30s", value_parser = covenant_types::parse_duration)]
-        deadline: std::time::Duration,
-    },
-    /// Let a suspended actor go on
-    Resume {
-        /// The actor, as hub-africa:/sync/scheduler
-        path: RemotePath,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum CrashVerb {
-    /// The crashes of one node by actor and reason, the newest first
-    Ls,
-    /// Everything that is known of one: reason, place, last messages, and what supervisors did
-    Show {
-        /// Its id, as `covenant crash ls` prints it
-        id: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum LedgerVerb {
-    /// Book what each nation owes for a year: 0.01 % of its GDP. Twice books once
-    Assess {
-        /// The year owed for
-        #[arg(long)]
-        year: u16,
-    },
-    /// Book a profit: 50 % to communities, 30 % to nations by GDP, 20 % to the reserve
-    Distribute {
-        /// Dollars and cents, as 1234.56
-        #[arg(long, allow_hyphen_values = true)]
-        amount: String,
-        /// 1 to 32 hexadecimal digits; the same id twice books once. Random when left out
-        #[arg(long)]
-        id: Option<TransferId>,
-    },
-    /// Book one movement of money between two accounts
-    Transfer {
-        /// The account that gives
-        #[arg(long)]
-        from: String,
-        /// The account that receives
-        #[arg(long)]
-        to: String,
-        /// Dollars and cents, as 1234.56
-        #[arg(long, allow_hyphen_values = true)]
-        amount: String,
-        /// 1 to 32 hexadecimal digits; the same id twice books once. Random when left out
-        #[arg(long)]
-        id: Option<TransferId>,
-    },
-    /// What each account holds
-    Balances,
-    /// Add the whole book up again
-    Check,
-    /// Print the whole book for another program
-    Export {
-        /// The form
-        #[arg(long, value_enum, default_value = "hledger")]
-        format: ExportFormat,
-    },
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum ExportFormat {
-    /// A journal that `hledger check` accepts
-    Hledger,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum ContentVerb {
-    /// Publish a folder as a signed dataset
-    Publish {
-        /// The folder
-        dir: PathBuf,
-        /// The dataset's name; publishing it again makes a new version
-        #[arg(long)]
-        name: String,
-        /// health, education, fintech or general
-        #[arg(long)]
-        class: String,
-    },
-    /// What each node holds, how complete and how fresh
-    Ls,
-    /// Fetch every dataset of a class from now on
-    Subscribe {
-        /// health, education, fintech or general
-        class: String,
-    },
-    /// Stop fetching a class; what is here stays
-    Unsubscribe {
-        /// health, education, fintech or general
-        class: String,
-    },
-    /// Write a dataset that the node holds into a folder, every chunk verified
-    Get {
-        /// The dataset's name
-        name: String,
-        /// The folder, which must not exist yet
-        #[arg(long)]
-        to: PathBuf,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 pub(crate) enum ChaosVerb {
     /// Check a scenario file
     Check {
@@ -380,84 +191,6 @@ pub(crate) enum ChaosVerb {
     Run {
         /// The file
         file: PathBuf,
-    },
-}
-
-#[derive(Clone, Debug, Args)]
-pub(crate) struct Init {
-    /// A new folder for the node
-    #[arg(long)]
-    pub(crate) dir: PathBuf,
-    /// The node's name
-    #[arg(long)]
-    pub(crate) name: NodeName,
-    /// Its region
-    #[arg(long)]
-    pub(crate) region: Region,
-    /// The cluster's name
-    #[arg(long, default_value = "covenant")]
-    pub(crate) cluster: String,
-    #[command(flatten)]
-    pub(crate) addresses: Addresses,
-}
-
-/// Where a new node listens.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct Addresses {
-    /// The UDP address peers reach it at
-    #[arg(long, default_value = "127.0.0.1:7700")]
-    pub(crate) listen: SocketAddr,
-    /// A TCP address for operators with certificates
-    #[arg(long)]
-    pub(crate) control: Option<SocketAddr>,
-    /// A loopback address for /metrics, /livez and /readyz
-    #[arg(long)]
-    pub(crate) metrics: Option<SocketAddr>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum TokenVerb {
-    /// Make a token for one node; ask the node that has the issuing certificate
-    Create {
-        /// The role of the node to be
-        #[arg(long)]
-        role: Role,
-        /// Its region
-        #[arg(long)]
-        region: Region,
-        /// Its name
-        #[arg(long)]
-        name: NodeName,
-        /// How long the token holds, at most 7d
-        #[arg(long, default_value = "1h", value_parser = covenant_types::parse_duration)]
-        ttl: std::time::Duration,
-    },
-}
-
-#[derive(Clone, Debug, Args)]
-pub(crate) struct Join {
-    /// A new folder for the node
-    #[arg(long)]
-    pub(crate) dir: PathBuf,
-    /// A file with the token, readable by you alone; stdin when left out
-    #[arg(long)]
-    pub(crate) token_file: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) addresses: Addresses,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum OperatorVerb {
-    /// Make a key here and have the issuing node certify it
-    Create {
-        /// The person's name
-        name: String,
-        /// viewer, operator, chaos or admin
-        #[arg(long)]
-        role: String,
-        /// The file for key and certificate, readable by you alone
-        #[arg(long)]
-        out: PathBuf,
     },
 }
 

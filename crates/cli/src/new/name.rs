@@ -62,8 +62,6 @@ impl FromStr for Name {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test that unwraps in vain has failed")]
-
     use super::*;
 
     #[test]

@@ -200,8 +200,6 @@ pub(super) fn plan_new(
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test that unwraps in vain has failed")]
-
     use super::*;
 
     #[test]

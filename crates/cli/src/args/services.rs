@@ -1,0 +1,91 @@
+//! What can be typed of money and content.
+
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueEnum};
+use covenant_types::TransferId;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LedgerVerb {
+    /// Book what each nation owes for a year: 0.01 % of its GDP. Twice books once
+    Assess {
+        /// The year owed for
+        #[arg(long)]
+        year: u16,
+    },
+    /// Book a profit: 50 % to communities, 30 % to nations by GDP, 20 % to the reserve
+    Distribute {
+        /// Dollars and cents, as 1234.56
+        #[arg(long, allow_hyphen_values = true)]
+        amount: String,
+        /// 1 to 32 hexadecimal digits; the same id twice books once. Random when left out
+        #[arg(long)]
+        id: Option<TransferId>,
+    },
+    /// Book one movement of money between two accounts
+    Transfer {
+        /// The account that gives
+        #[arg(long)]
+        from: String,
+        /// The account that receives
+        #[arg(long)]
+        to: String,
+        /// Dollars and cents, as 1234.56
+        #[arg(long, allow_hyphen_values = true)]
+        amount: String,
+        /// 1 to 32 hexadecimal digits; the same id twice books once. Random when left out
+        #[arg(long)]
+        id: Option<TransferId>,
+    },
+    /// What each account holds
+    Balances,
+    /// Add the whole book up again
+    Check,
+    /// Print the whole book for another program
+    Export {
+        /// The form
+        #[arg(long, value_enum, default_value = "hledger")]
+        format: ExportFormat,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// A journal that `hledger check` accepts
+    Hledger,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ContentVerb {
+    /// Publish a folder as a signed dataset
+    Publish {
+        /// The folder
+        dir: PathBuf,
+        /// The dataset's name; publishing it again makes a new version
+        #[arg(long)]
+        name: String,
+        /// health, education, fintech or general
+        #[arg(long)]
+        class: String,
+    },
+    /// What each node holds, how complete and how fresh
+    Ls,
+    /// Fetch every dataset of a class from now on
+    Subscribe {
+        /// health, education, fintech or general
+        class: String,
+    },
+    /// Stop fetching a class; what is here stays
+    Unsubscribe {
+        /// health, education, fintech or general
+        class: String,
+    },
+    /// Write a dataset that the node holds into a folder, every chunk verified
+    Get {
+        /// The dataset's name
+        name: String,
+        /// The folder, which must not exist yet
+        #[arg(long)]
+        to: PathBuf,
+    },
+}
