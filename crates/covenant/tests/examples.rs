@@ -23,7 +23,6 @@ const STORIES: &[(&str, &str)] = &[
         "20000 parcels are on their way\none was lost, and its next incarnation has seen 2\nanother has seen 1\n20000 are \
          counted\n",
     ),
-    ("virtual_time", "59 minutes and 59 seconds: nothing\nthen: a bill is overdue\npaid: two more hours of nothing\n"),
     (
         "watch",
         "2 keys are lent\n/ann ended: normal; its key is back\n/ben ended: error: stumbled; its key is back\nno key is lent\n",
@@ -46,14 +45,14 @@ fn every_example_tells_its_story() {
     for (example, story) in STORIES {
         let output = Command::new(built(example)).output().unwrap_or_else(|error| panic!("{example}: {error}"));
         assert!(output.status.success(), "{example}: {output:?}");
-        // Two that end at once are told of in either order.
-        let lines = |text: &str| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
+        // Actors and their callers print from threads of their own: the order of some lines is theirs.
+        let lines = |text: &str| {
+            let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            lines.sort_unstable();
+            lines
+        };
         let said = String::from_utf8(output.stdout).unwrap();
-        if *example == "watch" {
-            assert_eq!(lines(&said), lines(story), "{example}");
-        } else {
-            assert_eq!(said, *story, "{example}");
-        }
+        assert_eq!(lines(&said), lines(story), "{example}");
     }
 }
 
