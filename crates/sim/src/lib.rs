@@ -1,0 +1,13 @@
+//! Many nodes, one thread, virtual time, one seed.
+//!
+//! # Invariants
+//! - One seed, one run: two runs of a seed have equal [`Trace`]s, on any machine.
+//! - Faults never shift what they do not touch: each decision draws the same number of random numbers whatever comes of it.
+//!
+//! # Reading order
+//! 1. [`Trace`]
+#![deny(clippy::disallowed_methods)]
+
+mod trace;
+
+pub use trace::Trace;
