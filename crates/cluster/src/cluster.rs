@@ -10,7 +10,7 @@ use covenant_membership::Membership;
 use covenant_runtime::{Ref, Remotable, System};
 use covenant_transport::join::Issuer;
 use covenant_transport::{BindError, Peer, Profile, RecvStream, SendStream, Transport, TransportConfig};
-use covenant_types::{ActorPath, NodeName};
+use covenant_types::{ActorPath, LinkTier, NodeName};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::dial_book::Pace;
@@ -85,7 +85,7 @@ impl Cluster {
         shared.set_transport(transport);
 
         let rng = env.random.derive("cluster.membership");
-        let core = Membership::new(key.node_id(), epoch, pace_of(profile), rng, env.now());
+        let core = Membership::new(key.node_id(), epoch, tier_of(profile), pace_of(profile), rng, env.now());
         let tasks = vec![
             env.system.spawn(Driver::new(Arc::clone(&shared), core, inputs).run()),
             env.system.spawn(Driver::run_janitor(Arc::clone(&shared))),
@@ -210,6 +210,14 @@ fn pace_of(profile: Profile) -> covenant_membership::Profile {
     match profile {
         Profile::Loopback => covenant_membership::Profile::loopback(),
         Profile::Lan | Profile::Wan | Profile::Leaf => covenant_membership::Profile::lan(),
+    }
+}
+
+fn tier_of(profile: Profile) -> LinkTier {
+    match profile {
+        Profile::Loopback | Profile::Lan => LinkTier::Lan,
+        Profile::Wan => LinkTier::Wan,
+        Profile::Leaf => LinkTier::Satellite,
     }
 }
 

@@ -47,6 +47,11 @@ impl Counters {
         self.metrics.counter("covenant_cluster_records_refused_total", &[("why", why)]).increment(1);
     }
 
+    /// Counts a member whose accusations are not heard. `why` is one of a closed set of words.
+    pub(crate) fn quarantined(&self, why: &str) {
+        self.metrics.counter("covenant_cluster_quarantined_total", &[("why", why)]).increment(1);
+    }
+
     /// Counts a cast that arrived and reached nobody. `why` is one of a closed set of words.
     pub(crate) fn cast_dropped(&self, why: &str) {
         self.metrics.counter("covenant_remoting_casts_dropped_total", &[("why", why)]).increment(1);

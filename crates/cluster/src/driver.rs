@@ -229,6 +229,13 @@ impl Driver {
                 tracing::warn!(bump, "the cluster had given this node up; it is coming back");
                 self.shared.counters.renewals.increment(1);
             }
+            Effect::Quarantined { node, why } => {
+                let name = self.shared.directory().record(node).map(|signed| signed.record.name.clone());
+                let name = name.map_or_else(|| node.to_string(), |name| name.to_string());
+                tracing::error!(node = name, why = why.as_str(), "a member's accusations are not heard for a while");
+                self.shared.counters.quarantined(why.as_str());
+                self.shared.tell(MemberEvent::Quarantined { node, why: why.as_str().to_owned() });
+            }
         }
     }
 

@@ -65,6 +65,13 @@ pub struct MemberView {
 pub enum MemberEvent {
     /// A member is new, or its state, boot or address is.
     Changed(MemberView),
+    /// A member does what no well one does. Its accusations of others are not heard for ten minutes.
+    Quarantined {
+        /// The member.
+        node: NodeId,
+        /// What it does: `accusing` or `flapping`.
+        why: String,
+    },
     /// The cluster holds a record of this node, signed by its own key, of a later boot than this one: its data directory
     /// was restored from a backup. Until it starts with a higher epoch, the others take it for its own ghost.
     OwnEpochBehind {

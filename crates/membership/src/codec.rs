@@ -5,7 +5,7 @@
 //! identity · incarnation u16 · state u8. An identity is the node's 16 bytes, its epoch u64, its bump u32. Big-endian.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
 use bytes::{Buf, BufMut};
 use covenant_types::{BootEpoch, NodeId};
@@ -23,11 +23,19 @@ pub(crate) const LEFT: foca::Incarnation = foca::Incarnation::MAX;
 const VERSION: u8 = 1;
 
 /// Writes and reads the fixed layout.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct FixedCodec {
     pub(crate) me: NodeId,
+    pub(crate) own: Arc<OwnWord>,
+}
+
+/// What foca's words about ourselves mean, and show.
+#[derive(Debug, Default)]
+pub(crate) struct OwnWord {
     /// Set once this node leaves: from then on `Down` about ourselves means that we left.
-    pub(crate) leaving: Arc<AtomicBool>,
+    pub(crate) leaving: AtomicBool,
+    /// Our incarnation as the last datagram had it; foca shows it nowhere else.
+    pub(crate) incarnation: AtomicU16,
 }
 
 impl foca::Codec<Identity> for FixedCodec {
@@ -47,6 +55,7 @@ impl foca::Codec<Identity> for FixedCodec {
             Message::Broadcast => (9, None, None),
             Message::TurnUndead => (10, None, None),
         };
+        self.own.incarnation.store(header.src_incarnation, Ordering::Relaxed);
         let third_bytes = third.map_or(0, |_| IDENTITY_BYTES);
         fits(&buf, 4 + 2 * IDENTITY_BYTES + usize::from(probe.is_some()) + third_bytes)?;
         buf.put_u8(VERSION);
@@ -91,7 +100,7 @@ impl foca::Codec<Identity> for FixedCodec {
     fn encode_member(&mut self, member: &Member<Identity>, mut buf: impl BufMut) -> Result<(), CodecError> {
         fits(&buf, MEMBER_BYTES)?;
         let down = member.state() == State::Down;
-        let left = down && member.id().node == self.me && self.leaving.load(Ordering::Relaxed);
+        let left = down && member.id().node == self.me && self.own.leaving.load(Ordering::Relaxed);
         put_identity(&mut buf, member.id());
         buf.put_u16(if left { LEFT } else { member.incarnation() });
         buf.put_u8(match member.state() {

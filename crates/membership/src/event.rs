@@ -1,7 +1,9 @@
 //! What happens to membership, and what it asks for.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use covenant_types::{BootEpoch, NodeId};
+use covenant_types::{BootEpoch, LinkTier, NodeId};
 
 use crate::Change;
 
@@ -24,6 +26,18 @@ pub enum Event {
         /// Its boot.
         epoch: BootEpoch,
     },
+    /// What the line to a node is like: its tier as its signed record names it, and the round trip as measured, zero where
+    /// it was not.
+    Line {
+        /// The node at the other end.
+        node: NodeId,
+        /// The worse of what both ends hang on counts.
+        tier: LinkTier,
+        /// The round trip, smoothed.
+        rtt: Duration,
+        /// By how much round trips differ, on the average.
+        deviation: Duration,
+    },
     /// A datagram came over the connection to this node.
     Datagram {
         /// The node at the other end.
@@ -40,8 +54,11 @@ pub enum Event {
     },
     /// The moment told by [`Membership::next_wake`](crate::Membership::next_wake) has come.
     Woken,
-    /// This node says goodbye. Nothing happens here after that.
+    /// This node says goodbye. Nothing happens here after that but [`Event::Return`].
     Leave,
+    /// This node, which had left in this boot, is back: after sleep. It begins anew and does not probe before a period has
+    /// passed.
+    Return,
 }
 
 /// Everything membership can ask its driver to do, in order.
@@ -59,7 +76,7 @@ pub enum Effect {
     SendFeed {
         /// Where to.
         to: NodeId,
-        /// At most 32 KiB.
+        /// At most [`crate::FEED_BYTES_MAX`] bytes.
         data: Bytes,
     },
     /// A node is no longer what it was.
@@ -69,6 +86,32 @@ pub enum Effect {
         /// How often that has happened in this boot.
         bump: u32,
     },
+    /// A node does what no well node does. Its accusations are not heard for [`crate::QUARANTINE`].
+    Quarantined {
+        /// The node.
+        node: NodeId,
+        /// What it does.
+        why: Misconduct,
+    },
+}
+
+/// What no well node does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misconduct {
+    /// It accuses more nodes than may ever fail at once.
+    Accusing,
+    /// It is declared down again and again, and comes back each time: one direction of its line is gone, or it lies.
+    Flapping,
+}
+
+impl Misconduct {
+    /// The word used in incidents and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accusing => "accusing",
+            Self::Flapping => "flapping",
+        }
+    }
 }
 
 /// What was refused or went wrong, for metrics.
@@ -78,6 +121,10 @@ pub struct Stats {
     pub refused: u64,
     /// Statements about third nodes, or about us, that were not believed.
     pub held: u64,
+    /// Declarations of death by third nodes that were heard as suspicions.
+    pub doubted: u64,
+    /// Probes that nobody answered.
+    pub probes_failed: u64,
     /// Expired suspicions about nodes that had refuted in time.
     pub stale_suspicions: u64,
     /// Suspects declared down by us though we had not probed them ourselves.

@@ -1,19 +1,22 @@
 //! What we let a peer tell us.
 //!
 //! A peer is authenticated, not honest. It may speak for itself; about others it may only repeat what their own signed
-//! records and their own words allow, and it may not accuse without end, because `Down` cannot be taken back.
+//! records and their own words allow, and it may not accuse without end. `Down` cannot be taken back, so from third nodes
+//! it counts only where we have held the subject suspect for a while ourselves; else it is heard as a suspicion, which the
+//! subject can refute.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use covenant_types::{BootEpoch, NodeId, Uptime};
 use foca::{Codec, Header, Member, Message, State};
 
-use crate::Identity;
-use crate::codec::{FixedCodec, MEMBER_BYTES};
+use crate::codec::{FixedCodec, LEFT, MEMBER_BYTES};
+use crate::pace::Pace;
 use crate::profile::PACKET_BYTES_MAX;
-use crate::view::Views;
+use crate::view::{Health, Views};
+use crate::{Identity, Misconduct, Profile};
 
 /// The most nodes we keep anything about.
 pub const NODES_MAX: usize = 1024;
@@ -23,14 +26,27 @@ pub const BUMP_LEAD_MAX: u32 = 8;
 pub const ACCUSATIONS_MAX: u32 = 128;
 /// See [`ACCUSATIONS_MAX`].
 pub const ACCUSATIONS_WINDOW: Duration = Duration::from_secs(10);
-/// How many of them may be about us: each makes us renew ourselves.
+/// How many of them may be about us: each makes us say again that we live.
 const SELF_ACCUSATIONS_MAX: u32 = 8;
+/// How often a node may come back from being declared down in [`QUARANTINE`]: a node with an ear or a mouth too few is
+/// declared down again and again, and holds others down who are well.
+const RENEWALS_MAX: usize = 3;
+/// How long nobody listens to the accusations of a node in quarantine.
+pub const QUARANTINE: Duration = Duration::from_secs(600);
 
 /// What a node said of itself.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Word {
     epoch: BootEpoch,
     bump: u32,
+    /// When it came back of late, at most [`RENEWALS_MAX`] times.
+    renewals: VecDeque<Uptime>,
+}
+
+impl Word {
+    fn new(epoch: BootEpoch) -> Self {
+        Self { epoch, bump: 0, renewals: VecDeque::new() }
+    }
 }
 
 /// How much one peer has accused lately.
@@ -41,6 +57,15 @@ struct Budget {
     us: u32,
 }
 
+/// What becomes of one statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Believed,
+    /// To be heard as a suspicion of this incarnation.
+    Doubted(foca::Incarnation),
+    Held,
+}
+
 /// What happened to the statements in one packet.
 #[derive(Debug)]
 pub(crate) struct Sifted<T> {
@@ -48,6 +73,8 @@ pub(crate) struct Sifted<T> {
     pub(crate) kept: T,
     /// How many statements may not.
     pub(crate) held: u64,
+    /// How many were heard as less than they said.
+    pub(crate) doubted: u64,
 }
 
 /// Remembers each node's own word and each peer's accusations.
@@ -55,14 +82,19 @@ pub(crate) struct Sifted<T> {
 pub(crate) struct Gate {
     words: BTreeMap<NodeId, Word>,
     budgets: BTreeMap<NodeId, Budget>,
+    quarantined: BTreeMap<NodeId, Uptime>,
+    /// Who was quarantined and not told of yet.
+    misconduct: Vec<(NodeId, Misconduct)>,
 }
 
-/// Who says it, to whom, and when.
+/// Who hears it, when, and what is known there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hearing<'a> {
     pub(crate) now: Uptime,
     pub(crate) me: Identity,
     pub(crate) views: &'a Views,
+    pub(crate) profile: &'a Profile,
+    pub(crate) pace: &'a Pace,
 }
 
 impl Gate {
@@ -71,9 +103,9 @@ impl Gate {
         if !self.words.contains_key(&node) && self.words.len() >= NODES_MAX {
             return false;
         }
-        let word = self.words.entry(node).or_insert(Word { epoch, bump: 0 });
+        let word = self.words.entry(node).or_insert_with(|| Word::new(epoch));
         if epoch > word.epoch {
-            *word = Word { epoch, bump: 0 };
+            *word = Word::new(epoch);
         }
         true
     }
@@ -83,15 +115,33 @@ impl Gate {
         self.budgets.remove(node);
     }
 
+    /// Whether the node is one we know of by its own word.
+    pub(crate) fn knows(&self, node: &NodeId) -> bool {
+        self.words.contains_key(node)
+    }
+
+    /// Who has been quarantined since this was asked last, and why.
+    pub(crate) fn take_misconduct(&mut self) -> Vec<(NodeId, Misconduct)> {
+        std::mem::take(&mut self.misconduct)
+    }
+
     /// Takes in the identity a peer names as its own. Returns false where its signed epoch is another.
-    pub(crate) fn own_word(&mut self, speaker: Identity) -> bool {
-        match self.words.get_mut(&speaker.node) {
-            Some(word) if word.epoch == speaker.epoch => {
-                word.bump = word.bump.max(speaker.bump);
-                true
+    pub(crate) fn own_word(&mut self, now: Uptime, speaker: Identity) -> bool {
+        let Some(word) = self.words.get_mut(&speaker.node).filter(|word| word.epoch == speaker.epoch) else {
+            return false;
+        };
+        if speaker.bump > word.bump {
+            word.bump = speaker.bump;
+            word.renewals.retain(|renewal| now.since(*renewal) < QUARANTINE);
+            word.renewals.push_back(now);
+            if word.renewals.len() > RENEWALS_MAX {
+                word.renewals.pop_front();
             }
-            Some(_) | None => false,
+            if word.renewals.len() == RENEWALS_MAX {
+                self.quarantine(now, speaker.node, Misconduct::Flapping);
+            }
         }
+        true
     }
 
     /// Takes out of a datagram what may not be believed. `None` if it is no datagram, or not its sender's.
@@ -107,14 +157,14 @@ impl Gate {
         }
         let mut rest = &data[..];
         let header: Header<Identity> = codec.decode_header(&mut rest).ok()?;
-        if header.src.node != from || !self.own_word(header.src) {
+        if header.src.node != from || !self.own_word(hearing.now, header.src) {
             return None;
         }
-        if header.message == Message::TurnUndead && !self.charge(hearing, from, true) {
+        if header.message == Message::TurnUndead && !self.charge(hearing.now, from, true) {
             return None;
         }
         if rest.is_empty() {
-            return Some(Sifted { kept: data.clone(), held: 0 });
+            return Some(Sifted { kept: data.clone(), held: 0, doubted: 0 });
         }
         let head = data.len() - rest.len();
         let count = usize::from(rest.try_get_u16().ok()?);
@@ -123,16 +173,22 @@ impl Gate {
         }
         let mut sifted = BytesMut::with_capacity(data.len());
         sifted.put_slice(&data[..head + 2]);
-        let mut kept = 0u16;
+        let (mut kept, mut doubted) = (0u16, 0);
         for raw in rest.chunks_exact(MEMBER_BYTES) {
             let member = codec.decode_member(raw).ok()?;
-            if self.believes(hearing, header.src, &member) {
-                sifted.put_slice(raw);
-                kept += 1;
+            match self.judge(hearing, header.src, &member) {
+                Verdict::Believed => sifted.put_slice(raw),
+                Verdict::Doubted(incarnation) => {
+                    doubted += 1;
+                    let suspect = Member::new(*member.id(), incarnation, State::Suspect);
+                    codec.encode_member(&suspect, &mut sifted).ok()?;
+                }
+                Verdict::Held => continue,
             }
+            kept += 1;
         }
         sifted[head..head + 2].copy_from_slice(&kept.to_be_bytes());
-        Some(Sifted { kept: sifted.freeze(), held: (count - usize::from(kept)) as u64 })
+        Some(Sifted { kept: sifted.freeze(), held: (count - usize::from(kept)) as u64, doubted })
     }
 
     /// Keeps of a feed's members what may be believed.
@@ -142,36 +198,106 @@ impl Gate {
         speaker: Identity,
         members: Vec<Member<Identity>>,
     ) -> Sifted<Vec<Member<Identity>>> {
-        let all = members.len();
-        let kept: Vec<_> = members.into_iter().filter(|member| self.believes(hearing, speaker, member)).collect();
-        Sifted { held: (all - kept.len()) as u64, kept }
+        let (mut kept, mut held, mut doubted) = (Vec::new(), 0, 0);
+        for member in members {
+            match self.judge(hearing, speaker, &member) {
+                Verdict::Believed => kept.push(member),
+                Verdict::Doubted(incarnation) => {
+                    doubted += 1;
+                    kept.push(Member::new(*member.id(), incarnation, State::Suspect));
+                }
+                Verdict::Held => held += 1,
+            }
+        }
+        Sifted { kept, held, doubted }
     }
 
-    fn believes(&mut self, hearing: Hearing<'_>, speaker: Identity, member: &Member<Identity>) -> bool {
+    /// What a peer says over its own connection that it holds of us. True where it is worth an answer.
+    pub(crate) fn sift_about_us(&mut self, hearing: Hearing<'_>, speaker: NodeId, member: &Member<Identity>) -> bool {
+        *member.id() == hearing.me && member.state() != State::Alive && self.charge(hearing.now, speaker, true)
+    }
+
+    fn judge(&mut self, hearing: Hearing<'_>, speaker: Identity, member: &Member<Identity>) -> Verdict {
         let subject = *member.id();
         if subject.node == hearing.me.node {
             // Anything about another life of ours is stale or a lie, and foca would spread it.
-            let accuses = member.state() != State::Alive;
-            return subject == hearing.me && (!accuses || self.charge(hearing, speaker.node, true));
+            if subject != hearing.me {
+                return Verdict::Held;
+            }
+            return match member.state() {
+                State::Alive => Verdict::Believed,
+                _ if !self.charge(hearing.now, speaker.node, true) => Verdict::Held,
+                State::Suspect => Verdict::Believed,
+                // Who holds us down says so over its own connection. A rumour of it we can still refute.
+                State::Down if member.incarnation() == LEFT => Verdict::Held,
+                State::Down => Verdict::Doubted(member.incarnation()),
+            };
         }
         if subject.node == speaker.node {
-            return subject.epoch == speaker.epoch && subject.bump <= speaker.bump;
+            let own = subject.epoch == speaker.epoch && subject.bump <= speaker.bump;
+            return if own { Verdict::Believed } else { Verdict::Held };
         }
         let allowed = self
             .words
             .get(&subject.node)
             .is_some_and(|word| word.epoch == subject.epoch && subject.bump <= word.bump.saturating_add(BUMP_LEAD_MAX));
-        allowed && (!hearing.views.worsens(member) || self.charge(hearing, speaker.node, false))
+        if !allowed {
+            return Verdict::Held;
+        }
+        if !hearing.views.worsens(member) {
+            return Verdict::Believed;
+        }
+        if self.is_quarantined(hearing, &speaker.node) || !self.charge(hearing.now, speaker.node, false) {
+            return Verdict::Held;
+        }
+        match member.state() {
+            State::Alive | State::Suspect => Verdict::Believed,
+            State::Down => Self::judge_down(hearing, &subject),
+        }
     }
 
-    fn charge(&mut self, hearing: Hearing<'_>, accuser: NodeId, about_us: bool) -> bool {
+    fn judge_down(hearing: Hearing<'_>, subject: &Identity) -> Verdict {
+        let Some(seen) = hearing.views.get(&subject.node) else { return Verdict::Believed };
+        match subject.cmp(&seen.identity) {
+            // Stale: it changes nothing.
+            std::cmp::Ordering::Less => return Verdict::Believed,
+            // The end of a life of which we have not seen the beginning: the node itself will say whether there is one.
+            std::cmp::Ordering::Greater => return Verdict::Held,
+            std::cmp::Ordering::Equal => {}
+        }
+        let long_enough = hearing.pace.suspicion(hearing.profile, &subject.node) / 2;
+        if seen.health == Health::Suspect && hearing.now.since(seen.since) >= long_enough {
+            Verdict::Believed
+        } else {
+            Verdict::Doubted(seen.incarnation)
+        }
+    }
+
+    fn is_quarantined(&mut self, hearing: Hearing<'_>, node: &NodeId) -> bool {
+        self.quarantined.retain(|_, until| *until > hearing.now);
+        // Where many have trouble at once it is the network's, and somebody must be believed.
+        let few = self.quarantined.len() <= (hearing.views.len() / 4).max(1);
+        few && self.quarantined.contains_key(node)
+    }
+
+    fn charge(&mut self, now: Uptime, accuser: NodeId, about_us: bool) -> bool {
         let budget = self.budgets.entry(accuser).or_default();
-        if hearing.now.since(budget.since) >= ACCUSATIONS_WINDOW {
-            *budget = Budget { since: hearing.now, ..Budget::default() };
+        if now.since(budget.since) >= ACCUSATIONS_WINDOW {
+            *budget = Budget { since: now, ..Budget::default() };
         }
         let (spent, limit) =
             if about_us { (&mut budget.us, SELF_ACCUSATIONS_MAX) } else { (&mut budget.others, ACCUSATIONS_MAX) };
         *spent = spent.saturating_add(1);
-        *spent <= limit
+        let allowed = *spent <= limit;
+        if !allowed {
+            self.quarantine(now, accuser, Misconduct::Accusing);
+        }
+        allowed
+    }
+
+    fn quarantine(&mut self, now: Uptime, node: NodeId, why: Misconduct) {
+        if self.quarantined.insert(node, now.after(QUARANTINE)).is_none_or(|until| until <= now) {
+            self.misconduct.push((node, why));
+        }
     }
 }

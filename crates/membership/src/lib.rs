@@ -25,17 +25,21 @@
 
 mod codec;
 mod dice;
+mod digest;
 mod event;
 mod feed;
 mod gate;
 mod identity;
+mod local_health;
 mod membership;
+mod pace;
 mod profile;
 mod view;
 mod wheel;
 
-pub use event::{Effect, Event, Stats};
-pub use gate::{ACCUSATIONS_MAX, ACCUSATIONS_WINDOW, BUMP_LEAD_MAX, NODES_MAX};
+pub use event::{Effect, Event, Misconduct, Stats};
+pub use feed::FEED_BYTES_MAX;
+pub use gate::{ACCUSATIONS_MAX, ACCUSATIONS_WINDOW, BUMP_LEAD_MAX, NODES_MAX, QUARANTINE};
 pub use identity::Identity;
 pub use membership::Membership;
 pub use profile::{PACKET_BYTES_MAX, Profile};

@@ -17,6 +17,8 @@ pub struct Profile {
     pub indirect_probes: usize,
     /// How long a suspect has to refute before it is down.
     pub suspicion: Duration,
+    /// The longest that becomes on a bad line, before this node's own health counts.
+    pub suspicion_max: Duration,
     /// How often a rumour is passed on.
     pub transmissions: u8,
     /// Time between rounds of gossip.
@@ -40,6 +42,7 @@ impl Profile {
             probe_rtt: Duration::from_millis(150),
             indirect_probes: 3,
             suspicion: Duration::from_secs(2),
+            suspicion_max: Duration::from_secs(10),
             transmissions: 9,
             gossip_period: Duration::from_millis(200),
             gossip_fanout: 3,
@@ -56,6 +59,7 @@ impl Profile {
             probe_rtt: Duration::from_millis(300),
             indirect_probes: 3,
             suspicion: Duration::from_millis(9200),
+            suspicion_max: Duration::from_secs(60),
             transmissions: 9,
             gossip_period: Duration::from_millis(200),
             gossip_fanout: 3,
@@ -65,14 +69,41 @@ impl Profile {
         }
     }
 
+    /// The hubs of all regions among each other, at most 150.
+    pub fn hubs() -> Self {
+        Self {
+            probe_period: Duration::from_secs(3),
+            probe_rtt: Duration::from_millis(900),
+            suspicion: Duration::from_secs(30),
+            suspicion_max: Duration::from_secs(60),
+            gossip_period: Duration::from_millis(500),
+            gossip_fanout: 4,
+            push_pull: Duration::from_secs(60),
+            retry_min: Duration::from_secs(3),
+            ..Self::lan()
+        }
+    }
+
+    /// Many nodes of every kind in one pool, where nothing better is possible.
+    pub fn mixed() -> Self {
+        Self {
+            probe_period: Duration::from_secs(5),
+            probe_rtt: Duration::from_millis(1500),
+            indirect_probes: 4,
+            suspicion: Duration::from_secs(60),
+            suspicion_max: Duration::from_secs(60),
+            transmissions: 12,
+            gossip_period: Duration::from_millis(500),
+            gossip_fanout: 4,
+            push_pull: Duration::from_secs(30),
+            retry_min: Duration::from_secs(5),
+            ..Self::lan()
+        }
+    }
+
     /// How late a timer may fire before we say that it was this node that stood still, not the others.
     pub(crate) fn stall(&self) -> Duration {
         self.probe_period * 3
-    }
-
-    /// How long a suspect may stay one before we declare it down without having probed it ourselves.
-    pub(crate) fn straggler(&self) -> Duration {
-        self.suspicion * 2
     }
 
     pub(crate) fn foca(&self) -> foca::Config {

@@ -1,6 +1,6 @@
 //! What we last said about each node, so that only changes are told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use covenant_types::{BootEpoch, NodeId, Uptime};
 use foca::{Member, State};
@@ -40,45 +40,81 @@ pub(crate) struct Seen {
     pub(crate) health: Health,
     /// Since when it has been this suspect, if it is one.
     pub(crate) since: Uptime,
+    /// When we last told it so ourselves.
+    pub(crate) warned: Option<Uptime>,
+}
+
+impl Seen {
+    /// As SWIM says it.
+    pub(crate) fn member(&self) -> Member<Identity> {
+        let state = match self.health {
+            Health::Alive => State::Alive,
+            Health::Suspect => State::Suspect,
+            Health::Down | Health::Left => State::Down,
+        };
+        Member::new(self.identity, self.incarnation, state)
+    }
 }
 
 /// All nodes but ourselves, as last told.
 #[derive(Debug, Default)]
-pub(crate) struct Views(BTreeMap<NodeId, Seen>);
+pub(crate) struct Views {
+    seen: BTreeMap<NodeId, Seen>,
+    suspects: BTreeSet<NodeId>,
+}
 
 impl Views {
     /// Takes in what foca holds of one node and returns the change, if it is one.
     pub(crate) fn observe(&mut self, now: Uptime, member: &Member<Identity>) -> Option<Change> {
         let identity = *member.id();
         let health = health(member);
-        let seen = Seen { identity, incarnation: member.incarnation(), health, since: now };
+        let seen = Seen { identity, incarnation: member.incarnation(), health, since: now, warned: None };
         let change = Change { node: identity.node, epoch: identity.epoch, health };
-        let Some(last) = self.0.get_mut(&identity.node) else {
-            self.0.insert(identity.node, seen);
-            return Some(change);
+        let told = match self.seen.get_mut(&identity.node) {
+            None => {
+                self.seen.insert(identity.node, seen);
+                false
+            }
+            Some(last) if identity.epoch < last.identity.epoch => return None,
+            Some(last) => {
+                let told = (last.identity.epoch, last.health) == (identity.epoch, health);
+                let same = last.identity == identity && last.incarnation == seen.incarnation && last.health == health;
+                if !same {
+                    *last = seen;
+                }
+                told
+            }
         };
-        if identity.epoch < last.identity.epoch {
-            return None;
-        }
-        let told = (last.identity.epoch, last.health) == (identity.epoch, health);
-        let same = last.identity == identity && last.incarnation == seen.incarnation && last.health == health;
-        if !same {
-            *last = seen;
+        if health == Health::Suspect {
+            self.suspects.insert(identity.node);
+        } else {
+            self.suspects.remove(&identity.node);
         }
         (!told).then_some(change)
     }
 
     pub(crate) fn get(&self, node: &NodeId) -> Option<&Seen> {
-        self.0.get(node)
+        self.seen.get(node)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// Whether this differs from what was seen last in any respect.
+    pub(crate) fn differs(&self, member: &Member<Identity>) -> bool {
+        self.seen.get(&member.id().node).is_none_or(|seen| {
+            seen.identity != *member.id() || seen.incarnation != member.incarnation() || seen.health != health(member)
+        })
     }
 
     pub(crate) fn is_active(&self, node: &NodeId) -> bool {
-        self.0.get(node).is_some_and(|seen| matches!(seen.health, Health::Alive | Health::Suspect))
+        self.seen.get(node).is_some_and(|seen| matches!(seen.health, Health::Alive | Health::Suspect))
     }
 
     /// Whether hearing this would make us think worse of its subject.
     pub(crate) fn worsens(&self, member: &Member<Identity>) -> bool {
-        let Some(seen) = self.0.get(&member.id().node) else { return false };
+        let Some(seen) = self.seen.get(&member.id().node) else { return false };
         match (seen.health, member.state()) {
             (Health::Alive | Health::Suspect, State::Down) | (Health::Alive, State::Suspect) => true,
             (Health::Suspect, State::Suspect) => member.incarnation() != seen.incarnation,
@@ -88,12 +124,24 @@ impl Views {
 
     /// Everybody, in the order of ids.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Seen> {
-        self.0.values()
+        self.seen.values()
+    }
+
+    /// All suspects.
+    pub(crate) fn suspects(&self) -> impl Iterator<Item = &Seen> {
+        self.suspects.iter().filter_map(|node| self.seen.get(node))
+    }
+
+    /// Notes that a suspect was told so.
+    pub(crate) fn warned(&mut self, now: Uptime, node: &NodeId) {
+        if let Some(seen) = self.seen.get_mut(node) {
+            seen.warned = Some(now);
+        }
     }
 
     /// Starts all suspicions anew.
     pub(crate) fn renew_suspicions(&mut self, now: Uptime) {
-        self.0.values_mut().for_each(|seen| seen.since = now);
+        self.seen.values_mut().for_each(|seen| seen.since = now);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use covenant_types::Uptime;
+use covenant_types::{NodeId, Uptime};
 
 use crate::Identity;
 
@@ -42,11 +42,13 @@ impl Wheel {
     }
 
     /// Gives every suspect a full suspicion from `now`.
-    pub(crate) fn renew_suspicions(&mut self, now: Uptime, suspicion: Duration) {
+    pub(crate) fn renew_suspicions(&mut self, now: Uptime, suspicion: impl Fn(&NodeId) -> Duration) {
         let is_suspicion = |timer: &Timer| matches!(timer, Timer::Swim(foca::Timer::ChangeSuspectToDown { .. }));
         let late: Vec<_> = self.timers.extract_if(.., |_, timer| is_suspicion(timer)).collect();
         for (_, timer) in late {
-            self.set(now.after(suspicion), timer);
+            if let Timer::Swim(foca::Timer::ChangeSuspectToDown { member_id, .. }) = &timer {
+                self.set(now.after(suspicion(&member_id.node)), timer);
+            }
         }
     }
 }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use covenant_membership::{
-    ACCUSATIONS_MAX, Effect, Event, Health, Identity, Membership, NODES_MAX, PACKET_BYTES_MAX, Profile,
+    ACCUSATIONS_MAX, Effect, Event, Health, Identity, Membership, Misconduct, NODES_MAX, PACKET_BYTES_MAX, Profile,
+    QUARANTINE,
 };
-use covenant_types::{BootEpoch, NodeId, Uptime};
+use covenant_types::{BootEpoch, LinkTier, NodeId, Uptime};
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -31,7 +32,7 @@ fn identity(node: u16, epoch: u64, bump: u32) -> Identity {
 /// Node 0 with the members 1 to `others`, all connected.
 fn member(others: u16) -> Membership {
     let rng = StdRng::seed_from_u64(1);
-    let mut core = Membership::new(id(0), BootEpoch(1), Profile::loopback(), rng, Uptime::ZERO);
+    let mut core = Membership::new(id(0), BootEpoch(1), LinkTier::Lan, Profile::loopback(), rng, Uptime::ZERO);
     for node in 1..=others {
         let _ = core.handle(NOW, Event::PeerUp { node: id(node), epoch: BootEpoch(1) });
     }
@@ -97,21 +98,73 @@ fn a_rumour_with_an_epoch_or_bump_far_from_the_nodes_own_word_is_held() {
         assert_eq!((health(&core, 2), core.stats().held), (Some(Health::Alive), 1), "{poisoned:?}");
     }
     let mut core = member(2);
-    let data = datagram(GOSSIP, identity(1, 1, 0), core.me(), &[(identity(2, 1, 8), 0, DOWN)]);
+    let data = datagram(GOSSIP, identity(1, 1, 0), core.me(), &[(identity(2, 1, 8), 0, SUSPECT)]);
     let _ = tell(&mut core, 1, data);
-    assert_eq!(health(&core, 2), Some(Health::Down), "within the lead it counts");
+    assert_eq!(health(&core, 2), Some(Health::Suspect), "within the lead it counts");
 }
 
 #[test]
-fn one_peer_cannot_accuse_without_end() {
+fn a_death_told_by_one_peer_is_heard_as_a_suspicion_and_believed_where_it_was_suspected_for_a_while() {
+    let mut core = member(2);
+    let said = |core: &Membership| datagram(GOSSIP, identity(1, 1, 0), core.me(), &[(identity(2, 1, 0), 0, DOWN)]);
+    let data = said(&core);
+    let _ = tell(&mut core, 1, data);
+    assert_eq!((health(&core, 2), core.stats().doubted), (Some(Health::Suspect), 1));
+    let data = said(&core);
+    let half = NOW.after(Profile::loopback().suspicion / 2);
+    let _ = core.handle(half, Event::Datagram { from: id(1), data });
+    assert_eq!(health(&core, 2), Some(Health::Down));
+}
+
+#[test]
+fn a_rumour_of_our_own_death_is_refuted_and_not_the_beginning_of_another_life() {
+    let mut core = member(3);
+    let data = datagram(GOSSIP, identity(1, 1, 0), core.me(), &[(core.me(), 0, DOWN)]);
+    let effects = tell(&mut core, 1, data);
+    assert_eq!(core.me().bump, 0);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::SendDatagram { .. })), "it was refuted");
+}
+
+#[test]
+fn one_peer_cannot_accuse_without_end_and_is_named() {
     let others = u16::try_from(ACCUSATIONS_MAX).unwrap() + 40;
     let mut core = member(others);
+    let mut named = Vec::new();
+    let accuse = |core: &mut Membership, node, now| {
+        let data = datagram(GOSSIP, identity(1, 1, 0), core.me(), &[(identity(node, 1, 0), 0, SUSPECT)]);
+        core.handle(now, Event::Datagram { from: id(1), data })
+    };
     for node in 2..=others {
-        let data = datagram(GOSSIP, identity(1, 1, 0), core.me(), &[(identity(node, 1, 0), 0, DOWN)]);
-        let _ = tell(&mut core, 1, data);
+        named.extend(
+            accuse(&mut core, node, NOW).into_iter().filter(|effect| matches!(effect, Effect::Quarantined { .. })),
+        );
     }
-    let down = core.members().filter(|change| change.health == Health::Down).count();
-    assert_eq!(down, ACCUSATIONS_MAX as usize);
+    let suspects = |core: &Membership| core.members().filter(|change| change.health == Health::Suspect).count();
+    assert_eq!(suspects(&core), ACCUSATIONS_MAX as usize);
+    assert_eq!(named, [Effect::Quarantined { node: id(1), why: Misconduct::Accusing }], "once");
+    // A new window opens its budget, not our ears.
+    let _ = accuse(&mut core, others, NOW.after(Duration::from_secs(11)));
+    assert_eq!(suspects(&core), ACCUSATIONS_MAX as usize);
+    let _ = accuse(&mut core, others, NOW.after(QUARANTINE + Duration::from_secs(1)));
+    assert_eq!(suspects(&core), ACCUSATIONS_MAX as usize + 1);
+}
+
+#[test]
+fn a_node_that_comes_back_again_and_again_is_not_listened_to() {
+    let mut core = member(8);
+    let mut named = Vec::new();
+    for bump in 1..=3 {
+        let data = datagram(GOSSIP, identity(1, 1, bump), core.me(), &[]);
+        named
+            .extend(tell(&mut core, 1, data).into_iter().filter(|effect| matches!(effect, Effect::Quarantined { .. })));
+    }
+    assert_eq!(named, [Effect::Quarantined { node: id(1), why: Misconduct::Flapping }]);
+    let data = datagram(GOSSIP, identity(1, 1, 3), core.me(), &[(identity(2, 1, 0), 0, SUSPECT)]);
+    let _ = tell(&mut core, 1, data);
+    assert_eq!(health(&core, 2), Some(Health::Alive));
+    let data = datagram(GOSSIP, identity(3, 1, 0), core.me(), &[(identity(2, 1, 0), 0, SUSPECT)]);
+    let _ = tell(&mut core, 3, data);
+    assert_eq!(health(&core, 2), Some(Health::Suspect), "others are");
 }
 
 #[test]

@@ -76,3 +76,15 @@ words! {
         Voter = "voter",
     }
 }
+
+words! {
+    /// What kind of line a node hangs on. A later one is worse.
+    LinkTier, "link tier", "lan, wan, satellite", {
+        /// A data centre, fibre, or one machine.
+        Lan = "lan",
+        /// LTE, or between regions.
+        Wan = "wan",
+        /// By way of space: hundreds of milliseconds, and often silent to save power.
+        Satellite = "satellite",
+    }
+}

@@ -20,7 +20,7 @@ mod transfer_id;
 
 pub use actor_path::{ActorPath, ActorPathError, RemotePath};
 pub use exit::{CallError, ExitReason};
-pub use geography::{Region, Role, UnknownWord};
+pub use geography::{LinkTier, Region, Role, UnknownWord};
 pub use node::{BootEpoch, Incarnation, NodeId, NodeIdError, NodeName, NodeNameError, StartAttempt, StartAttempts};
 pub use rendezvous::rendezvous;
 pub use time::{DurationError, Uptime, WallTime, format_duration, parse_duration};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use covenant_membership::{Change, Effect, Event, Health, Membership, Profile, Stats};
-use covenant_types::{BootEpoch, NodeId, Uptime};
+use covenant_types::{BootEpoch, LinkTier, NodeId, Uptime};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -49,6 +49,7 @@ pub struct Net {
     pub told: Vec<(Uptime, usize, Change)>,
     pub renewals: Vec<(Uptime, usize)>,
     pub datagram_bytes: u64,
+    pub quarantined: u64,
     trace: u64,
 }
 
@@ -68,6 +69,7 @@ impl Net {
             told: Vec::new(),
             renewals: Vec::new(),
             datagram_bytes: 0,
+            quarantined: 0,
             trace: 0,
         }
     }
@@ -89,7 +91,7 @@ impl Net {
     pub fn boot(&mut self, node: usize) {
         self.epochs[node] += 1;
         let (epoch, rng) = (self.epochs[node], StdRng::seed_from_u64(self.rng.random()));
-        let core = Membership::new(id(node), BootEpoch(epoch), self.profile.clone(), rng, self.now);
+        let core = Membership::new(id(node), BootEpoch(epoch), LinkTier::Lan, self.profile.clone(), rng, self.now);
         self.nodes[node] = Some(Node { core, epoch, connected: BTreeMap::new() });
     }
 
@@ -274,6 +276,7 @@ impl Net {
             Effect::SendFeed { to, data } => self.send(from, to, false, data),
             Effect::Changed(change) => self.told.push((self.now, from, change)),
             Effect::Renewed { .. } => self.renewals.push((self.now, from)),
+            Effect::Quarantined { .. } => self.quarantined += 1,
         }
     }
 
