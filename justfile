@@ -96,6 +96,14 @@ otp-diff *args:
     echo "otp-diff: $cases cases, seed $seed"
     COVENANT_OTP_CASES=$cases COVENANT_OTP_SEED=$seed cargo test -p covenant-tests --test otp-diff -- --nocapture
 
+# Membership's goals beside what a simulation of a thousand nodes measures: just sim-goals quiet --full
+sim-goals *args:
+    cargo run --release -q -p covenant-sim --bin sim-goals -- {{args}}
+
+# Storms over the membership core alone, each seed twice: just sim-core --nodes 1000 --seed 7 --story
+sim-core *args:
+    cargo run --release -q -p covenant-sim --bin sim-core -- {{args}}
+
 # Everything CI does, in its order and within its budgets.
 ci:
     bash .ci/run

@@ -1,7 +1,8 @@
 //! What one node knows, in a few numbers, so that two that know the same find out cheaply.
 //!
 //! Every node falls into a bucket by its id, and a bucket's number is the exclusive or of the hashes of what is known of the
-//! nodes in it. The two that compare are left out: each says of itself what is true, and of the other what it thinks.
+//! nodes in it, kept up to date as that changes. The two that compare are left out: each says of itself what is true, and
+//! of the other what it thinks.
 
 use covenant_types::NodeId;
 
@@ -23,13 +24,32 @@ pub(crate) fn bucket_of(node: &NodeId, buckets: usize) -> usize {
     usize::from(node.0[15]) & (buckets - 1)
 }
 
-/// One number per bucket.
-pub(crate) fn digest<'a>(seen: impl Iterator<Item = &'a Seen>, except: &[NodeId; 2], buckets: usize) -> Vec<u64> {
-    let mut digest = vec![0; buckets];
-    for seen in seen.filter(|seen| !except.contains(&seen.identity.node)) {
-        digest[bucket_of(&seen.identity.node, buckets)] ^= hash(seen);
+/// The digest of everything known.
+#[derive(Clone, Debug)]
+pub(crate) struct Digest(Box<[u64; BUCKETS_MAX]>);
+
+impl Default for Digest {
+    fn default() -> Self {
+        Self(Box::new([0; BUCKETS_MAX]))
     }
-    digest
+}
+
+impl Digest {
+    /// Adds what is known of one node, or takes it away again.
+    pub(crate) fn toggle(&mut self, seen: &Seen) {
+        self.0[bucket_of(&seen.identity.node, BUCKETS_MAX)] ^= hash(seen);
+    }
+
+    /// The digest in fewer buckets, without these nodes.
+    pub(crate) fn without<'a>(&self, except: impl IntoIterator<Item = &'a Seen>, buckets: usize) -> Vec<u64> {
+        let mut all = self.clone();
+        except.into_iter().for_each(|seen| all.toggle(seen));
+        let mut folded = vec![0; buckets];
+        for (bucket, number) in all.0.iter().enumerate() {
+            folded[bucket & (buckets - 1)] ^= number;
+        }
+        folded
+    }
 }
 
 /// FNV-1a over what is known, then one round of splitmix64, so that an exclusive or of two does not cancel what they share.
@@ -63,16 +83,22 @@ mod tests {
         Seen { identity, incarnation, health: Health::Alive, since: Uptime::ZERO, warned: None }
     }
 
+    fn digest<'a>(seen: impl IntoIterator<Item = &'a Seen>) -> Digest {
+        let mut digest = Digest::default();
+        seen.into_iter().for_each(|seen| digest.toggle(seen));
+        digest
+    }
+
     #[test]
     fn equal_knowledge_has_equal_digests_and_a_difference_shows_in_its_bucket_alone() {
-        let except = [NodeId([200; 16]), NodeId([201; 16])];
         let known: Vec<_> = (0..100).map(|node| seen(node, 0)).collect();
         let buckets = buckets_for(known.len());
-        let one = digest(known.iter(), &except, buckets);
-        assert_eq!(one, digest(known.iter().rev(), &except, buckets));
-        let mut other = known;
-        other[7] = seen(7, 1);
-        let other = digest(other.iter(), &except, buckets);
+        let one = digest(&known).without([], buckets);
+        assert_eq!(one, digest(known.iter().rev()).without([], buckets));
+        let mut other = digest(&known);
+        other.toggle(&known[7]);
+        other.toggle(&seen(7, 1));
+        let other = other.without([], buckets);
         let differ: Vec<_> = (0..buckets).filter(|bucket| one[*bucket] != other[*bucket]).collect();
         assert_eq!(differ, [bucket_of(&NodeId([7; 16]), buckets)]);
     }
@@ -80,8 +106,8 @@ mod tests {
     #[test]
     fn the_two_that_compare_do_not_count() {
         let known = [seen(1, 0), seen(2, 0), seen(3, 0)];
-        let except = [NodeId([1; 16]), NodeId([2; 16])];
-        assert_eq!(digest(known.iter(), &except, 4), digest(known[2..].iter(), &except, 4));
+        assert_eq!(digest(&known).without(&known[..2], 4), digest(&known[2..]).without([], 4));
+        assert_ne!(digest(&known).without(&known[..1], 4), digest(&known[2..]).without([], 4));
     }
 
     #[test]

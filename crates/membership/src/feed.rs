@@ -3,6 +3,7 @@
 //! Header: version u8 · kind u8 · the sender's identity · its incarnation u16 · what it holds of the receiver: 0 u8, or 1 u8
 //! and a member. Then
 //! - kind 1, digest: number of buckets u16 · a u64 for each
+//! - kind 3, ping, and kind 4, its answer: the number of the probe u8
 //! - kind 2, members: number of buckets u16 · which of them, a bit each, the first bucket in the lowest bit of the first
 //!   byte · answer wanted u8 · number of members u16 · all members of these buckets, as in a datagram.
 //!
@@ -19,6 +20,8 @@ use crate::gate::NODES_MAX;
 const VERSION: u8 = 2;
 const DIGEST: u8 = 1;
 const MEMBERS: u8 = 2;
+const PING: u8 = 3;
+const PONG: u8 = 4;
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +38,10 @@ pub(crate) struct Feed {
 pub(crate) enum Body {
     /// What the sender's knowledge comes to.
     Digest(Vec<u64>),
+    /// A probe whose datagrams got no answer: a stream loses nothing while the connection stands.
+    Ping(u8),
+    /// The answer to that.
+    Pong(u8),
     /// What the sender knows of the nodes in some buckets.
     Members { buckets: Buckets, answer: bool, members: Vec<Member<Identity>> },
 }
@@ -75,6 +82,8 @@ impl Feed {
         buf.put_u8(match self.body {
             Body::Digest(_) => DIGEST,
             Body::Members { .. } => MEMBERS,
+            Body::Ping(_) => PING,
+            Body::Pong(_) => PONG,
         });
         put_identity(&mut buf, &self.sender);
         buf.put_u16(self.incarnation);
@@ -88,6 +97,7 @@ impl Feed {
                 buf.put_u16(short(digest.len()));
                 digest.iter().for_each(|bucket| buf.put_u64(*bucket));
             }
+            Body::Ping(number) | Body::Pong(number) => buf.put_u8(*number),
             Body::Members { buckets, answer, members } => {
                 let members = &members[..members.len().min(NODES_MAX)];
                 buf.put_u16(short(buckets.count()));
@@ -110,12 +120,22 @@ impl Feed {
         let sender = get_identity(&mut data)?;
         let incarnation = data.try_get_u16()?;
         let about_you = if get_bool(&mut data)? { Some(get_member(codec, &mut data)?) } else { None };
+        let body = Self::decode_body(codec, kind, data)?;
+        Ok(Self { sender, incarnation, about_you, body })
+    }
+
+    fn decode_body(codec: &mut FixedCodec, kind: u8, mut data: &[u8]) -> Result<Body, CodecError> {
+        match (kind, data) {
+            (PING, [number]) => return Ok(Body::Ping(*number)),
+            (PONG, [number]) => return Ok(Body::Pong(*number)),
+            _ => {}
+        }
         let count = usize::from(data.try_get_u16()?);
         if count > BUCKETS_MAX || !count.is_power_of_two() {
             return Err(CodecError::Value);
         }
-        let body = match kind {
-            DIGEST if data.len() == count * 8 => Body::Digest((0..count).map(|_| data.get_u64()).collect()),
+        match kind {
+            DIGEST if data.len() == count * 8 => Ok(Body::Digest((0..count).map(|_| data.get_u64()).collect())),
             MEMBERS => {
                 let (bits, rest) = data.split_at_checked(count.div_ceil(8)).ok_or(CodecError::CutShort)?;
                 let buckets = Buckets((0..count).map(|bucket| bits[bucket / 8] >> (bucket % 8) & 1 == 1).collect());
@@ -126,11 +146,10 @@ impl Feed {
                     return Err(CodecError::Value);
                 }
                 let members = (0..length).map(|_| get_member(codec, &mut data)).collect::<Result<_, _>>()?;
-                Body::Members { buckets, answer, members }
+                Ok(Body::Members { buckets, answer, members })
             }
-            _ => return Err(CodecError::Value),
-        };
-        Ok(Self { sender, incarnation, about_you, body })
+            _ => Err(CodecError::Value),
+        }
     }
 }
 
@@ -175,6 +194,8 @@ mod tests {
         let buckets = Buckets::differing(&one, &other);
         vec![
             feed(None, Body::Digest(one)),
+            feed(None, Body::Ping(7)),
+            feed(Some(member(2)), Body::Pong(8)),
             feed(Some(member(2)), Body::Members { buckets, answer: true, members: vec![member(3), member(4)] }),
             feed(None, Body::Members { buckets: Buckets::none(), answer: false, members: Vec::new() }),
         ]

@@ -2,10 +2,10 @@
 //!
 //! A peer is authenticated, not honest. It may speak for itself; about others it may only repeat what their own signed
 //! records and their own words allow, and it may not accuse without end. `Down` cannot be taken back, so from third nodes
-//! it counts only where we have held the subject suspect for a while ourselves; else it is heard as a suspicion, which the
-//! subject can refute.
+//! it counts only where we have held the subject suspect for a while ourselves, or where several tell of it; else it is heard
+//! as a suspicion, which the subject can refute.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -33,6 +33,9 @@ const SELF_ACCUSATIONS_MAX: u32 = 8;
 const RENEWALS_MAX: usize = 3;
 /// How long nobody listens to the accusations of a node in quarantine.
 pub const QUARANTINE: Duration = Duration::from_secs(600);
+
+/// How many nodes must tell of a death that this node has not seen coming.
+pub const WITNESSES: usize = 3;
 
 /// What a node said of itself.
 #[derive(Clone, Debug)]
@@ -83,6 +86,8 @@ pub(crate) struct Gate {
     words: BTreeMap<NodeId, Word>,
     budgets: BTreeMap<NodeId, Budget>,
     quarantined: BTreeMap<NodeId, Uptime>,
+    /// Deaths told of nodes that we hold for living: of which life, and by whom.
+    deaths: BTreeMap<NodeId, (Identity, BTreeSet<NodeId>)>,
     /// Who was quarantined and not told of yet.
     misconduct: Vec<(NodeId, Misconduct)>,
 }
@@ -98,6 +103,11 @@ pub(crate) struct Hearing<'a> {
 }
 
 impl Gate {
+    /// A node lives: what was told of its death counts no more.
+    pub(crate) fn lives(&mut self, node: &NodeId) {
+        self.deaths.remove(node);
+    }
+
     /// Takes in a node's own, authenticated word about its epoch. Returns false where we know too many nodes.
     pub(crate) fn epoch_known(&mut self, node: NodeId, epoch: BootEpoch) -> bool {
         if !self.words.contains_key(&node) && self.words.len() >= NODES_MAX {
@@ -252,11 +262,12 @@ impl Gate {
         }
         match member.state() {
             State::Alive | State::Suspect => Verdict::Believed,
-            State::Down => Self::judge_down(hearing, &subject),
+            State::Down => self.judge_down(hearing, speaker.node, &subject),
         }
     }
 
-    fn judge_down(hearing: Hearing<'_>, subject: &Identity) -> Verdict {
+    /// Whether to believe that a node is dead which we do not hold for dead.
+    fn judge_down(&mut self, hearing: Hearing<'_>, speaker: NodeId, subject: &Identity) -> Verdict {
         let Some(seen) = hearing.views.get(&subject.node) else { return Verdict::Believed };
         match subject.cmp(&seen.identity) {
             // Stale: it changes nothing.
@@ -267,6 +278,16 @@ impl Gate {
         }
         let long_enough = hearing.pace.suspicion(hearing.profile, &subject.node) / 2;
         if seen.health == Health::Suspect && hearing.now.since(seen.since) >= long_enough {
+            return Verdict::Believed;
+        }
+        // Who doubts passes on a suspicion, so that several who tell of a death have reasons of their own.
+        let (life, witnesses) = self.deaths.entry(subject.node).or_insert_with(|| (*subject, BTreeSet::new()));
+        if life != subject {
+            (*life, *witnesses) = (*subject, BTreeSet::new());
+        }
+        witnesses.insert(speaker);
+        if witnesses.len() >= WITNESSES {
+            self.deaths.remove(&subject.node);
             Verdict::Believed
         } else {
             Verdict::Doubted(seen.incarnation)

@@ -39,7 +39,7 @@ mod wheel;
 
 pub use event::{Effect, Event, Misconduct, Stats};
 pub use feed::FEED_BYTES_MAX;
-pub use gate::{ACCUSATIONS_MAX, ACCUSATIONS_WINDOW, BUMP_LEAD_MAX, NODES_MAX, QUARANTINE};
+pub use gate::{ACCUSATIONS_MAX, ACCUSATIONS_WINDOW, BUMP_LEAD_MAX, NODES_MAX, QUARANTINE, WITNESSES};
 pub use identity::Identity;
 pub use membership::Membership;
 pub use profile::{PACKET_BYTES_MAX, Profile};

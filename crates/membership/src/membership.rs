@@ -14,7 +14,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::codec::{FixedCodec, OwnWord};
 use crate::dice::Dice;
-use crate::digest::{bucket_of, buckets_for, digest};
+use crate::digest::{bucket_of, buckets_for};
 use crate::event::{Effect, Event, Stats};
 use crate::feed::{Body, Buckets, Feed};
 use crate::gate::{Gate, Hearing, Sifted};
@@ -40,8 +40,10 @@ pub struct Membership {
     rng: StdRng,
     stage: Stage,
     stats: Stats,
-    /// Whether a probe is under way that nobody has failed yet.
-    probing: bool,
+    probe: Option<Probe>,
+    began: Uptime,
+    /// How often rumours are passed on at present.
+    transmissions: u8,
 }
 
 /// Attempts to make a member of a peer we are connected to.
@@ -49,6 +51,14 @@ pub struct Membership {
 struct Courtship {
     next: Uptime,
     wait: Duration,
+}
+
+/// The probe under way.
+#[derive(Clone, Copy, Debug)]
+struct Probe {
+    target: Identity,
+    number: u8,
+    answered: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +85,9 @@ impl Membership {
             rng,
             stage: Stage::In,
             stats: Stats::default(),
-            probing: false,
+            probe: None,
+            began: now,
+            transmissions: 0,
         };
         membership.set_rounds(now);
         membership
@@ -172,7 +184,9 @@ impl Membership {
         }
         self.peers.insert(node);
         // Who holds a connection to us is alive; a new boot replaces the old one here and now.
-        self.learn(now, vec![Member::alive(Identity::new(node, epoch))], true, effects);
+        // That is news for the others, unless it is this node that is new here.
+        let pass_on = now.since(self.began) > self.profile.retry_min * 4;
+        self.learn(now, vec![Member::alive(Identity::new(node, epoch))], pass_on, effects);
         self.court_or_not(now, node);
         self.send_digest(node, effects);
     }
@@ -207,10 +221,13 @@ impl Membership {
         self.swim(now, effects, touched, |swim, host| swim.handle_data(&kept, host));
     }
 
-    /// Of whom a sifted datagram says anything that is news to us.
+    /// Of whom a sifted datagram says anything that is news to us. Notes the answer to a probe.
     fn subjects(&mut self, datagram: &Bytes) -> Vec<NodeId> {
         let mut rest = &datagram[..];
         let Ok(header) = self.codec.decode_header(&mut rest) else { return Vec::new() };
+        if let (Message::Ack(number), Some(probe)) = (&header.message, self.probe.as_mut()) {
+            probe.answered |= (probe.target, probe.number) == (header.src, *number);
+        }
         let sender = Member::new(header.src, header.src_incarnation, State::Alive);
         let members = rest.get(2..).unwrap_or_default().chunks_exact(crate::codec::MEMBER_BYTES);
         let members = members.filter_map(|raw| self.codec.decode_member(raw).ok());
@@ -239,8 +256,10 @@ impl Membership {
             self.hear_of_us(now, from, member, effects);
         }
         match feed.body {
+            Body::Ping(number) => self.send_feed(from, Body::Pong(number), effects),
+            Body::Pong(number) => self.answered_by_stream(now, feed.sender, feed.incarnation, number, effects),
             Body::Digest(theirs) => {
-                let ours = digest(self.views.iter(), &[from, self.me().node], theirs.len());
+                let ours = self.views.digest_without(&from, theirs.len());
                 let differing = Buckets::differing(&ours, &theirs);
                 if !differing.is_empty() || mistaken || !was_well {
                     self.send_members(from, differing, true, effects);
@@ -255,6 +274,28 @@ impl Membership {
                 }
             }
         }
+    }
+
+    /// Lets foca have the answer as if it had come by datagram.
+    fn answered_by_stream(
+        &mut self,
+        now: Uptime,
+        sender: Identity,
+        incarnation: foca::Incarnation,
+        number: u8,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(probe) = self.probe.as_mut().filter(|probe| (probe.target, probe.number) == (sender, number)) else {
+            return;
+        };
+        probe.answered = true;
+        let header =
+            Header { src: sender, src_incarnation: incarnation, dst: self.me(), message: Message::Ack(number) };
+        let mut ack = BytesMut::new();
+        // Not by our own codec: that notes our incarnation from what it writes.
+        let mut codec = FixedCodec { me: self.me().node, own: Arc::default() };
+        codec.encode_header(&header, &mut ack).expect("a growing buffer has room");
+        self.swim(now, effects, Vec::new(), |swim, host| swim.handle_data(&ack, host));
     }
 
     /// Takes in what a peer holds of us. One that holds us for less than alive hears our answer.
@@ -322,9 +363,9 @@ impl Membership {
                 }
                 touched.push(member_id.node);
             }
-            foca::Timer::ProbeRandomMember(_) => probed = std::mem::take(&mut self.probing),
-            foca::Timer::SendIndirectProbe { .. }
-            | foca::Timer::PeriodicAnnounce(_)
+            foca::Timer::ProbeRandomMember(_) => probed = self.probe.take().is_some(),
+            foca::Timer::SendIndirectProbe { probed_id, .. } => self.probe_by_stream(probed_id, effects),
+            foca::Timer::PeriodicAnnounce(_)
             | foca::Timer::PeriodicAnnounceDown(_)
             | foca::Timer::PeriodicGossip(_)
             | foca::Timer::RemoveDown(_) => {}
@@ -335,6 +376,15 @@ impl Membership {
             (true, true) => self.pace.health.trouble(),
             (true, false) => self.pace.health.answered(),
             (false, _) => {}
+        }
+    }
+
+    /// Asks over the stream as well who did not answer a datagram, while others are asked to ask it.
+    fn probe_by_stream(&mut self, target: &Identity, effects: &mut Vec<Effect>) {
+        if let Some(probe) = self.probe.filter(|probe| probe.target == *target && !probe.answered)
+            && self.peers.contains(&target.node)
+        {
+            self.send_feed(target.node, Body::Ping(probe.number), effects);
         }
     }
 
@@ -423,8 +473,8 @@ impl Membership {
         let own = Arc::<OwnWord>::default();
         self.codec.own = Arc::clone(&own);
         self.swim = new_swim(again, &self.profile, &own, &mut self.rng);
-        (self.wheel, self.views, self.probing) = (Wheel::default(), Views::default(), false);
-        self.stage = Stage::In;
+        (self.wheel, self.views, self.probe, self.transmissions) = (Wheel::default(), Views::default(), None, 0);
+        (self.stage, self.began) = (Stage::In, now);
         self.set_rounds(now);
         effects.push(Effect::Renewed { bump: again.bump });
         let peers: Vec<NodeId> = self.peers.iter().copied().collect();
@@ -447,7 +497,7 @@ impl Membership {
 
     fn send_digest(&mut self, to: NodeId, effects: &mut Vec<Effect>) {
         let buckets = buckets_for(self.views.len());
-        let digest = digest(self.views.iter(), &[to, self.me().node], buckets);
+        let digest = self.views.digest_without(&to, buckets);
         self.send_feed(to, Body::Digest(digest), effects);
     }
 
@@ -467,6 +517,18 @@ impl Membership {
         effects.push(Effect::SendFeed { to, data: feed.encode(&mut self.codec) });
     }
 
+    /// Passes rumours on as often as the size of the cluster asks for.
+    fn retune(&mut self) {
+        let wanted = self.profile.transmissions_among(self.views.len());
+        if wanted != self.transmissions {
+            self.transmissions = wanted;
+            // Refused only where it would change a period, which it does not.
+            if self.swim.set_config(self.profile.foca(self.views.len())).is_err() {
+                self.stats.faults += 1;
+            }
+        }
+    }
+
     /// Runs one step of foca and takes in what it did to those it may have touched.
     fn swim(
         &mut self,
@@ -476,13 +538,15 @@ impl Membership {
         step: impl FnOnce(&mut Swim, &mut Host<'_>) -> Step,
     ) {
         let incarnation = self.codec.own.incarnation.load(Ordering::Relaxed);
+        let mut codec = FixedCodec { me: self.me().node, own: Arc::default() };
         let mut host = Host {
             now,
             effects,
             wheel: &mut self.wheel,
             pace: &mut self.pace,
             profile: &self.profile,
-            probing: &mut self.probing,
+            probe: &mut self.probe,
+            codec: &mut codec,
             touched: &mut touched,
             stats: &mut self.stats,
             own: &self.codec.own,
@@ -508,18 +572,22 @@ impl Membership {
             let members = self.swim.iter_membership_state();
             let changed = members.filter(|member| member.id().node != me && touched.contains(&member.id().node));
             for member in changed {
+                if member.state() == State::Alive {
+                    self.gate.lives(&member.id().node);
+                }
                 effects.extend(self.views.observe(now, member).map(Effect::Changed));
             }
             for node in touched {
                 self.court_or_not(now, node);
             }
+            self.retune();
         }
     }
 }
 
 fn new_swim(me: Identity, profile: &Profile, own: &Arc<OwnWord>, rng: &mut StdRng) -> Swim {
     let codec = FixedCodec { me: me.node, own: Arc::clone(own) };
-    Foca::new(me, profile.foca(), Dice(StdRng::from_rng(rng)), codec)
+    Foca::new(me, profile.foca(0), Dice(StdRng::from_rng(rng)), codec)
 }
 
 impl fmt::Debug for Membership {
@@ -538,7 +606,8 @@ struct Host<'a> {
     wheel: &'a mut Wheel,
     pace: &'a mut Pace,
     profile: &'a Profile,
-    probing: &'a mut bool,
+    probe: &'a mut Option<Probe>,
+    codec: &'a mut FixedCodec,
     /// Whose state may have changed.
     touched: &'a mut Vec<NodeId>,
     stats: &'a mut Stats,
@@ -567,15 +636,16 @@ impl foca::Runtime<Identity> for Host<'_> {
     }
 
     fn send_to(&mut self, to: Identity, data: &[u8]) {
+        // foca tells the number of its probe nowhere else.
+        if let Ok(Header { message: Message::Ping(number), .. }) = self.codec.decode_header(data) {
+            *self.probe = Some(Probe { target: to, number, answered: false });
+        }
         self.effects.push(Effect::SendDatagram { to: to.node, data: Bytes::copy_from_slice(data) });
     }
 
     fn submit_after(&mut self, event: foca::Timer<Identity>, after: Duration) {
         let after = match &event {
-            foca::Timer::SendIndirectProbe { probed_id, .. } => {
-                *self.probing = true;
-                self.pace.begin_probe(self.profile, &probed_id.node)
-            }
+            foca::Timer::SendIndirectProbe { probed_id, .. } => self.pace.begin_probe(self.profile, &probed_id.node),
             foca::Timer::ProbeRandomMember(_) => self.pace.period(self.profile),
             foca::Timer::ChangeSuspectToDown { member_id, .. } => self.pace.suspicion(self.profile, &member_id.node),
             foca::Timer::PeriodicAnnounce(_)

@@ -11,6 +11,8 @@ use covenant_types::{LinkTier, NodeId};
 use crate::Profile;
 use crate::local_health::LocalHealth;
 
+/// Longer round trips than this are taken for this.
+const RTT_MAX: Duration = Duration::from_secs(3);
 /// What is added to two round trips for the answer of others, where a probe needs a longer period than the profile's.
 const SLACK: Duration = Duration::from_millis(200);
 
@@ -31,23 +33,40 @@ struct Line {
 pub(crate) struct Pace {
     own: LinkTier,
     lines: BTreeMap<NodeId, Line>,
+    /// The longest round trip among them: who is asked to ask others may be as far away.
+    slowest: Duration,
     pub(crate) health: LocalHealth,
     /// How long the answer to the probe under way may take.
     direct: Duration,
+    /// Whether that probe goes by way of space.
+    far: bool,
 }
 
 impl Pace {
     pub(crate) fn new(own: LinkTier) -> Self {
-        Self { own, lines: BTreeMap::new(), health: LocalHealth::default(), direct: Duration::ZERO }
+        Self {
+            own,
+            lines: BTreeMap::new(),
+            slowest: Duration::ZERO,
+            health: LocalHealth::default(),
+            direct: Duration::ZERO,
+            far: false,
+        }
     }
 
     /// Takes in what the line to a node is like. The caller bounds their number.
     pub(crate) fn line(&mut self, node: NodeId, tier: LinkTier, rtt: Duration, deviation: Duration) {
-        self.lines.insert(node, Line { tier, rtt, deviation });
+        let rtt = rtt.min(RTT_MAX);
+        let before = self.lines.insert(node, Line { tier, rtt, deviation });
+        if before.is_some_and(|before| before.rtt == self.slowest && rtt < self.slowest) {
+            self.slowest = self.lines.values().map(|line| line.rtt).max().unwrap_or_default();
+        }
+        self.slowest = self.slowest.max(rtt);
     }
 
     /// Begins a probe of `target`: how long its direct answer may take.
     pub(crate) fn begin_probe(&mut self, profile: &Profile, target: &NodeId) -> Duration {
+        self.far = self.tier(target) == LinkTier::Satellite;
         let least = profile.probe_rtt.max(match self.tier(target) {
             LinkTier::Lan => Duration::ZERO,
             LinkTier::Wan => WAN_ANSWER,
@@ -61,7 +80,11 @@ impl Pace {
     /// How long the period lasts in which that probe lies.
     pub(crate) fn period(&self, profile: &Profile) -> Duration {
         // Others are asked when the direct answer is late, and their answers come over two lines.
-        let needed = if self.direct > profile.probe_rtt * 2 { self.direct * 2 + SLACK } else { Duration::ZERO };
+        let needed = if self.direct > profile.probe_rtt * 2 || self.far {
+            self.direct + self.slowest * 2 + SLACK
+        } else {
+            Duration::ZERO
+        };
         profile.probe_period.max(needed) * self.health.factor()
     }
 
@@ -108,7 +131,7 @@ mod tests {
             pace.line(NODE, theirs, millis(620), millis(50));
             let direct = pace.begin_probe(&profile, &NODE);
             assert_eq!(direct, SATELLITE_ANSWER);
-            assert!(pace.period(&profile) >= direct * 2);
+            assert!(pace.period(&profile) >= direct + millis(620) * 2);
             assert!(pace.suspicion(&profile, &NODE) > profile.suspicion * 4);
         }
     }

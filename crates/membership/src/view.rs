@@ -7,6 +7,7 @@ use foca::{Member, State};
 
 use crate::Identity;
 use crate::codec::LEFT;
+use crate::digest::Digest;
 
 /// What membership holds of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,6 +62,7 @@ impl Seen {
 pub(crate) struct Views {
     seen: BTreeMap<NodeId, Seen>,
     suspects: BTreeSet<NodeId>,
+    digest: Digest,
 }
 
 impl Views {
@@ -72,6 +74,7 @@ impl Views {
         let change = Change { node: identity.node, epoch: identity.epoch, health };
         let told = match self.seen.get_mut(&identity.node) {
             None => {
+                self.digest.toggle(&seen);
                 self.seen.insert(identity.node, seen);
                 false
             }
@@ -80,6 +83,8 @@ impl Views {
                 let told = (last.identity.epoch, last.health) == (identity.epoch, health);
                 let same = last.identity == identity && last.incarnation == seen.incarnation && last.health == health;
                 if !same {
+                    self.digest.toggle(last);
+                    self.digest.toggle(&seen);
                     *last = seen;
                 }
                 told
@@ -120,6 +125,11 @@ impl Views {
             (Health::Suspect, State::Suspect) => member.incarnation() != seen.incarnation,
             (_, State::Alive) | (Health::Down | Health::Left, _) => false,
         }
+    }
+
+    /// What all this comes to, without one node, in so many buckets.
+    pub(crate) fn digest_without(&self, node: &NodeId, buckets: usize) -> Vec<u64> {
+        self.digest.without(self.seen.get(node), buckets)
     }
 
     /// Everybody, in the order of ids.

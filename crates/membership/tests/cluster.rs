@@ -139,6 +139,8 @@ fn a_suspect_that_refuted_is_not_told_that_it_is_dead() {
     for seed in SEEDS {
         let mut net = Net::formed(10, seed);
         net.loss = 150;
+        // Else the stream's pings would find out that nobody is silent.
+        net.stream_loss = 900;
         net.run(seconds(200));
         let count = |health| net.told.iter().filter(|(_, _, change)| change.health == health).count();
         suspicions += count(Health::Suspect);
@@ -147,6 +149,52 @@ fn a_suspect_that_refuted_is_not_told_that_it_is_dead() {
         assert_eq!(net.renewals.len(), 0, "so nobody had to come back");
     }
     assert!(suspicions > 10 && stale > 10, "the guard was needed: {suspicions} suspicions, {stale} of them stale");
+}
+
+#[test]
+fn a_node_whose_datagrams_are_lost_answers_over_the_stream_and_is_not_suspected() {
+    let mut net = Net::formed(5, 6);
+    net.run(seconds(5));
+    let told = net.told.len();
+    net.loss = 700;
+    net.run(seconds(60));
+    assert!(net.lost > 500, "the fault worked");
+    assert!(net.told[told..].iter().all(|(_, _, change)| change.health == Health::Alive), "{:?}", &net.told[told..]);
+}
+
+#[test]
+fn a_node_that_sleeps_has_left_and_comes_back_in_the_same_boot() {
+    for seed in SEEDS {
+        let mut net = Net::formed(5, seed);
+        net.leave(3);
+        net.until("away", seconds(5), |net| net.all_see(3, Health::Left));
+        net.run(seconds(60));
+        assert!(net.all_see(3, Health::Left), "and stays so");
+        let told = net.told.len();
+        net.deliver(3, Event::Return);
+        net.until("back", seconds(5), Net::complete);
+        net.run(seconds(30));
+        assert!(net.complete());
+        assert!(net.told[told..].iter().all(|(_, _, change)| change.epoch.0 == 1), "nobody above saw a new life");
+    }
+}
+
+#[test]
+fn a_deaf_node_does_not_take_others_down() {
+    for seed in SEEDS {
+        let mut net = Net::formed(10, seed);
+        let told = net.told.len();
+        for other in 0..9 {
+            net.cut.insert((other, 9));
+        }
+        net.run(seconds(60));
+        assert!(net.lost > 0, "the fault worked");
+        let innocent = net.told[told..]
+            .iter()
+            .filter(|(_, viewer, change)| *viewer != 9 && change.node != id(9) && change.health == Health::Down);
+        assert_eq!(innocent.count(), 0, "seed {seed}");
+        assert!(net.stats().iter().map(|stats| stats.doubted).sum::<u64>() > 0, "it did try");
+    }
 }
 
 #[test]

@@ -117,6 +117,19 @@ fn a_death_told_by_one_peer_is_heard_as_a_suspicion_and_believed_where_it_was_su
 }
 
 #[test]
+fn a_death_that_several_tell_of_is_believed_and_one_that_one_repeats_is_not() {
+    let mut core = member(6);
+    for speaker in [1, 1, 1, 1, 3] {
+        let data = datagram(GOSSIP, identity(speaker, 1, 0), core.me(), &[(identity(2, 1, 0), 0, DOWN)]);
+        let _ = tell(&mut core, speaker, data);
+    }
+    assert_eq!(health(&core, 2), Some(Health::Suspect));
+    let data = datagram(GOSSIP, identity(4, 1, 0), core.me(), &[(identity(2, 1, 0), 0, DOWN)]);
+    let _ = tell(&mut core, 4, data);
+    assert_eq!(health(&core, 2), Some(Health::Down));
+}
+
+#[test]
 fn a_rumour_of_our_own_death_is_refuted_and_not_the_beginning_of_another_life() {
     let mut core = member(3);
     let data = datagram(GOSSIP, identity(1, 1, 0), core.me(), &[(core.me(), 0, DOWN)]);

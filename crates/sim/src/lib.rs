@@ -5,9 +5,10 @@
 //! - Faults never shift what they do not touch: each decision draws the same number of random numbers whatever comes of it.
 //!
 //! # Reading order
-//! 1. [`Trace`]
+//! 1. [`Trace`]  2. [`swim`]
 #![deny(clippy::disallowed_methods)]
 
+pub mod swim;
 mod trace;
 
 pub use trace::Trace;

@@ -43,6 +43,8 @@ pub struct Net {
     sequence: u64,
     /// Datagrams lost, in a thousand.
     pub loss: u32,
+    /// Stream messages that do not come in time, in a thousand.
+    pub stream_loss: u32,
     /// Directed links that carry nothing.
     pub cut: BTreeSet<(usize, usize)>,
     pub lost: u64,
@@ -64,6 +66,7 @@ impl Net {
             queue: BTreeMap::new(),
             sequence: 0,
             loss: 0,
+            stream_loss: 0,
             cut: BTreeSet::new(),
             lost: 0,
             told: Vec::new(),
@@ -285,7 +288,7 @@ impl Net {
         // The same number of draws whatever happens, so that a fault does not shift the rest.
         let (latency, dice) = (self.rng.random_range(LATENCY_MS), self.rng.random_range(0..1000));
         let Some(&boot) = self.nodes[from].as_ref().and_then(|node| node.connected.get(&to)) else { return };
-        if self.cut.contains(&(from, to)) || (datagram && dice < self.loss) {
+        if self.cut.contains(&(from, to)) || dice < if datagram { self.loss } else { self.stream_loss } {
             self.lost += 1;
             return;
         }
