@@ -99,7 +99,6 @@ impl Profile {
             push_pull: Duration::from_secs(30),
             retry_min: Duration::from_secs(5),
             sweep: Duration::from_secs(1),
-            ..Self::lan()
         }
     }
 

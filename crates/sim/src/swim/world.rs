@@ -63,6 +63,8 @@ struct Node {
     stalled: u64,
     /// The node ids it is connected to.
     connected: BTreeSet<usize>,
+    /// The epoch in the record that it holds of each node, 0 where it holds none.
+    records: Vec<u64>,
 }
 
 enum What {
@@ -139,7 +141,14 @@ impl World {
         let size = lines.len();
         let lines = Lines::new(lines, StdRng::from_rng(&mut rng));
         let nodes = (0..size)
-            .map(|_| Node { core: None, epoch: 0, wake: u64::MAX, stalled: 0, connected: BTreeSet::new() })
+            .map(|_| Node {
+                core: None,
+                epoch: 0,
+                wake: u64::MAX,
+                stalled: 0,
+                connected: BTreeSet::new(),
+                records: Vec::new(),
+            })
             .collect();
         let mut world = Self {
             setup,
@@ -204,8 +213,9 @@ impl World {
         let epoch = self.nodes[node].epoch + 1;
         let (tier, profile) = (self.setup.tiers[node], self.setup.profile.clone());
         let core = Membership::new(id(node), BootEpoch(epoch), tier, profile, rng, self.now());
+        let records = vec![0; self.len()];
         self.nodes[node] =
-            Node { core: Some(core), epoch, wake: u64::MAX, stalled: self.now, connected: BTreeSet::new() };
+            Node { core: Some(core), epoch, wake: u64::MAX, stalled: self.now, connected: BTreeSet::new(), records };
         self.schedule_wake(node);
     }
 
@@ -421,7 +431,13 @@ impl World {
 
     /// Lets a node have another's signed record and know its line.
     fn introduce(&mut self, node: usize, other: usize) {
-        let epoch = BootEpoch(self.nodes[other].epoch);
+        let epoch = self.nodes[other].epoch;
+        let known = &mut self.nodes[node].records;
+        if known.get(other).is_none_or(|known| *known == epoch) {
+            return;
+        }
+        known[other] = epoch;
+        let epoch = BootEpoch(epoch);
         let rtt = self.lines.rtt(node, other);
         let tier = self.setup.tiers[other];
         let now = self.now();
