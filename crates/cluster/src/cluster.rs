@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,17 +11,18 @@ use covenant_membership::Membership;
 use covenant_runtime::{Ref, Remotable, System};
 use covenant_transport::join::Issuer;
 use covenant_transport::{BindError, Peer, Profile, RecvStream, SendStream, Transport, TransportConfig};
-use covenant_types::{ActorPath, LinkTier, NodeName};
+use covenant_types::{ActorPath, LinkTier, NodeName, WallTime};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::dial_book::Pace;
 use crate::dialer::Dialer;
 use crate::driver::{Driver, INBOX_MAX};
 use crate::gateway::Gateway;
-use crate::member::{MemberEvent, MemberView};
-use crate::record::{NodeRecord, SignedRecord};
+use crate::member::{MemberEvent, MemberView, Phase};
+use crate::record::NodeRecord;
 use crate::remoting::outlet::RemoteOutlet;
 use crate::remoting::watch::{self, MonitorRefused, RemoteMonitor};
+use crate::rest::{self, Asleep, SleepError};
 use crate::shared::{Input, Shared};
 
 /// How many member events a slow subscriber may fall behind before it loses the oldest.
@@ -65,23 +67,26 @@ impl Cluster {
         let (key, grant) = (Arc::clone(transport.identity.key()), transport.identity.grant());
         let (epoch, profile, advertise) = (transport.epoch, transport.profile, transport.advertise);
         let (inbox, inputs) = mpsc::channel(INBOX_MAX);
-        let record = |address| NodeRecord {
+        let record = NodeRecord {
             id: key.node_id(),
             public_key: key.public_key(),
-            name: grant.name.clone(),
+            name: grant.name,
             role: grant.role,
             region: grant.region,
             epoch,
-            address,
-            sequence: 1,
+            address: transport.listen,
+            tier: tier_of(profile),
+            phase: Phase::Active,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            certificate_ends: transport.identity.identity().not_after,
+            sequence: 0,
         };
-        // The port may be chosen by the system, so the record others see is signed once the endpoint is open.
-        let provisional = SignedRecord::sign(record(transport.listen), &key);
-        let shared = Arc::new(Shared::new(env.clone(), provisional, inbox, EVENTS_MAX));
+        let shared = Arc::new(Shared::new(env.clone(), record, Arc::clone(&key), inbox, EVENTS_MAX));
         let gateway = Arc::new(Gateway(Arc::downgrade(&shared)));
         let transport = Transport::bind(transport, env.clone(), gateway, issuer)?;
+        // The port may be chosen by the system, so the record others see is signed once the endpoint is open.
         let address = advertise.unwrap_or_else(|| transport.local_addr());
-        shared.directory_mut().set_own(SignedRecord::sign(record(address), &key));
+        shared.republish(|record| record.address = address);
         shared.set_transport(transport);
 
         let rng = env.random.derive("cluster.membership");
@@ -108,8 +113,10 @@ impl Cluster {
     pub fn members(&self) -> Vec<MemberView> {
         let mut views = self.shared.directory().views();
         for view in &mut views {
-            let rtt = self.shared.session(view.id).map(|session| session.peer.rtt());
-            view.rtt_ms = rtt.map(|rtt| u64::try_from(rtt.as_millis()).unwrap_or(u64::MAX));
+            let Some(session) = self.shared.session(view.id) else { continue };
+            let stats = session.peer.stats();
+            view.rtt_ms = Some(u64::try_from(stats.rtt.as_millis()).unwrap_or(u64::MAX));
+            view.loss_permille = Some(stats.packets_lost * 1000 / stats.packets_sent.max(1));
         }
         views
     }
@@ -145,6 +152,42 @@ impl Cluster {
     /// Too many actors of that node are watched, or its connection is busy. Nothing is watched.
     pub fn monitor(&self, node: &NodeName, path: &ActorPath) -> Result<RemoteMonitor, MonitorRefused> {
         watch::monitor(&self.shared, node, path)
+    }
+
+    /// What this node says that it is about to do.
+    pub fn phase(&self) -> Phase {
+        self.shared.own_record().phase
+    }
+
+    /// Says that this node finishes what it has and takes nothing new, or that it works again. The others avoid a node that
+    /// drains where they have a choice. Changes nothing while it sleeps.
+    pub fn set_draining(&self, draining: bool) {
+        if !self.shared.is_asleep() {
+            self.shared.republish(|record| record.phase = if draining { Phase::Draining } else { Phase::Active });
+        }
+    }
+
+    /// How many calls of other nodes' actors this node has not answered yet.
+    pub fn answering(&self) -> usize {
+        self.shared.sessions().iter().map(|session| session.answering.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Falls silent until `until` or [`Cluster::wake`], after enough others have said that they know: two hubs, or as many
+    /// as are connected. They hold this node for asleep and not for down, for as long again as it meant to sleep. Its own
+    /// actors work on.
+    ///
+    /// # Errors
+    /// Nobody heard in time, the time is past, or it sleeps already. Then it is awake as before.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: the others may have been told that it sleeps while it does not. [`Cluster::wake`] mends that.
+    pub async fn sleep(&self, until: WallTime) -> Result<Asleep, SleepError> {
+        rest::sleep(&self.shared, until).await
+    }
+
+    /// Takes part again. Returns whether it had been asleep.
+    pub async fn wake(&self) -> bool {
+        rest::wake(&self.shared).await
     }
 
     /// The connection to a node, if there is one. Open streams of [`covenant_transport::Plane::Bulk`] on it.

@@ -80,6 +80,9 @@ impl Dialer {
     fn wanted(&self) -> BTreeMap<Target, Duration> {
         let connected = |id: NodeId| self.shared.session(id).is_some();
         let mut wanted = BTreeMap::new();
+        if self.shared.is_asleep() {
+            return wanted;
+        }
         let directory = self.shared.directory();
         for (address, answered) in &self.seeds {
             if !answered.is_some_and(|id| id == self.shared.me || connected(id)) {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use covenant_membership::{Change, Health};
-use covenant_types::{BootEpoch, NodeId, NodeName};
+use covenant_types::{BootEpoch, NodeId, NodeName, WallTime};
 
-use crate::member::{MemberState, MemberView};
+use crate::member::{MemberState, MemberView, Phase};
 use crate::record::SignedRecord;
 
 /// The most nodes we keep records of.
@@ -20,6 +20,8 @@ pub(crate) struct Directory {
     names: BTreeMap<NodeName, NodeId>,
     health: BTreeMap<NodeId, (BootEpoch, Health)>,
     told: BTreeMap<NodeId, MemberView>,
+    /// The date, as last told.
+    wall: WallTime,
 }
 
 #[derive(Debug)]
@@ -49,7 +51,14 @@ impl Directory {
         let me = own.record.id;
         let names = BTreeMap::from([(own.record.name.clone(), me)]);
         let known = Known { signed: Arc::new(own), proven: true, connected: true };
-        Self { me, records: BTreeMap::from([(me, known)]), names, health: BTreeMap::new(), told: BTreeMap::new() }
+        Self {
+            me,
+            records: BTreeMap::from([(me, known)]),
+            names,
+            health: BTreeMap::new(),
+            told: BTreeMap::new(),
+            wall: WallTime(0),
+        }
     }
 
     /// Replaces this node's own record.
@@ -136,6 +145,13 @@ impl Directory {
         self.health.insert(change.node, (change.epoch, change.health));
     }
 
+    /// Tells the date, and returns those whose state may follow from it: members that said they would sleep.
+    pub(crate) fn tick(&mut self, wall: WallTime) -> Vec<NodeId> {
+        self.wall = wall;
+        let asleep = |known: &&Known| matches!(known.signed.record.phase, Phase::Asleep { .. });
+        self.records.values().filter(asleep).map(|known| known.signed.record.id).collect()
+    }
+
     /// The view of `id` if it differs from the one last told.
     pub(crate) fn changed(&mut self, id: NodeId) -> Option<MemberView> {
         let view = self.view(id)?;
@@ -159,7 +175,10 @@ impl Directory {
                 _ if epoch < record.epoch => MemberState::Unreachable,
                 Health::Alive if known.connected => MemberState::Reachable,
                 Health::Alive | Health::Suspect => MemberState::Unreachable,
+                Health::Down | Health::Left if record.phase.excuses_silence(self.wall) => MemberState::Asleep,
                 Health::Down => MemberState::Down,
+                // It said that it would be back by now.
+                Health::Left if matches!(record.phase, Phase::Asleep { .. }) => MemberState::Down,
                 Health::Left => MemberState::Left,
             };
             // The node may be back before its new record is.
@@ -172,8 +191,13 @@ impl Directory {
             region: record.region,
             epoch,
             state,
+            phase: record.phase,
+            tier: record.tier,
             address: record.address,
+            version: record.version.clone(),
+            certificate_ends: record.certificate_ends,
             rtt_ms: None,
+            loss_permille: None,
         })
     }
 
@@ -226,7 +250,7 @@ impl Directory {
 #[cfg(test)]
 mod tests {
     use covenant_identity::NodeKey;
-    use covenant_types::{Region, Role};
+    use covenant_types::{LinkTier, Region, Role, WallTime};
 
     use super::*;
     use crate::record::NodeRecord;
@@ -240,6 +264,10 @@ mod tests {
             region: Region::Asia,
             epoch: BootEpoch(epoch),
             address: "127.0.0.1:1".parse().unwrap(),
+            tier: LinkTier::Lan,
+            phase: Phase::Active,
+            version: "1.2.3".to_owned(),
+            certificate_ends: WallTime(1_800_000_000),
             sequence: 1,
         };
         SignedRecord::sign(record, key)
@@ -330,6 +358,28 @@ mod tests {
         directory.make_room();
         assert_eq!(directory.offer(record(&late, "late", 1)), Offer::New);
         assert_eq!(directory.records().count(), RECORDS_MAX);
+    }
+
+    #[test]
+    fn a_member_that_sleeps_is_asleep_until_it_overslept_by_as_long_again() {
+        let (mut directory, _) = directory();
+        let key = NodeKey::generate();
+        let id = key.node_id();
+        let mut sleepy = record(&key, "a", 1).record;
+        sleepy.phase = Phase::Asleep { since: WallTime(100), until: WallTime(400) };
+        assert_eq!(directory.offer(SignedRecord::sign(sleepy, &key)), Offer::New);
+        for silence in [Health::Left, Health::Down] {
+            directory.health(Change { health: silence, ..alive(id, 1) });
+            for (now, state) in [
+                (150, MemberState::Asleep),
+                (400, MemberState::Asleep),
+                (700, MemberState::Asleep),
+                (701, MemberState::Down),
+            ] {
+                assert_eq!(directory.tick(WallTime(now)), [id]);
+                assert_eq!(directory.view(id).map(|view| view.state), Some(state), "at {now}");
+            }
+        }
     }
 
     #[test]

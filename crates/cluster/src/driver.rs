@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use covenant_membership::{Effect, Event, Health, Membership, Stats};
 use covenant_transport::SendError;
-use covenant_types::{BootEpoch, NodeId};
+use covenant_types::{BootEpoch, LinkTier, NodeId, Uptime};
 use tokio::sync::mpsc;
 
 use crate::directory::Offer;
 use crate::feed;
-use crate::member::{MemberEvent, MemberState};
+use crate::member::{MemberEvent, MemberState, Phase};
 use crate::record::SignedRecord;
 use crate::session::Session;
 use crate::shared::{Input, Shared};
@@ -20,6 +20,10 @@ use crate::shared::{Input, Shared};
 pub(crate) const INBOX_MAX: usize = 4096;
 /// How often calls past their deadline are cleared away.
 const JANITOR_PERIOD: Duration = Duration::from_secs(1);
+/// How often the date is looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// Every so many ticks the core is told what lines are like.
+const LINES_EVERY: u64 = 5;
 
 /// The task's state.
 pub(crate) struct Driver {
@@ -31,11 +35,23 @@ pub(crate) struct Driver {
     counted: Stats,
     /// The later boot of this node that subscribers were told of.
     told_ahead: BootEpoch,
+    /// When the date is looked at next.
+    tick: Uptime,
+    ticks: u64,
 }
 
 impl Driver {
     pub(crate) fn new(shared: Arc<Shared>, core: Membership, inbox: mpsc::Receiver<Input>) -> Self {
-        Self { shared, core, inbox, known: BTreeMap::new(), counted: Stats::default(), told_ahead: BootEpoch(0) }
+        Self {
+            shared,
+            core,
+            inbox,
+            known: BTreeMap::new(),
+            counted: Stats::default(),
+            told_ahead: BootEpoch(0),
+            tick: Uptime::ZERO,
+            ticks: 0,
+        }
     }
 
     /// Runs until this node leaves or the task is dropped.
@@ -43,10 +59,15 @@ impl Driver {
         let shared = Arc::clone(&self.shared);
         loop {
             let now = shared.env.now();
-            let wake = self.core.next_wake().map_or(Duration::MAX, |wake| wake.since(now));
+            let due = self.core.next_wake().map_or(self.tick, |wake| wake.min(self.tick));
+            let wake = due.since(now);
             tokio::select! {
                 biased;
                 () = shared.sessions_changed.notified() => self.compare_sessions(),
+                () = shared.own_changed.notified() => {
+                    self.pass_on(shared.me, &[shared.me]);
+                    self.tell_changed(shared.me);
+                }
                 input = self.inbox.recv() => match input {
                     Some(Input::Leave(done)) => {
                         self.feed_core(Event::Leave);
@@ -61,6 +82,10 @@ impl Driver {
             if self.core.next_wake().is_some_and(|wake| wake <= shared.env.now()) {
                 self.feed_core(Event::Woken);
             }
+            if self.tick <= shared.env.now() {
+                self.tick = shared.env.now().after(TICK);
+                self.look_at_the_date();
+            }
             self.count();
         }
     }
@@ -74,8 +99,48 @@ impl Driver {
         }
     }
 
+    /// What follows from time alone: sleepers that overslept, a certificate that was renewed, lines that changed.
+    fn look_at_the_date(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let wall = shared.env.wall();
+        if let Phase::Asleep { until, .. } = shared.own_record().phase
+            && until <= wall
+        {
+            shared.republish(|record| record.phase = Phase::Active);
+            self.feed_core(Event::Return);
+            shared.wanted_changed.notify_one();
+        }
+        let sleepers = shared.directory_mut().tick(wall);
+        sleepers.into_iter().for_each(|node| self.tell_changed(node));
+        if let Some(ends) = shared.transport().map(|transport| transport.certificate_ends())
+            && ends != shared.own_record().certificate_ends
+        {
+            shared.republish(|record| record.certificate_ends = ends);
+        }
+        if self.ticks.is_multiple_of(LINES_EVERY) {
+            let known: Vec<_> = self.known.iter().map(|(id, session)| (*id, session.peer.rtt())).collect();
+            for (node, rtt) in known {
+                self.tell_line(node, rtt);
+            }
+        }
+        self.ticks += 1;
+    }
+
+    fn tell_line(&mut self, node: NodeId, rtt: Duration) {
+        let tier = self.shared.directory().record(node).map_or(LinkTier::Lan, |signed| signed.record.tier);
+        // quinn keeps the deviation to itself; a quarter is where its own estimate begins to settle.
+        self.feed_core(Event::Line { node, tier, rtt, deviation: rtt / 4 });
+    }
+
     fn take_in(&mut self, input: Input) {
         match input {
+            // It may have become time to wake up meanwhile: then whoever asked hears nothing, which says so.
+            Input::Sleep(done) if self.shared.is_asleep() => {
+                self.feed_core(Event::Leave);
+                let _gave_up = done.send(());
+            }
+            Input::Sleep(_) => {}
+            Input::Wake => self.feed_core(Event::Return),
             Input::Datagram { from, data } => self.feed_core(Event::Datagram { from, data }),
             Input::Members { from, data } => self.feed_core(Event::Feed { from, data }),
             Input::Records { from, records } => self.take_in_records(from, records),
@@ -116,13 +181,14 @@ impl Driver {
         // Before what the core sends, so that its rumours are believed.
         self.send_all_records(id);
         self.feed_core(Event::PeerUp { node: id, epoch: session.peer.info().epoch });
+        self.tell_line(id, session.peer.rtt());
         self.tell_changed(id);
     }
 
     fn take_in_records(&mut self, from: NodeId, records: Vec<SignedRecord>) {
         let mut news = Vec::new();
         for signed in records {
-            let (id, epoch) = (signed.record.id, signed.record.epoch);
+            let (id, epoch, sequence) = (signed.record.id, signed.record.epoch, signed.record.sequence);
             if let Some(session) = self.known.get(&id) {
                 let info = session.peer.info();
                 // Whoever is connected has proved more than its record says.
@@ -139,6 +205,9 @@ impl Driver {
                 Offer::New => {
                     if let Some(session) = self.known.get(&id) {
                         self.shared.directory_mut().connected(id, &session.sender.name);
+                        if id == from {
+                            self.send_feed(session, feed::heard(sequence));
+                        }
                     }
                     self.feed_core(Event::EpochKnown { node: id, epoch });
                     self.tell_changed(id);

@@ -22,6 +22,8 @@ pub(crate) enum FeedFrame<'a> {
     Records(Vec<&'a [u8]>),
     /// The sender's [`crate::directory::Directory::digest`].
     Digest(u64),
+    /// The sender holds the receiver's own record of this number, or a later one.
+    Heard(u64),
 }
 
 impl<'a> FeedFrame<'a> {
@@ -32,6 +34,7 @@ impl<'a> FeedFrame<'a> {
             MEMBERS => Some(Self::Members(rest)),
             DATAGRAM => Some(Self::Datagram(rest)),
             DIGEST => Some(Self::Digest(u64::from_be_bytes(rest.try_into().ok()?))),
+            HEARD => Some(Self::Heard(u64::from_be_bytes(rest.try_into().ok()?))),
             RECORDS => {
                 let mut records = Vec::new();
                 while !rest.is_empty() {
@@ -62,6 +65,11 @@ pub(crate) fn digest(digest: u64) -> Bytes {
     tagged(DIGEST, &digest.to_be_bytes())
 }
 
+/// A frame that says that the receiver's own record of this number was heard.
+pub(crate) fn heard(sequence: u64) -> Bytes {
+    tagged(HEARD, &sequence.to_be_bytes())
+}
+
 /// Frames with all these records.
 pub(crate) fn records(records: &[Arc<SignedRecord>]) -> Vec<Bytes> {
     let frame = |records: &[Arc<SignedRecord>]| {
@@ -87,11 +95,14 @@ const MEMBERS: u8 = 1;
 const DATAGRAM: u8 = 2;
 const RECORDS: u8 = 3;
 const DIGEST: u8 = 4;
+const HEARD: u8 = 5;
 
 #[cfg(test)]
 mod tests {
     use covenant_identity::NodeKey;
-    use covenant_types::{BootEpoch, NodeName, Region, Role};
+    use covenant_types::{BootEpoch, LinkTier, NodeName, Region, Role, WallTime};
+
+    use crate::Phase;
 
     use super::*;
     use crate::record::NodeRecord;
@@ -107,6 +118,10 @@ mod tests {
             region: Region::LatinAmerica,
             epoch: BootEpoch(1),
             address: "[1111:2222:3333:4444:5555:6666:7777:8888]:65535".parse().unwrap(),
+            tier: LinkTier::Lan,
+            phase: Phase::Active,
+            version: "1.2.3".to_owned(),
+            certificate_ends: WallTime(1_800_000_000),
             sequence: 1,
         };
         let signed = Arc::new(SignedRecord::sign(record, &key));

@@ -1,6 +1,7 @@
 //! What the transport tells us, handed to whom it concerns. Everything here returns at once.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
@@ -88,6 +89,11 @@ async fn read_feed(shared: Arc<Shared>, session: Arc<Session>, mut stream: RecvS
             Some(FeedFrame::Members(data)) => Input::Members { from, data: Bytes::copy_from_slice(data) },
             Some(FeedFrame::Datagram(data)) => Input::Datagram { from, data: Bytes::copy_from_slice(data) },
             Some(FeedFrame::Digest(digest)) => Input::Digest { from, digest },
+            Some(FeedFrame::Heard(sequence)) => {
+                session.heard.fetch_max(sequence, Ordering::Relaxed);
+                shared.heard.notify_one();
+                continue;
+            }
             Some(FeedFrame::Records(records)) => {
                 let records = records.into_iter().filter_map(|bytes| checked(&shared, bytes)).collect();
                 Input::Records { from, records }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use covenant_types::{BootEpoch, NodeId, NodeName, Region, Role};
+use covenant_types::{BootEpoch, LinkTier, NodeId, NodeName, Region, Role, WallTime};
 use serde::{Deserialize, Serialize};
 
 /// Where a member stands in our view.
@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub enum MemberState {
     /// It answers, and we have a connection to it.
     Reachable,
+    /// It said until when it sleeps, and that time, with as much again, has not passed. It is not down.
+    Asleep,
     /// No connection, or somebody got no answer. Avoid it; nothing is lost yet.
     Unreachable,
     /// The cluster gave it up. It comes back by itself if it can.
@@ -25,6 +27,7 @@ impl MemberState {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Reachable => "reachable",
+            Self::Asleep => "asleep",
             Self::Unreachable => "unreachable",
             Self::Down => "down",
             Self::Left => "left",
@@ -35,6 +38,42 @@ impl MemberState {
 impl fmt::Display for MemberState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
+    }
+}
+
+/// What a member says that it is about to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// It works.
+    Active,
+    /// It finishes what it has and takes nothing new.
+    Draining,
+    /// It is silent from `since` to `until`, to save power.
+    Asleep {
+        /// When it went to sleep.
+        since: WallTime,
+        /// When it means to be back.
+        until: WallTime,
+    },
+}
+
+impl Phase {
+    /// Whether a member that is silent at `now` may still be asleep: it may oversleep by as long as it meant to sleep.
+    pub fn excuses_silence(self, now: WallTime) -> bool {
+        match self {
+            Self::Active | Self::Draining => false,
+            Self::Asleep { since, until } => now.0 <= until.0.saturating_add(until.0.saturating_sub(since.0)),
+        }
+    }
+
+    /// The word used in output.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Draining => "draining",
+            Self::Asleep { .. } => "asleep",
+        }
     }
 }
 
@@ -53,10 +92,20 @@ pub struct MemberView {
     pub epoch: BootEpoch,
     /// Where it is in our view.
     pub state: MemberState,
+    /// What it said that it is about to do.
+    pub phase: Phase,
+    /// What kind of line it hangs on.
+    pub tier: LinkTier,
     /// Where it can be dialled.
     pub address: SocketAddr,
+    /// The version of its program.
+    pub version: String,
+    /// When its certificate ends.
+    pub certificate_ends: WallTime,
     /// The round trip, where there is a connection.
     pub rtt_ms: Option<u64>,
+    /// How many of a thousand packets to it were lost, where there is a connection.
+    pub loss_permille: Option<u64>,
 }
 
 /// Something changed in our view of the cluster.

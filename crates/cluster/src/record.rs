@@ -4,12 +4,16 @@ use std::net::SocketAddr;
 
 use covenant_identity::{NodeKey, node_id_of, verify};
 use covenant_types::canonical::{CanonicalError, Reader, Writer};
-use covenant_types::{BootEpoch, NodeId, NodeName, Region, Role};
+use covenant_types::{BootEpoch, LinkTier, NodeId, NodeName, Region, Role, WallTime};
 
-const DOMAIN: &str = "covenant/node-record/1";
+use crate::member::Phase;
+
+const DOMAIN: &str = "covenant/node-record/2";
 /// The longest encoded record, signature included.
 pub(crate) const RECORD_BYTES_MAX: usize = 512;
 const SIGNATURE_BYTES: usize = 64;
+/// The longest name of a version.
+const VERSION_BYTES_MAX: usize = 32;
 
 /// What a node says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +32,14 @@ pub struct NodeRecord {
     pub epoch: BootEpoch,
     /// Where it can be dialled.
     pub address: SocketAddr,
+    /// What kind of line it hangs on.
+    pub tier: LinkTier,
+    /// What it is about to do.
+    pub phase: Phase,
+    /// The version of its program, at most 32 bytes.
+    pub version: String,
+    /// When its certificate ends.
+    pub certificate_ends: WallTime,
     /// Later records of one boot have a higher number.
     pub sequence: u64,
 }
@@ -41,7 +53,13 @@ impl NodeRecord {
     fn body(&self) -> Vec<u8> {
         let mut writer = Writer::new(DOMAIN);
         writer.bytes(&self.public_key).text(self.name.as_str()).text(self.role.as_str()).text(self.region.as_str());
-        writer.u64(self.epoch.0).text(&self.address.to_string()).u64(self.sequence);
+        writer.u64(self.epoch.0).text(&self.address.to_string()).text(self.tier.as_str());
+        let (word, since, until) = match self.phase {
+            Phase::Active => ("active", 0, 0),
+            Phase::Draining => ("draining", 0, 0),
+            Phase::Asleep { since, until } => ("asleep", since.0, until.0),
+        };
+        writer.text(word).u64(since).u64(until).text(&self.version).u64(self.certificate_ends.0).u64(self.sequence);
         writer.finish()
     }
 }
@@ -79,8 +97,22 @@ impl SignedRecord {
             region: reader.text()?.parse().map_err(|_| CanonicalError::BadValue("region"))?,
             epoch: BootEpoch(reader.u64()?),
             address: reader.text()?.parse().map_err(|_| CanonicalError::BadValue("address"))?,
+            tier: reader.text()?.parse().map_err(|_| CanonicalError::BadValue("tier"))?,
+            phase: match (reader.text()?, reader.u64()?, reader.u64()?) {
+                ("active", 0, 0) => Phase::Active,
+                ("draining", 0, 0) => Phase::Draining,
+                ("asleep", since, until) if since <= until => {
+                    Phase::Asleep { since: WallTime(since), until: WallTime(until) }
+                }
+                _ => return Err(CanonicalError::BadValue("phase").into()),
+            },
+            version: reader.text()?.to_owned(),
+            certificate_ends: WallTime(reader.u64()?),
             sequence: reader.u64()?,
         };
+        if record.version.len() > VERSION_BYTES_MAX {
+            return Err(CanonicalError::BadValue("version").into());
+        }
         reader.finish()?;
         Ok(Self { record, bytes: bytes.to_vec() })
     }
@@ -121,6 +153,10 @@ mod tests {
             region: Region::Africa,
             epoch: BootEpoch(7),
             address: "127.0.0.1:7400".parse().unwrap(),
+            tier: LinkTier::Lan,
+            phase: Phase::Asleep { since: WallTime(5), until: WallTime(9) },
+            version: "1.2.3".to_owned(),
+            certificate_ends: WallTime(1_800_000_000),
             sequence: 1,
         };
         SignedRecord::sign(record, key)

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -46,6 +46,8 @@ pub(crate) struct Session {
     /// To the task that holds the monitors of ours that they asked for.
     pub(crate) desk: mpsc::Sender<Asked>,
     feed: mpsc::Sender<Bytes>,
+    /// The number of our own record that they said they hold.
+    pub(crate) heard: AtomicU64,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counters: Arc<Counters>,
     tasks: Mutex<Option<Tasks>>,
@@ -87,6 +89,7 @@ impl Session {
             watching: AtomicUsize::new(0),
             desk,
             feed,
+            heard: AtomicU64::new(0),
             clock: Arc::clone(&env.clock),
             counters: Arc::clone(counters),
             tasks: Mutex::new(Some(Tasks::new(env.system.clone(), TASKS_MAX))),

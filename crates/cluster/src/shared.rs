@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 use bytes::Bytes;
 use covenant_env::Env;
+use covenant_identity::NodeKey;
 use covenant_runtime::{Inlet, Monitor, System};
 use covenant_transport::{CloseCode, Peer, RecvStream, Transport};
 use covenant_types::{ActorPath, NodeId, NodeName};
@@ -14,8 +15,8 @@ use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use crate::BulkHandler;
 use crate::counters::Counters;
 use crate::directory::Directory;
-use crate::member::MemberEvent;
-use crate::record::SignedRecord;
+use crate::member::{MemberEvent, Phase};
+use crate::record::{NodeRecord, SignedRecord};
 use crate::session::Session;
 
 /// What the driver is told.
@@ -28,6 +29,10 @@ pub(crate) enum Input {
     Records { from: NodeId, records: Vec<SignedRecord> },
     /// What the sender's directory comes to.
     Digest { from: NodeId, digest: u64 },
+    /// Fall silent but stay a member, and tell when that was said.
+    Sleep(oneshot::Sender<()>),
+    /// Take part again after sleep.
+    Wake,
     /// Say goodbye, and tell when that was said.
     Leave(oneshot::Sender<()>),
 }
@@ -41,6 +46,12 @@ pub(crate) struct Shared {
     pub(crate) events: broadcast::Sender<MemberEvent>,
     /// Rung when a connection came or went. Tells the driver.
     pub(crate) sessions_changed: Notify,
+    /// Rung when this node's own record is another.
+    pub(crate) own_changed: Notify,
+    /// Rung when a peer says that it holds this node's own record.
+    pub(crate) heard: Notify,
+    /// What this node says of itself.
+    own: Mutex<OwnRecord>,
     /// Rung when somebody new may have to be dialled. Tells the dialer.
     pub(crate) wanted_changed: Notify,
     transport: Mutex<Option<Transport>>,
@@ -48,6 +59,12 @@ pub(crate) struct Shared {
     directory: RwLock<Directory>,
     system: RwLock<Option<System>>,
     bulk: RwLock<Option<Arc<dyn BulkHandler>>>,
+}
+
+/// What this node says of itself, and the key it signs that with.
+struct OwnRecord {
+    record: NodeRecord,
+    key: Arc<NodeKey>,
 }
 
 #[derive(Default)]
@@ -59,9 +76,19 @@ struct Sessions {
 }
 
 impl Shared {
-    pub(crate) fn new(env: Env, own: SignedRecord, inbox: mpsc::Sender<Input>, events_max: usize) -> Self {
+    pub(crate) fn new(
+        env: Env,
+        record: NodeRecord,
+        key: Arc<NodeKey>,
+        inbox: mpsc::Sender<Input>,
+        events_max: usize,
+    ) -> Self {
+        let own = SignedRecord::sign(record.clone(), &key);
         Self {
-            me: own.record.id,
+            me: record.id,
+            own_changed: Notify::new(),
+            heard: Notify::new(),
+            own: Mutex::new(OwnRecord { record, key }),
             counters: Arc::new(Counters::new(env.metrics.clone())),
             env,
             inbox,
@@ -74,6 +101,28 @@ impl Shared {
             system: RwLock::new(None),
             bulk: RwLock::new(None),
         }
+    }
+
+    /// Changes what this node says of itself, and has it told to all. Returns the number of the new record.
+    pub(crate) fn republish(&self, change: impl FnOnce(&mut NodeRecord)) -> u64 {
+        let mut own = lock(&self.own);
+        change(&mut own.record);
+        own.record.sequence += 1;
+        let signed = SignedRecord::sign(own.record.clone(), &own.key);
+        // Under the lock, so that an older one never comes after a newer one.
+        self.directory_mut().set_own(signed);
+        self.own_changed.notify_one();
+        own.record.sequence
+    }
+
+    /// Whether this node sleeps: it dials nobody.
+    pub(crate) fn is_asleep(&self) -> bool {
+        matches!(lock(&self.own).record.phase, Phase::Asleep { .. })
+    }
+
+    /// What this node says of itself.
+    pub(crate) fn own_record(&self) -> NodeRecord {
+        lock(&self.own).record.clone()
     }
 
     pub(crate) fn set_transport(&self, transport: Transport) {

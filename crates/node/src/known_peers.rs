@@ -69,8 +69,13 @@ mod tests {
             region: Region::Asia,
             epoch: BootEpoch(1),
             state,
+            phase: covenant_cluster::Phase::Active,
+            tier: covenant_types::LinkTier::Lan,
             address: SocketAddr::from(([127, 0, 0, 1], port)),
+            version: String::new(),
+            certificate_ends: covenant_types::WallTime(0),
             rtt_ms: None,
+            loss_permille: None,
         }
     }
 

@@ -69,6 +69,8 @@ pub struct PeerStats {
     pub udp_sent: u64,
     /// Bytes of UDP payload received, all told.
     pub udp_received: u64,
+    /// Packets sent.
+    pub packets_sent: u64,
     /// Packets sent and lost.
     pub packets_lost: u64,
     /// The largest packet the path is known to carry.
@@ -179,6 +181,7 @@ impl Peer {
             received: read(&self.0.bytes.received),
             udp_sent: quic.udp_tx.bytes,
             udp_received: quic.udp_rx.bytes,
+            packets_sent: quic.path.sent_packets,
             packets_lost: quic.path.lost_packets,
             mtu: quic.path.current_mtu,
         }

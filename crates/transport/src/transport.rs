@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use covenant_env::{Env, Task};
-use covenant_types::NodeId;
+use covenant_types::{NodeId, WallTime};
 use quinn::{Connection, ConnectionError, Endpoint};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -160,6 +160,11 @@ impl Transport {
     /// This node.
     pub fn id(&self) -> NodeId {
         self.greeter.id
+    }
+
+    /// When the certificate that this node shows at present ends.
+    pub fn certificate_ends(&self) -> WallTime {
+        self.greeter.config.identity.identity().not_after
     }
 
     /// The address listened at.

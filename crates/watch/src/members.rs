@@ -58,7 +58,8 @@ impl From<covenant_cluster::MemberState> for MemberState {
             covenant_cluster::MemberState::Reachable => Self::Reachable,
             covenant_cluster::MemberState::Unreachable => Self::Unreachable,
             covenant_cluster::MemberState::Down => Self::Down,
-            covenant_cluster::MemberState::Left => Self::Left,
+            // Who says until when it is away is not missed until then.
+            covenant_cluster::MemberState::Left | covenant_cluster::MemberState::Asleep => Self::Left,
         }
     }
 }

@@ -37,7 +37,7 @@ fn tone(state: MemberState) -> Tone {
         MemberState::Reachable => Tone::Good,
         MemberState::Unreachable => Tone::Warn,
         MemberState::Down => Tone::Bad,
-        MemberState::Left => Tone::Dim,
+        MemberState::Left | MemberState::Asleep => Tone::Dim,
     }
 }
 
