@@ -7,6 +7,7 @@ mod cli;
 mod harness;
 mod kill_rounds;
 mod new;
+mod part;
 mod standalone;
 mod trees;
 mod up;

@@ -2,6 +2,7 @@
 
 mod actors;
 mod identity;
+mod part;
 mod services;
 
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use covenant_types::NodeName;
 
 pub(crate) use actors::{ActorVerb, CrashVerb, Simulate, TreeVerb};
 pub(crate) use identity::{Addresses, Init, Join, OperatorVerb, TokenVerb};
+pub(crate) use part::{Drain, DrainVerb, Events, Leave, Sleep, Wait, Wanted};
 pub(crate) use services::{ContentVerb, ExportFormat, LedgerVerb};
 
 /// Trees of supervised actors on clustered nodes that mend themselves.
@@ -66,6 +68,20 @@ pub(crate) enum Verb {
     Members,
     /// One node's own state
     Status,
+    /// Have a node take nothing new and finish what it has; `drain cancel` takes that back
+    Drain(Drain),
+    /// Let a node fall silent for a while: the others hold it for asleep, not for down
+    Sleep(Sleep),
+    /// Wake a node that sleeps
+    Wake,
+    /// Stop a node in order; it stays a member and comes back when it is started again
+    Leave(Leave),
+    /// Wait until the cluster is as it should be
+    Wait(Wait),
+    /// What happened to members, as one node saw it
+    Events(Events),
+    /// What is wrong with a node and its machine, with what to do about it. Exits with 1 where something is
+    Doctor,
     /// All nodes, one tree, mailboxes, rates and restarts, updated in place
     Top,
     /// Supervision trees: show, check, compare and change them

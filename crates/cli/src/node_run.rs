@@ -68,6 +68,7 @@ async fn live(
         _ = interrupt.recv() => "SIGINT",
         () = end_of(lifeline) => "whoever started this node is gone",
         () = node.ended() => "the tree gave up",
+        () = node.asked_to_leave() => "an operator asked this node to leave",
     };
     let gave_up = why == "the tree gave up";
     tracing::info!(why, "stopping in order");

@@ -180,7 +180,8 @@ impl Cluster {
     /// Nobody heard in time, the time is past, or it sleeps already. Then it is awake as before.
     ///
     /// # Cancel safety
-    /// Not cancel safe: the others may have been told that it sleeps while it does not. [`Cluster::wake`] mends that.
+    /// Before membership has said goodbye a drop leaves this node awake, after it asleep with its connections open for a
+    /// while.
     pub async fn sleep(&self, until: WallTime) -> Result<Asleep, SleepError> {
         rest::sleep(&self.shared, until).await
     }

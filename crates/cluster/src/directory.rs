@@ -6,7 +6,7 @@ use std::sync::Arc;
 use covenant_membership::{Change, Health};
 use covenant_types::{BootEpoch, NodeId, NodeName, WallTime};
 
-use crate::member::{MemberState, MemberView, Phase};
+use crate::member::{MemberState, MemberView};
 use crate::record::SignedRecord;
 
 /// The most nodes we keep records of.
@@ -30,7 +30,13 @@ struct Known {
     /// The node itself proved its name with a certificate, over a connection to us.
     proven: bool,
     connected: bool,
+    /// When its record said that it no longer sleeps, until membership hears of it too.
+    woke: Option<WallTime>,
 }
+
+/// How long after its record says that a member is awake membership may take to hear from it, in seconds. Until then it is
+/// unreachable, and not gone.
+const WAKING_SECS: u64 = 60;
 
 /// What became of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,12 +51,19 @@ pub(crate) enum Offer {
     OwnAhead(BootEpoch),
 }
 
+impl Known {
+    /// Whether it said a moment ago that it is awake.
+    fn is_waking(&self, now: WallTime) -> bool {
+        self.woke.is_some_and(|woke| now.0 <= woke.0.saturating_add(WAKING_SECS))
+    }
+}
+
 impl Directory {
     /// A directory that knows this node only.
     pub(crate) fn new(own: SignedRecord) -> Self {
         let me = own.record.id;
         let names = BTreeMap::from([(own.record.name.clone(), me)]);
-        let known = Known { signed: Arc::new(own), proven: true, connected: true };
+        let known = Known { signed: Arc::new(own), proven: true, connected: true, woke: None };
         Self {
             me,
             records: BTreeMap::from([(me, known)]),
@@ -96,15 +109,17 @@ impl Directory {
         if !self.records.contains_key(&id) && self.records.len() >= RECORDS_MAX {
             return Offer::Refused("full");
         }
-        let (proven, connected) = match self.records.get(&id) {
+        let (proven, connected, woke) = match self.records.get(&id) {
             Some(known) => {
                 self.names.remove(&known.signed.record.name);
-                (known.proven, known.connected)
+                let (before, after) = (&known.signed.record, &offered.record);
+                let woke = before.epoch == after.epoch && before.phase.is_asleep() && !after.phase.is_asleep();
+                (known.proven, known.connected, woke.then_some(self.wall))
             }
-            None => (false, false),
+            None => (false, false, None),
         };
         self.names.insert(name, id);
-        self.records.insert(id, Known { signed: Arc::new(offered), proven, connected });
+        self.records.insert(id, Known { signed: Arc::new(offered), proven, connected, woke });
         Offer::New
     }
 
@@ -143,13 +158,19 @@ impl Directory {
     /// Takes in what membership says of a node.
     pub(crate) fn health(&mut self, change: Change) {
         self.health.insert(change.node, (change.epoch, change.health));
+        if change.health == Health::Alive
+            && let Some(known) = self.records.get_mut(&change.node)
+        {
+            known.woke = None;
+        }
     }
 
-    /// Tells the date, and returns those whose state may follow from it: members that said they would sleep.
+    /// Tells the date, and returns those whose state may follow from it: members that said they would sleep, or
+    /// that they woke.
     pub(crate) fn tick(&mut self, wall: WallTime) -> Vec<NodeId> {
         self.wall = wall;
-        let asleep = |known: &&Known| matches!(known.signed.record.phase, Phase::Asleep { .. });
-        self.records.values().filter(asleep).map(|known| known.signed.record.id).collect()
+        let dated = |known: &&Known| known.signed.record.phase.is_asleep() || known.woke.is_some();
+        self.records.values().filter(dated).map(|known| known.signed.record.id).collect()
     }
 
     /// The view of `id` if it differs from the one last told.
@@ -176,9 +197,12 @@ impl Directory {
                 Health::Alive if known.connected => MemberState::Reachable,
                 Health::Alive | Health::Suspect => MemberState::Unreachable,
                 Health::Down | Health::Left if record.phase.excuses_silence(self.wall) => MemberState::Asleep,
+                Health::Down | Health::Left if known.is_waking(self.wall) => MemberState::Unreachable,
                 Health::Down => MemberState::Down,
+                // It woke, and was not heard of again.
+                Health::Left if known.woke.is_some() => MemberState::Down,
                 // It said that it would be back by now.
-                Health::Left if matches!(record.phase, Phase::Asleep { .. }) => MemberState::Down,
+                Health::Left if record.phase.is_asleep() => MemberState::Down,
                 Health::Left => MemberState::Left,
             };
             // The node may be back before its new record is.
@@ -253,6 +277,7 @@ mod tests {
     use covenant_types::{LinkTier, Region, Role, WallTime};
 
     use super::*;
+    use crate::member::Phase;
     use crate::record::NodeRecord;
 
     fn record(key: &NodeKey, name: &str, epoch: u64) -> SignedRecord {
@@ -290,6 +315,31 @@ mod tests {
         assert_eq!(directory.offer(record(&key, "a", 2)), Offer::Known);
         assert_eq!(directory.offer(record(&key, "a", 1)), Offer::Known);
         assert_eq!(directory.offer(record(&key, "a", 3)), Offer::New);
+    }
+
+    #[test]
+    fn a_member_that_says_it_woke_is_awaited_for_a_minute_and_not_gone() {
+        let (mut directory, _) = directory();
+        let key = NodeKey::generate();
+        let (id, sleeping) = (key.node_id(), Phase::Asleep { since: WallTime(100), until: WallTime(200) });
+        let says = |sequence, phase| {
+            let record = NodeRecord { phase, sequence, ..record(&key, "a", 1).record };
+            SignedRecord::sign(record, &key)
+        };
+        let at = |directory: &mut Directory, secs| {
+            let dated = directory.tick(WallTime(secs));
+            (directory.view(id).map(|view| view.state), dated.len())
+        };
+        at(&mut directory, 100);
+        assert_eq!(directory.offer(says(1, sleeping)), Offer::New);
+        directory.health(Change { health: Health::Left, ..alive(id, 1) });
+        assert_eq!(at(&mut directory, 110), (Some(MemberState::Asleep), 1));
+        assert_eq!(directory.offer(says(2, Phase::Active)), Offer::New);
+        assert_eq!(at(&mut directory, 170), (Some(MemberState::Unreachable), 1));
+        assert_eq!(at(&mut directory, 171), (Some(MemberState::Down), 1), "it was not heard of again");
+        directory.health(alive(id, 1));
+        directory.health(Change { health: Health::Left, ..alive(id, 1) });
+        assert_eq!(at(&mut directory, 172), (Some(MemberState::Left), 0), "this time it left");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use covenant_transport::{CloseCode, Inbound, Peer, Plane, RecvStream, SendStream};
 
-use crate::feed::{FEED_FRAME_BYTES_MAX, FeedFrame};
+use crate::feed::{self, FEED_FRAME_BYTES_MAX, FeedFrame};
 use crate::record::SignedRecord;
 use crate::remoting::receive::{read_messages, read_replies};
 use crate::session::Session;
@@ -95,7 +95,7 @@ async fn read_feed(shared: Arc<Shared>, session: Arc<Session>, mut stream: RecvS
                 continue;
             }
             Some(FeedFrame::Records(records)) => {
-                let records = records.into_iter().filter_map(|bytes| checked(&shared, bytes)).collect();
+                let records = records.into_iter().filter_map(|bytes| checked(&shared, &session, bytes)).collect();
                 Input::Records { from, records }
             }
             None => return shared.refuse_stream(&session, &mut stream, CloseCode::Malformed),
@@ -107,13 +107,17 @@ async fn read_feed(shared: Arc<Shared>, session: Arc<Session>, mut stream: RecvS
 }
 
 /// A record that is news and was signed by the node it names.
-fn checked(shared: &Shared, bytes: &[u8]) -> Option<SignedRecord> {
+fn checked(shared: &Shared, session: &Session, bytes: &[u8]) -> Option<SignedRecord> {
     let Ok(signed) = SignedRecord::parse(bytes) else {
         shared.counters.record_refused("malformed");
         return None;
     };
     // A signature costs more to check than everything else together.
     if !shared.directory().is_news(&signed) {
+        // Its own, that came on another way before: it is heard as well.
+        if signed.record.id == session.sender.node && !session.send_feed(feed::heard(signed.record.sequence)) {
+            shared.counters.feeds_dropped.increment(1);
+        }
         return None;
     }
     if let Err(error) = signed.verify() {

@@ -67,6 +67,11 @@ impl Phase {
         }
     }
 
+    /// Whether it is [`Phase::Asleep`].
+    pub fn is_asleep(self) -> bool {
+        matches!(self, Self::Asleep { .. })
+    }
+
     /// The word used in output.
     pub fn as_str(self) -> &'static str {
         match self {

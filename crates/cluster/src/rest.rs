@@ -65,22 +65,20 @@ pub(crate) async fn sleep(shared: &Arc<Shared>, until: WallTime) -> Result<Aslee
     if until <= now {
         return Err(SleepError::Past);
     }
-    let sequence = shared.republish(|record| record.phase = Phase::Asleep { since: now, until });
+    let mut before = Phase::Active;
+    let sequence =
+        shared.republish(|record| before = std::mem::replace(&mut record.phase, Phase::Asleep { since: now, until }));
+    let undo = Undo { shared, before };
     let told = match tokio::time::timeout(TELLING_WITHIN, heard_by_enough(shared, sequence)).await {
         Ok(told) => told,
         Err(_) => Err(unheard(shared, sequence)),
     };
-    let told = match told {
-        Ok(told) => told,
-        Err(error) => {
-            shared.republish(|record| record.phase = Phase::Active);
-            return Err(error);
-        }
-    };
+    let told = told?;
     let (done, said) = oneshot::channel();
     if shared.inbox.send(Input::Sleep(done)).await.is_err() || said.await.is_err() {
         return Err(SleepError::Left);
     }
+    std::mem::forget(undo);
     tokio::time::sleep(GOODBYE).await;
     if let Some(transport) = shared.transport() {
         for peer in transport.peers() {
@@ -88,6 +86,18 @@ pub(crate) async fn sleep(shared: &Arc<Shared>, until: WallTime) -> Result<Aslee
         }
     }
     Ok(Asleep { until, told })
+}
+
+/// Takes back that this node sleeps where it does not come to it: it was not heard, or whoever asked is gone.
+struct Undo<'a> {
+    shared: &'a Shared,
+    before: Phase,
+}
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        self.shared.republish(|record| record.phase = self.before);
+    }
 }
 
 /// Says that this node is awake, and dials the others.

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use crate::BulkHandler;
 use crate::counters::Counters;
 use crate::directory::Directory;
-use crate::member::{MemberEvent, Phase};
+use crate::member::MemberEvent;
 use crate::record::{NodeRecord, SignedRecord};
 use crate::session::Session;
 
@@ -117,7 +117,7 @@ impl Shared {
 
     /// Whether this node sleeps: it dials nobody.
     pub(crate) fn is_asleep(&self) -> bool {
-        matches!(lock(&self.own).record.phase, Phase::Asleep { .. })
+        lock(&self.own).record.phase.is_asleep()
     }
 
     /// What this node says of itself.

@@ -2,7 +2,7 @@
 
 mod support;
 
-use covenant_cluster::{MemberState, Phase, SleepError};
+use covenant_cluster::{MemberEvent, MemberState, Phase, SleepError};
 use covenant_env::{Clock, RealClock};
 use covenant_types::{BootEpoch, CallError, WallTime};
 use support::{AMPLE, Identity, Message, pair};
@@ -21,6 +21,9 @@ async fn a_member_that_sleeps_is_asleep_everywhere_and_comes_back_in_the_same_bo
     }
     let name = three.name();
     let until = in_secs(600);
+    // Its record is on its way, and comes to the others on two ways at once.
+    three.cluster.set_draining(true);
+    let mut events = one.cluster.events();
     let asleep = three.cluster.sleep(until).await.unwrap();
     assert_eq!((asleep.until, asleep.told.len()), (until, 2));
     for node in [&one, &two] {
@@ -34,6 +37,10 @@ async fn a_member_that_sleeps_is_asleep_everywhere_and_comes_back_in_the_same_bo
     assert!(three.cluster.wake().await);
     for node in [&one, &two, &three] {
         node.until_reachable(&["one", "two", "three"]).await;
+    }
+    while let Ok(event) = events.try_recv() {
+        let gone = |state| matches!(state, MemberState::Left | MemberState::Down);
+        assert!(!matches!(&event, MemberEvent::Changed(view) if gone(view.state)), "{event:?}");
     }
     let seen = one.cluster.members().into_iter().find(|member| member.name == name).unwrap();
     assert_eq!((seen.epoch, seen.phase), (BootEpoch(1), Phase::Active));

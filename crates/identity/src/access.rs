@@ -133,6 +133,10 @@ verbs! {
     LedgerTransfer = "ledger transfer" needs Operator,
     /// Makes, lists and withdraws join tokens.
     TokenCreate = "token create" needs Operator,
+    /// Has a node take nothing new, and takes that back.
+    NodeDrain = "node drain" needs Operator,
+    /// Puts a node to sleep and wakes it.
+    NodeSleep = "node sleep" needs Operator,
     /// Stops a node in order.
     NodeStop = "node stop" needs Operator,
     /// Kills an actor.

@@ -1,6 +1,8 @@
 //! The words of the control API: what a node answers, and how it says no. The same types serve node and client.
 
 pub mod actor;
+pub mod doctor;
+pub mod part;
 pub mod tree;
 
 use std::net::SocketAddr;

@@ -93,6 +93,10 @@ pub enum LinkProfile {
     /// A local or metropolitan network.
     #[default]
     Lan,
+    /// By a carrier, as LTE, or between regions.
+    Wan,
+    /// By way of space.
+    Satellite,
 }
 
 /// Where operators reach a node.

@@ -14,6 +14,8 @@ mod boot_error;
 mod config;
 mod control;
 mod crash;
+mod doctor;
+mod events;
 mod files;
 pub mod http;
 mod init;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use covenant_cluster::{Cluster, ClusterConfig};
+use covenant_cluster::{Cluster, ClusterConfig, Phase};
 use covenant_content::{ContentConfig, Trust};
 use covenant_env::{Env, Task};
 use covenant_identity::{NodeGrant, PeerIdentity, Subject, Verb};
@@ -17,12 +17,14 @@ use covenant_telemetry::{NodeMetrics, Notifier, ProcessGauges};
 use covenant_transport::join::Issuer;
 use covenant_transport::{NodeCredentials, Profile, TransportConfig};
 use covenant_types::{ActorPath, BootEpoch, NodeId};
+use tokio::sync::Notify;
 
 use crate::api::ApiError;
 use crate::audit::{Act, AuditLog};
 use crate::boot_error::BootError;
 use crate::control;
 use crate::crash::Keeper;
+use crate::events::EventLog;
 use crate::files::NodeFiles;
 use crate::http::{self, Server};
 use crate::issuer::{self, HubIssuer, IssuerHandle};
@@ -45,6 +47,9 @@ pub(crate) struct Shared {
     pub(crate) issuer: Option<Arc<HubIssuer>>,
     pub(crate) audit: AuditLog,
     pub(crate) crashes: Arc<Keeper>,
+    pub(crate) events: Arc<EventLog>,
+    /// Rung when an operator asks this node to leave.
+    pub(crate) leave: Notify,
     metrics: NodeMetrics,
     gauges: ProcessGauges,
     draining: AtomicBool,
@@ -129,6 +134,8 @@ pub async fn boot(
     let peers = KnownPeers::open(lock.path());
     let cluster = start_cluster(&config, &env, &credentials, epoch, issuer.clone(), &peers)?;
     let part = Part(cluster.clone());
+    let events = Arc::new(EventLog::new());
+    let eventful = env.system.spawn(Arc::clone(&events).run(cluster.clone(), env.clone()));
     let resources = resources(&config, lock.path(), &cluster, &credentials, nations);
     let system = SystemConfig { env: env.clone(), tree, registry, resources };
     covenant_runtime::note_panic_sites();
@@ -155,6 +162,8 @@ pub async fn boot(
         crashes,
         gauges: ProcessGauges::new(&env.metrics),
         metrics,
+        events: Arc::clone(&events),
+        leave: Notify::new(),
         draining: AtomicBool::new(false),
         config,
     });
@@ -162,6 +171,7 @@ pub async fn boot(
     let notifier = Arc::new(notifier);
     let keepers = vec![
         capsules,
+        eventful,
         env.system.spawn(renewer.run()),
         env.system.spawn(upkeep(shared.clone(), notifier.clone(), peers)),
     ];
@@ -174,6 +184,11 @@ impl Node {
     /// Resolves when the root supervisor gave up.
     pub async fn ended(&self) {
         self.shared.system.ended().await;
+    }
+
+    /// Resolves when an operator asked this node to leave: stop it then.
+    pub async fn asked_to_leave(&self) {
+        self.shared.leave.notified().await;
     }
 
     /// The cluster as this node sees it.
@@ -217,6 +232,11 @@ impl Shared {
     pub(crate) fn not_ready(&self) -> Option<String> {
         if self.draining.load(Ordering::Relaxed) {
             return Some("the node is stopping".to_owned());
+        }
+        match self.cluster.phase() {
+            Phase::Active => {}
+            Phase::Draining => return Some("the node drains".to_owned()),
+            Phase::Asleep { .. } => return Some("the node sleeps".to_owned()),
         }
         match self.system.unkillable() {
             0 => None,
@@ -352,6 +372,8 @@ fn start_cluster(
         profile: match config.cluster.profile {
             LinkProfile::Loopback => Profile::Loopback,
             LinkProfile::Lan => Profile::Lan,
+            LinkProfile::Wan => Profile::Wan,
+            LinkProfile::Satellite => Profile::Leaf,
         },
     };
     let issuer = issuer.map(|issuer| -> Arc<dyn Issuer> { Arc::new(IssuerHandle(issuer)) });

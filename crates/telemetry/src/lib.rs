@@ -17,4 +17,4 @@ mod process;
 
 pub use self::metrics::NodeMetrics;
 pub use self::notify::{Notifier, NotifyError, watchdog_period};
-pub use self::process::{ProcessGauges, open_files, rss_bytes};
+pub use self::process::{ProcessGauges, open_files, open_files_most, receive_buffer_most, rss_bytes};

@@ -16,6 +16,21 @@ pub fn open_files() -> Option<u64> {
     u64::try_from(count.saturating_sub(1)).ok()
 }
 
+/// How many files this process may have open; `None` where the kernel does not say.
+pub fn open_files_most() -> Option<u64> {
+    open_files_most_in(&std::fs::read_to_string("/proc/self/limits").ok()?)
+}
+
+/// The largest receive buffer that the kernel grants a socket, in bytes; `None` where it does not say.
+pub fn receive_buffer_most() -> Option<u64> {
+    std::fs::read_to_string("/proc/sys/net/core/rmem_max").ok()?.trim().parse().ok()
+}
+
+fn open_files_most_in(limits: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
 fn rss_in(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().strip_suffix("kB")?.trim_end().parse::<u64>().ok()?.checked_mul(1024)
@@ -78,6 +93,14 @@ mod tests {
         assert_eq!(rss_in("VmPeak:\t  900 kB\nVmRSS:\t   12 kB\nVmData:\t 5 kB\n"), Some(12 * 1024));
         assert_eq!(rss_in("VmRSS:\t many kB\n"), None);
         assert_eq!(rss_in(""), None);
+    }
+
+    #[test]
+    fn the_limit_of_open_files_is_the_one_that_counts() {
+        let limits = "Limit   Soft Limit  Hard Limit  Units\nMax processes  95 95 processes\nMax open files   1024   524288   files\n";
+        assert_eq!(open_files_most_in(limits), Some(1024));
+        assert_eq!(open_files_most_in("Max open files   unlimited   unlimited   files\n"), None);
+        assert_eq!(open_files_most_in(""), None);
     }
 
     #[tokio::test]

@@ -1,4 +1,5 @@
-//! Supervises node processes: permanent children of a one_for_one supervisor, five restarts in a minute, back-off from 1 s.
+//! Supervises node processes: transient children of a one_for_one supervisor, five restarts in a minute, back-off from 1 s.
+//! A node that was told to leave ends normally and stays down until it is started again.
 //!
 //! The same core decides as for actors; this driver starts programs and waits for them. Each process holds the read end of
 //! a pipe as its stdin and stops in order when it ends, so that a SIGKILL of `up` leaves nobody behind.
@@ -13,8 +14,8 @@ use std::time::Duration;
 use covenant_env::{Env, Task};
 use covenant_node::api::{ApiError, ErrorKind};
 use covenant_supervision::{
-    AdminRequest, Backoff, ChildId, ChildKind, ChildSpec, ChildState, Effect, Event, Shutdown, Strategy, Supervisor,
-    SupervisorSpec, Timer,
+    AdminRequest, Backoff, ChildId, ChildKind, ChildSpec, ChildState, Effect, Event, Restart, Shutdown, Strategy,
+    Supervisor, SupervisorSpec, Timer,
 };
 use covenant_types::{ExitReason, NodeName, StartAttempt, StartAttempts, Uptime};
 use serde::{Deserialize, Serialize};
@@ -205,6 +206,7 @@ impl Processes {
                     AdminRequest::Start(ChildSpec {
                         shutdown: Shutdown::Timeout(STOP_WITHIN),
                         backoff: Some(Backoff { min: BACKOFF.0, max: BACKOFF.1, jitter: 0.2, reset_after: PERIOD }),
+                        restart: Restart::Transient,
                         kill_grace: Duration::from_secs(5),
                         ..ChildSpec::new(id, ChildKind::Worker)
                     })

@@ -1,8 +1,9 @@
 //! Members, trees, actors, processes, incidents: what a cluster is and does.
 
-use covenant_cluster::{MemberState, MemberView};
+use covenant_cluster::{MemberState, MemberView, Phase};
+use covenant_env::Clock;
 use covenant_node::api::{ApiError, Status};
-use covenant_types::NodeName;
+use covenant_types::{NodeName, WallTime};
 use covenant_watch::Incident;
 
 use crate::args::{Global, NodeVerb};
@@ -13,24 +14,61 @@ use crate::up::{KillNode, StartNode};
 /// Who is in the cluster.
 pub(crate) async fn members(global: &Global, output: &Output) -> Result<(), ApiError> {
     let members: Vec<MemberView> = global.client().await?.get("/v1/members").await?;
+    let now = covenant_env::RealClock::new().wall();
     output.view(&members, |output| {
         let row = |member: &MemberView| {
             vec![
                 (Tone::Plain, member.name.to_string()),
                 (Tone::Plain, member.role.to_string()),
                 (Tone::Plain, member.region.to_string()),
-                (tone(member.state), member.state.to_string()),
+                (tone(member.state), state_and_phase(member)),
                 (Tone::Plain, member.epoch.to_string()),
                 (Tone::Plain, member.address.to_string()),
-                (Tone::Dim, member.rtt_ms.map_or_else(|| "-".to_owned(), |rtt| format!("{rtt} ms"))),
+                (Tone::Dim, member.tier.to_string()),
+                (Tone::Dim, or_dash(member.rtt_ms.map(|rtt| format!("{rtt} ms")))),
+                (Tone::Dim, or_dash(member.loss_permille.map(|loss| format!("{}.{} %", loss / 10, loss % 10)))),
+                (Tone::Dim, member.version.clone()),
+                certificate(member, now),
                 (Tone::Dim, member.id.to_string()),
             ]
         };
         let rows: Vec<_> = members.iter().map(row).collect();
-        output.table(&["NODE", "ROLE", "REGION", "STATE", "EPOCH", "ADDRESS", "RTT", "ID"], &rows)
+        let head =
+            ["NODE", "ROLE", "REGION", "STATE", "EPOCH", "ADDRESS", "TIER", "RTT", "LOSS", "VERSION", "CERT", "ID"];
+        output.table(&head, &rows)
     });
     Ok(())
 }
+
+fn or_dash(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "-".to_owned())
+}
+
+fn state_and_phase(member: &MemberView) -> String {
+    match member.phase {
+        Phase::Draining => format!("{}, draining", member.state),
+        Phase::Active | Phase::Asleep { .. } => member.state.to_string(),
+    }
+}
+
+/// How long a member's certificate still counts. They last a day and are renewed at half of that.
+fn certificate(member: &MemberView, now: WallTime) -> (Tone, String) {
+    let left = member.certificate_ends.0.saturating_sub(now.0);
+    let tone = match left {
+        0 => Tone::Bad,
+        1..CERTIFICATE_LOW_SECS => Tone::Warn,
+        CERTIFICATE_LOW_SECS.. => Tone::Dim,
+    };
+    let text = match left {
+        0 => "ended".to_owned(),
+        1..3600 => format!("{} min", left / 60),
+        3600.. => format!("{} h", left / 3600),
+    };
+    (tone, text)
+}
+
+/// A third of a day: renewal has failed for hours.
+const CERTIFICATE_LOW_SECS: u64 = 8 * 3600;
 
 fn tone(state: MemberState) -> Tone {
     match state {

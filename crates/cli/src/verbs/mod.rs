@@ -4,8 +4,10 @@ mod actor;
 mod cluster;
 pub(crate) mod content;
 mod crash;
+mod doctor;
 mod identity;
 mod ledger;
+mod part;
 mod simulate;
 pub(crate) mod tree;
 
@@ -38,6 +40,13 @@ async fn perform(global: Global, verb: Verb, behaviours: &BehaviourRegistry, out
         Verb::Members => cluster::members(&global, output).await,
         Verb::Top => crate::top::run(&global, output).await,
         Verb::Status => cluster::status(&global, output).await,
+        Verb::Drain(args) => part::drain(&global, args, output).await,
+        Verb::Sleep(args) => part::sleep(&global, args, output).await,
+        Verb::Wake => part::wake(&global, output).await,
+        Verb::Leave(args) => part::leave(&global, &args, output).await,
+        Verb::Wait(args) => part::wait(&global, args, output).await,
+        Verb::Events(args) => part::events(&global, &args, output).await,
+        Verb::Doctor => doctor::run(&global, output).await,
         Verb::Tree(verb) => tree::run(&global, verb, behaviours, output).await,
         Verb::Actor(verb) => actor::run(&global, verb, output).await,
         Verb::New(verb) => crate::new::run(verb, output),

@@ -8,6 +8,7 @@ pub(crate) mod caller;
 mod content;
 mod identity;
 mod ledger;
+mod part;
 mod routes;
 mod state;
 mod tree;

@@ -13,7 +13,7 @@ use covenant_runtime::{TreeView, traced};
 use covenant_watch::Incident;
 
 use super::caller::{Caller, Done, act};
-use super::{Answer, Control, actor, body, content, identity, ledger, state, tree as trees};
+use super::{Answer, Control, actor, body, content, identity, ledger, part, state, tree as trees};
 use crate::api::{ActorKilled, ApiError, ErrorKind, KillActor, Status};
 use crate::http::Connected;
 
@@ -41,6 +41,13 @@ pub(crate) fn router(control: Control) -> Router {
         .route("/v1/actor/resume", post(actor::resume))
         .route("/v1/actor/drain", post(actor::drain))
         .route("/v1/actor/trace", post(actor::trace))
+        .route("/v1/node/drain", post(part::drain))
+        .route("/v1/node/drain/cancel", post(part::drain_cancel))
+        .route("/v1/node/sleep", post(part::sleep))
+        .route("/v1/node/wake", post(part::wake))
+        .route("/v1/node/leave", post(part::leave))
+        .route("/v1/events", post(part::events))
+        .route("/v1/doctor", get(part::doctor))
         .route("/v1/ledger/assess", post(ledger::assess))
         .route("/v1/ledger/distribute", post(ledger::distribute))
         .route("/v1/ledger/transfer", post(ledger::transfer))
