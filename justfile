@@ -66,6 +66,10 @@ bench *args:
 bench-peers *args:
     cargo run --profile dist -p covenant-bench -- peers {{args}}
 
+# Messages between nodes beside bare QUIC and Erlang's distribution over TLS, built as what ships
+bench-remote *args:
+    cargo run --profile dist -p covenant-bench -- remote {{args}}
+
 # Check a chaos scenario: just scenario chaos/first-crash.toml
 scenario file:
     cargo run --release -- chaos check {{file}}

@@ -59,6 +59,10 @@ fn main() -> ExitCode {
         ["--peer-cell", metric, engine] => {
             return said(peers::cell(metric, engine).and_then(|line| Ok(writeln!(std::io::stdout(), "{line}")?)));
         }
+        // What one node weighs by its connections, in a process of its own.
+        ["--remote-memory"] => {
+            return said(remote::weigh().and_then(|line| Ok(writeln!(std::io::stdout(), "{line}")?)));
+        }
         ["peers", ref metrics @ .., "--json"] => return said(peers::run(peers::ROUNDS, metrics, true)),
         ["peers", ref metrics @ ..] => return said(peers::run(peers::ROUNDS, metrics, false)),
         _ => {}

@@ -162,6 +162,34 @@ impl Authority {
     }
 }
 
+/// Starts a node's part in the cluster.
+pub(crate) fn start_node(
+    config: &TransportConfig,
+    host: &Host,
+    seeds: Vec<SocketAddr>,
+) -> Result<Arc<Cluster>, Failure> {
+    let config = ClusterConfig { transport: config.clone(), seeds };
+    Ok(Cluster::start(config, host.env.clone(), None)?)
+}
+
+/// Waits until `cluster` has so many members that it can reach, itself included.
+pub(crate) fn until_reachable(host: &Host, cluster: &Arc<Cluster>, count: usize) -> Result<(), Failure> {
+    let cluster = Arc::clone(cluster);
+    host.on_work(async move {
+        let mut events = cluster.events();
+        let reachable = |cluster: &Cluster| {
+            cluster.members().iter().filter(|member| member.state == MemberState::Reachable).count()
+        };
+        let met = async {
+            while reachable(&cluster) < count {
+                // Lagging behind is no reason to stop: the list is looked at anew.
+                let _any = events.recv().await;
+            }
+        };
+        Ok(tokio::time::timeout(PATIENCE, met).await.map_err(|_| format!("{count} nodes did not find each other"))?)
+    })
+}
+
 /// Two nodes that see each other: `one` and `two`.
 pub(crate) struct Pair {
     pub(crate) hosts: [Host; 2],
@@ -173,28 +201,11 @@ impl Pair {
     pub(crate) fn start(authority: &Authority) -> Result<Self, Failure> {
         let hosts = [Host::new(1)?, Host::new(2)?];
         let configs = [authority.transport("one", &hosts[0].env)?, authority.transport("two", &hosts[1].env)?];
-        let start = |index: usize, seeds| {
-            let config = ClusterConfig { transport: configs[index].clone(), seeds };
-            Cluster::start(config, hosts[index].env.clone(), None)
-        };
-        let one = start(0, Vec::new())?;
-        let two = start(1, vec![one.me().address])?;
+        let one = start_node(&configs[0], &hosts[0], Vec::new())?;
+        let two = start_node(&configs[1], &hosts[1], vec![one.me().address])?;
         let pair = Self { hosts, clusters: [one, two], configs };
         for index in 0..2 {
-            let cluster = Arc::clone(&pair.clusters[index]);
-            pair.hosts[index].on_work(async move {
-                let mut events = cluster.events();
-                let reachable = |cluster: &Cluster| {
-                    cluster.members().iter().filter(|member| member.state == MemberState::Reachable).count()
-                };
-                let met = async {
-                    while reachable(&cluster) < 2 {
-                        // Lagging behind is no reason to stop: the list is looked at anew.
-                        let _any = events.recv().await;
-                    }
-                };
-                Ok(tokio::time::timeout(PATIENCE, met).await.map_err(|_| "two nodes did not find each other")?)
-            })?;
+            until_reachable(&pair.hosts[index], &pair.clusters[index], 2)?;
         }
         Ok(pair)
     }

@@ -19,10 +19,21 @@ pub(crate) enum Unit {
     Share,
 }
 
-/// What a result is held against: the median must not be above it.
+/// What the median is held against.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Goal {
+    AtMost(f64),
+    AtLeast(f64),
+    /// The ratio to what stands beside it.
+    RatioAtMost(f64),
+    RatioAtLeast(f64),
+}
+
 #[derive(Clone, Debug, Serialize)]
 struct Mark {
-    at_most: f64,
+    #[serde(flatten)]
+    goal: Goal,
     met: bool,
 }
 
@@ -42,17 +53,39 @@ pub(crate) struct Row {
     what: String,
     unit: Unit,
     spread: Spread,
-    mark: Option<Mark>,
+    marks: Vec<Mark>,
     peer: Option<Peer>,
 }
 
 impl Row {
     pub(crate) fn new(what: impl Into<String>, unit: Unit, rounds: Vec<f64>) -> Self {
-        Self { bench: "", what: what.into(), unit, spread: Spread::of(rounds), mark: None, peer: None }
+        Self { bench: "", what: what.into(), unit, spread: Spread::of(rounds), marks: Vec::new(), peer: None }
     }
 
-    pub(crate) fn at_most(mut self, mark: f64) -> Self {
-        self.mark = Some(Mark { at_most: mark, met: self.spread.median <= mark });
+    pub(crate) fn at_most(self, mark: f64) -> Self {
+        let met = self.spread.median <= mark;
+        self.held_against(Goal::AtMost(mark), met)
+    }
+
+    pub(crate) fn at_least(self, mark: f64) -> Self {
+        let met = self.spread.median >= mark;
+        self.held_against(Goal::AtLeast(mark), met)
+    }
+
+    /// To be said after [`Row::beside`].
+    pub(crate) fn ratio_at_most(self, mark: f64) -> Self {
+        let met = self.peer.as_ref().is_some_and(|peer| peer.ratio <= mark);
+        self.held_against(Goal::RatioAtMost(mark), met)
+    }
+
+    /// To be said after [`Row::beside`].
+    pub(crate) fn ratio_at_least(self, mark: f64) -> Self {
+        let met = self.peer.as_ref().is_some_and(|peer| peer.ratio >= mark);
+        self.held_against(Goal::RatioAtLeast(mark), met)
+    }
+
+    fn held_against(mut self, goal: Goal, met: bool) -> Self {
+        self.marks.push(Mark { goal, met });
         self
     }
 
@@ -132,9 +165,16 @@ impl Row {
         let show = |value| self.unit.show(value);
         let range = |spread: &Spread| format!("{} … {}", show(spread.min), show(spread.max));
         let range_of = |spread: &Spread| if spread.rounds > 1 { range(spread) } else { "one round".to_owned() };
-        let mark = self.mark.as_ref().map_or_else(String::new, |mark| {
-            format!("≤ {}: {}", show(mark.at_most), if mark.met { "met" } else { "MISSED" })
-        });
+        let shown = |mark: &Mark| {
+            let goal = match mark.goal {
+                Goal::AtMost(bound) => format!("≤ {}", show(bound)),
+                Goal::AtLeast(bound) => format!("≥ {}", show(bound)),
+                Goal::RatioAtMost(bound) => format!("≤ {bound} ×"),
+                Goal::RatioAtLeast(bound) => format!("≥ {bound} ×"),
+            };
+            format!("{goal}: {}", if mark.met { "met" } else { "MISSED" })
+        };
+        let mark = self.marks.iter().map(shown).collect::<Vec<_>>().join("; ");
         let (beside, ratio) = self.peer.as_ref().map_or_else(Default::default, |peer| {
             (format!("{}: {}", peer.what, show(peer.spread.median)), format!("{:.2}", peer.ratio))
         });

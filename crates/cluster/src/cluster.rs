@@ -94,6 +94,7 @@ impl Cluster {
         let tasks = vec![
             env.system.spawn(Driver::new(Arc::clone(&shared), core, inputs).run()),
             env.system.spawn(Driver::run_janitor(Arc::clone(&shared))),
+            env.system.spawn(Arc::clone(&shared.deadlines).keep()),
             env.system.spawn(Dialer::new(Arc::clone(&shared), dial_pace(profile), seeds).run()),
         ];
         // Who connected while we were not listening yet.
@@ -135,7 +136,7 @@ impl Cluster {
     ///
     /// The name must be another node's; a node does not connect to itself.
     pub fn remote<M: Remotable>(&self, node: &NodeName, path: &ActorPath) -> Ref<M> {
-        let outlet = RemoteOutlet::<M>::new(Arc::downgrade(&self.shared), node.clone(), path.clone());
+        let outlet = RemoteOutlet::<M>::new(&self.shared, node.clone(), path.clone());
         Ref::remote(node.clone(), path.clone(), Arc::new(outlet))
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
 use covenant_env::{Clock, Env, Tasks};
@@ -33,6 +33,8 @@ pub(crate) struct Session {
     /// The node, as its messages name it to our actors.
     pub(crate) sender: RemoteSender,
     standing: AtomicU8,
+    /// Shared by those who hand on what came in, and taken whole by who closes the session.
+    open: RwLock<()>,
     lanes: [Lane; LANES],
     pub(crate) replies: Lane,
     targets: Mutex<Targets>,
@@ -80,6 +82,7 @@ impl Session {
             peer: peer.clone(),
             sender: RemoteSender { node: info.id, name: info.name.clone(), role: info.role },
             standing: AtomicU8::new(Standing::Open as u8),
+            open: RwLock::new(()),
             lanes: std::array::from_fn(|_| Lane::new(Plane::Actor)),
             replies: Lane::new(Plane::Reply),
             targets: Mutex::default(),
@@ -135,9 +138,17 @@ impl Session {
         }
     }
 
-    /// The connection is gone: ends everything that waits for it.
+    /// While this is held the session is not closed, so that what it brought comes before what the next one brings. `None`
+    /// where it is closed. Not to be held across an `.await`.
+    pub(crate) fn hold_open(&self) -> Option<RwLockReadGuard<'_, ()>> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        (self.standing() != Standing::Closed).then_some(open)
+    }
+
+    /// The connection is gone: ends everything that waits for it. Nothing it brought reaches an actor after this returned.
     pub(crate) fn close(&self) {
         self.standing.store(Standing::Closed as u8, Ordering::Release);
+        drop(self.open.write().unwrap_or_else(PoisonError::into_inner));
         let tasks = lock(&self.tasks).take();
         self.lanes.iter().for_each(Lane::close);
         self.replies.close();

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use bytes::Bytes;
 use covenant_env::Env;
 use covenant_identity::NodeKey;
-use covenant_runtime::{Inlet, Monitor, System};
+use covenant_runtime::{Deadlines, Inlet, Monitor, System};
 use covenant_transport::{CloseCode, Peer, RecvStream, Transport};
 use covenant_types::{ActorPath, NodeId, NodeName};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) me: NodeId,
     pub(crate) env: Env,
     pub(crate) counters: Arc<Counters>,
+    /// Of calls to other nodes.
+    pub(crate) deadlines: Arc<Deadlines>,
     pub(crate) inbox: mpsc::Sender<Input>,
     pub(crate) events: broadcast::Sender<MemberEvent>,
     /// Rung when a connection came or went. Tells the driver.
@@ -90,6 +92,7 @@ impl Shared {
             heard: Notify::new(),
             own: Mutex::new(OwnRecord { record, key }),
             counters: Arc::new(Counters::new(env.metrics.clone())),
+            deadlines: Deadlines::new(Arc::clone(&env.clock)),
             env,
             inbox,
             events: broadcast::Sender::new(events_max),
@@ -149,16 +152,20 @@ impl Shared {
     /// Begins the session of a connection; ends that of an older connection to the same node.
     pub(crate) fn open_session(&self, peer: &Peer) {
         let info = peer.info();
-        let old = {
+        loop {
             let mut sessions = write(&self.sessions);
             if sessions.ended {
                 return;
             }
+            // Closed before the next begins, and outside the lock: nothing that the last one brought comes after.
+            if let Some(old) = sessions.by_id.remove(&info.id) {
+                drop(sessions);
+                old.close();
+                continue;
+            }
             sessions.by_name.insert(info.name.clone(), info.id);
-            sessions.by_id.insert(info.id, Session::start(peer, &self.env, &self.counters))
-        };
-        if let Some(old) = old {
-            old.close();
+            sessions.by_id.insert(info.id, Session::start(peer, &self.env, &self.counters));
+            break;
         }
         self.sessions_changed.notify_one();
     }

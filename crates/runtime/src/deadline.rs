@@ -35,9 +35,9 @@ pub(crate) async fn within<T>(deadline: Duration, future: impl Future<Output = T
     tokio::time::timeout(deadline, future).await.ok()
 }
 
-/// Who waits, and until when.
+/// Who waits, and until when. Needs [`Deadlines::keep`] to run.
 #[derive(Debug)]
-pub(crate) struct Deadlines {
+pub struct Deadlines {
     clock: Arc<dyn Clock>,
     shards: [Mutex<Shard>; SHARDS],
     asleep: AtomicBool,
@@ -66,13 +66,14 @@ enum Entry {
 }
 
 impl Deadlines {
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
+    /// Nobody waits yet.
+    pub fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
         let (asleep, wake) = (AtomicBool::new(true), Notify::new());
         Arc::new(Self { clock, shards: Default::default(), asleep, wake })
     }
 
     /// Wakes those whose deadline has passed, for ever.
-    pub(crate) async fn keep(self: Arc<Self>) {
+    pub async fn keep(self: Arc<Self>) {
         loop {
             self.wake.notified().await;
             let mut idle_walks = 0;

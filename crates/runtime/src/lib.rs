@@ -50,6 +50,7 @@ mod view;
 pub use admin::{AdminFailure, Rework, Started};
 pub use behaviour::{Behaviour, Exit, NoConfig, StartError};
 pub use context::{Context, SpawnRefused, TASKS_MAX, TIMERS_MAX};
+pub use deadline::Deadlines;
 pub use drain::{DrainError, Drained};
 pub use event::{EVENTS_MAX, RuntimeEvent};
 pub use following::{current_trace, traced, with_trace};
@@ -60,9 +61,9 @@ pub use observe::{
     TRACE_RATE_MAX, TRACED_MAX, Taken, Trace, TraceEnd, TraceEnded, TraceLimits, TracedMessage, note_panic_sites,
 };
 pub use plan::{BootError, check_tree};
-pub use reference::{CAST_WAIT_MAX, Outlet, Ref};
+pub use reference::{CAST_WAIT_MAX, Outlet, Ref, Sending};
 pub use registry::BehaviourRegistry;
-pub use remote::{Inlet, REMOTE_PAYLOAD_BYTES_MAX, Remotable, RemoteReply, RemoteSender};
+pub use remote::{Entered, Inlet, Lobby, REMOTE_PAYLOAD_BYTES_MAX, Remotable, RemoteReply, RemoteSender};
 pub use reply::Reply;
 pub use resources::Resources;
 pub use state_machine::{Machine, StateMachine, Step};

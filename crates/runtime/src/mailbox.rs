@@ -1,6 +1,7 @@
 //! One actor's lane with its policy and its counts: what a [`Ref`](crate::Ref) points to.
 
 use std::any::Any;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -82,6 +83,26 @@ impl<M: Send + 'static> Mailbox<M> {
         self.try_push(message).or_else(|refused| self.overflow(refused))
     }
 
+    /// Sends the first of `messages`, as many as there is room for; where the policy drops messages, all. Returns how many.
+    ///
+    /// # Errors
+    /// The mailbox takes none. All were dropped.
+    pub(crate) fn push_many(&self, messages: &mut VecDeque<Envelope<M>>) -> Result<usize, CallError> {
+        let Some(mut sent) = self.lane.try_send_many(messages) else {
+            let error = self.closed_with();
+            messages.drain(..).for_each(|message| discard(message, &error));
+            return Err(error);
+        };
+        if matches!(self.lane.overflow, Overflow::DropNewest | Overflow::DropOldest) {
+            sent += messages.len();
+            for message in messages.drain(..) {
+                // Where it is closed by now the message was dropped, and that is all there is to know of a cast.
+                let _closed = self.lane.try_send(message).or_else(|refused| self.overflow(refused));
+            }
+        }
+        Ok(sent)
+    }
+
     fn overflow(&self, refused: Refused<Envelope<M>>) -> Result<(), CallError> {
         let message = match refused {
             Refused::Closed(message) => return Err(self.refuse(message)),
@@ -132,10 +153,14 @@ impl<M: Send + 'static> Mailbox<M> {
     }
 
     fn refuse(&self, message: Envelope<M>) -> CallError {
-        let closed_with = self.closed_with.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let error = closed_with.map_or(CallError::NoProc, |error| *error);
+        let error = self.closed_with();
         discard(message, &error);
         error
+    }
+
+    fn closed_with(&self) -> CallError {
+        let closed_with = self.closed_with.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        closed_with.map_or(CallError::NoProc, |error| *error)
     }
 }
 

@@ -4,12 +4,14 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use covenant_types::{ActorPath, CallError, NodeName};
 
 use crate::mailbox::Mailbox;
-use crate::{Reply, deadline};
+use crate::reply::Answer;
+use crate::{Deadlines, Reply, deadline};
 
 /// A path, and the node if it is another one: not a process. It survives restarts, and may be put into a message.
 pub struct Ref<M: Send + 'static>(Place<M>);
@@ -22,11 +24,39 @@ enum Place<M: Send + 'static> {
 /// The way to an actor on another node. Implemented by remoting.
 pub trait Outlet<M>: Send + Sync {
     /// Takes a message on its way. A [`Reply`] in it is answered within `deadline`, also when the connection breaks.
-    fn send(
-        &self,
-        message: M,
-        deadline: Option<Duration>,
-    ) -> Pin<Box<dyn Future<Output = Result<(), CallError>> + Send>>;
+    fn send(&self, message: M, deadline: Option<Duration>) -> Sending;
+
+    /// What keeps the deadlines of calls; without any each call has a timer of its own, which costs a system call.
+    fn deadlines(&self) -> Option<&Deadlines> {
+        None
+    }
+}
+
+impl fmt::Debug for Sending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done(result) => f.debug_tuple("Done").field(result).finish(),
+            Self::Waits(_) => f.write_str("Waits"),
+        }
+    }
+}
+
+/// How far a message to another node has got.
+#[must_use]
+pub enum Sending {
+    /// It is on its way, or will never be.
+    Done(Result<(), CallError>),
+    /// It has to wait for its turn.
+    Waits(Pin<Box<dyn Future<Output = Result<(), CallError>> + Send>>),
+}
+
+impl Sending {
+    async fn done(self) -> Result<(), CallError> {
+        match self {
+            Self::Done(result) => result,
+            Self::Waits(turn) => turn.await,
+        }
+    }
 }
 
 impl<M: Send + 'static> Ref<M> {
@@ -68,7 +98,7 @@ impl<M: Send + 'static> Ref<M> {
                     deadline::within(CAST_WAIT_MAX, mailbox.push(full)).await.unwrap_or(Err(CallError::MailboxFull))
                 }
             },
-            Place::Elsewhere { outlet, .. } => outlet.send(message, None).await,
+            Place::Elsewhere { outlet, .. } => outlet.send(message, None).done().await,
         }
     }
 
@@ -110,14 +140,38 @@ impl<M: Send + 'static> Ref<M> {
                 }
             },
             Place::Elsewhere { outlet, .. } => {
-                let exchange = async {
-                    outlet.send(message, Some(deadline)).await?;
-                    answer.await
+                let exchange = match outlet.send(message, Some(deadline)) {
+                    Sending::Done(Ok(())) => Exchange::Sent(answer),
+                    Sending::Done(Err(error)) => return Err(error),
+                    Sending::Waits(turn) => Exchange::Waits(Box::pin(async move {
+                        turn.await?;
+                        answer.await
+                    })),
                 };
-                deadline::within(deadline, exchange).await
+                match outlet.deadlines() {
+                    Some(deadlines) => deadlines.within(deadline, exchange).await,
+                    None => deadline::within(deadline, exchange).await,
+                }
             }
         };
         ended.unwrap_or(Err(CallError::Timeout))
+    }
+}
+
+/// What is left of a call to another node.
+enum Exchange<T: Send> {
+    Sent(Answer<T>),
+    Waits(Pin<Box<dyn Future<Output = Result<T, CallError>> + Send>>),
+}
+
+impl<T: Send> Future for Exchange<T> {
+    type Output = Result<T, CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Sent(answer) => Pin::new(answer).poll(cx),
+            Self::Waits(exchange) => exchange.as_mut().poll(cx),
+        }
     }
 }
 

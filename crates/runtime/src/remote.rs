@@ -1,14 +1,16 @@
 //! Messages that may cross to another node, and the way in for those that did.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Waker;
 
-use covenant_types::{CallError, NodeId, NodeName, Role};
+use covenant_types::{CallError, NodeId, NodeName, Role, TraceId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Envelope, Mailbox};
 use crate::{Reply, scope};
 
 /// A message type, or part of one, that other nodes may send.
@@ -60,6 +62,37 @@ pub trait Inlet: Send + Sync {
     /// # Errors
     /// The payload is not a request of this type, or the mailbox did not take it. Nothing was done.
     fn deliver(&self, from: &RemoteSender, payload: &[u8], reply: Option<RemoteReply>) -> Result<(), CallError>;
+
+    /// A new and empty lobby before this actor's mailbox.
+    fn lobby(&self) -> Box<dyn Lobby>;
+}
+
+/// Where the casts of one sender gather before a mailbox, decoded and in order. They enter it many at a time, and what finds
+/// no room waits here.
+///
+/// It has no bound: whoever adds to it has one.
+pub trait Lobby: Send {
+    /// Decodes a request that wants no reply, and puts it behind the others. `cost` is what it comes to while it waits.
+    ///
+    /// # Errors
+    /// The payload is not a request of this type, or wants a reply. Nothing was added.
+    fn add(&mut self, from: &RemoteSender, payload: &[u8], trace: Option<TraceId>, cost: u32) -> Result<(), CallError>;
+
+    /// Lets in as many as there is room for, in order and in one step. Where some are left, `room` is woken once when there
+    /// may be room.
+    fn enter(&mut self, room: &Waker) -> Entered;
+
+    /// Whether none waits.
+    fn is_empty(&self) -> bool;
+}
+
+/// What became of messages in a [`Lobby`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entered {
+    /// The cost of all that wait no more.
+    pub cost: u64,
+    /// How many of them did not get in, and why. The mailbox is closed then, and none waits.
+    pub refused: Option<(usize, CallError)>,
 }
 
 /// The most bytes a request from another node may have.
@@ -84,21 +117,80 @@ impl<M: Remotable> Inlet for MailboxInlet<M> {
         });
         // The conversion is the behaviour's code on a stranger's data: a panic in it must not end the connection.
         let (message, orphans) = scope::collect(|| catch_unwind(AssertUnwindSafe(|| M::from_remote(request, reply))));
-        let why = match message {
+        let error = match message {
             Ok(Ok(message)) => {
                 drop(orphans);
                 return self.0.push_now(message);
             }
-            Ok(Err(why)) => why,
-            Err(_) => {
-                tracing::error!(message = M::NAME, %from.name, "putting a remote message together panicked");
-                "the request could not be read".to_owned()
-            }
+            Ok(Err(why)) => CallError::Rejected(why),
+            Err(_) => panicked::<M>(from),
         };
-        let error = CallError::Rejected(why);
         orphans.settle(&error);
         Err(error)
     }
+
+    fn lobby(&self) -> Box<dyn Lobby> {
+        let mailbox = Arc::clone(&self.0);
+        Box::new(MailboxLobby { mailbox, waiting: VecDeque::new(), costs: VecDeque::new() })
+    }
+}
+
+/// The lobby before a mailbox.
+struct MailboxLobby<M> {
+    mailbox: Arc<Mailbox<M>>,
+    waiting: VecDeque<Envelope<M>>,
+    /// Of each that waits.
+    costs: VecDeque<u32>,
+}
+
+impl<M: Remotable> Lobby for MailboxLobby<M> {
+    fn add(&mut self, from: &RemoteSender, payload: &[u8], trace: Option<TraceId>, cost: u32) -> Result<(), CallError> {
+        let request = match covenant_wire::decode::<M::Request>(payload, REMOTE_PAYLOAD_BYTES_MAX) {
+            Ok(request) => request,
+            Err(error) => return Err(CallError::Rejected(format!("{}: {error}", M::NAME))),
+        };
+        // As in `deliver`, but for replies: it brings none that could be dropped.
+        match catch_unwind(AssertUnwindSafe(|| M::from_remote(request, None))) {
+            Ok(Ok(message)) => {
+                self.waiting.push_back(Envelope { message, trace });
+                self.costs.push_back(cost);
+                Ok(())
+            }
+            Ok(Err(why)) => Err(CallError::Rejected(why)),
+            Err(_) => Err(panicked::<M>(from)),
+        }
+    }
+
+    fn enter(&mut self, room: &Waker) -> Entered {
+        let mut entered = self.try_enter();
+        if !self.waiting.is_empty() {
+            self.mailbox.lane.wake_when_half_free(room);
+            let again = self.try_enter(); // there may have been room before the waker was there
+            entered.cost += again.cost;
+            entered.refused = entered.refused.or(again.refused);
+        }
+        entered
+    }
+
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
+impl<M: Remotable> MailboxLobby<M> {
+    fn try_enter(&mut self) -> Entered {
+        let all = self.waiting.len();
+        let (gone, refused) = match self.mailbox.push_many(&mut self.waiting) {
+            Ok(entered) => (entered, None),
+            Err(error) => (all, (all > 0).then_some((all, error))),
+        };
+        Entered { cost: self.costs.drain(..gone).map(u64::from).sum(), refused }
+    }
+}
+
+fn panicked<M: Remotable>(from: &RemoteSender) -> CallError {
+    tracing::error!(message = M::NAME, %from.name, "putting a remote message together panicked");
+    CallError::Rejected("the request could not be read".to_owned())
 }
 
 fn reject(why: String, reply: Option<RemoteReply>) -> Result<(), CallError> {

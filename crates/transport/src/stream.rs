@@ -187,6 +187,19 @@ impl RecvStream {
         Ok(chunk)
     }
 
+    /// Fills as many of `chunks` as have arrived, without copying, and returns how many; `None` at the end.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn read_chunks(&mut self, chunks: &mut [Bytes]) -> Result<Option<usize>, StreamError> {
+        let filled = self.inner.read_chunks(chunks).await?;
+        self.count.add(chunks[..filled.unwrap_or(0)].iter().map(Bytes::len).sum());
+        Ok(filled)
+    }
+
     /// Reads to the end, at most `limit` bytes.
     ///
     /// # Errors

@@ -207,7 +207,7 @@ fn per_second(began: Instant, count: u64) -> Vec<f64> {
 }
 
 /// Bytes of this process that are in memory.
-fn resident() -> Result<f64, Failure> {
+pub(crate) fn resident() -> Result<f64, Failure> {
     const PAGE: f64 = 4096.0;
     let statm = std::fs::read_to_string("/proc/self/statm")?;
     let pages: f64 = statm.split_whitespace().nth(1).ok_or("/proc/self/statm has no second number")?.parse()?;

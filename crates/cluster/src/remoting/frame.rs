@@ -44,8 +44,6 @@ const CAST: u8 = 2;
 const CALL: u8 = 3;
 /// The flag of a message that is part of a trace.
 const TRACED: u8 = 1;
-/// What a trace adds to a frame.
-pub(crate) const TRACE_BYTES: usize = 8;
 const REPLY: u8 = 1;
 const REFUSAL: u8 = 2;
 const CREDIT: u8 = 3;

@@ -1,14 +1,12 @@
 //! The sending side: what a `Ref` to an actor on another node holds.
 
 use std::fmt;
-use std::future::{Future, ready};
 use std::marker::PhantomData;
-use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use covenant_runtime::{CAST_WAIT_MAX, Outlet, Remotable, Reply, current_trace};
+use covenant_runtime::{CAST_WAIT_MAX, Deadlines, Outlet, Remotable, Reply, Sending, current_trace};
 use covenant_types::{ActorPath, CallError, NodeName, TraceId};
 use serde::Serialize;
 
@@ -22,6 +20,7 @@ use crate::shared::Shared;
 /// The way to one actor on one node. Finds the node's connection anew whenever the one it knew is gone.
 pub(crate) struct RemoteOutlet<M> {
     shared: Weak<Shared>,
+    deadlines: Arc<Deadlines>,
     node: NodeName,
     path: ActorPath,
     route: ArcSwapOption<Route>,
@@ -59,8 +58,10 @@ struct Outgoing<R> {
 }
 
 impl<M: Remotable> RemoteOutlet<M> {
-    pub(crate) fn new(shared: Weak<Shared>, node: NodeName, path: ActorPath) -> Self {
-        Self { shared, node, path, route: ArcSwapOption::empty(), message: PhantomData }
+    pub(crate) fn new(shared: &Arc<Shared>, node: NodeName, path: ActorPath) -> Self {
+        let deadlines = Arc::clone(&shared.deadlines);
+        let shared = Arc::downgrade(shared);
+        Self { shared, deadlines, node, path, route: ArcSwapOption::empty(), message: PhantomData }
     }
 
     fn route(&self) -> Result<(Arc<Session>, Arc<Target>), CallError> {
@@ -118,21 +119,17 @@ impl<M: Remotable> RemoteOutlet<M> {
 }
 
 impl<M: Remotable> Outlet<M> for RemoteOutlet<M> {
-    fn send(
-        &self,
-        message: M,
-        deadline: Option<Duration>,
-    ) -> Pin<Box<dyn Future<Output = Result<(), CallError>> + Send>> {
+    fn send(&self, message: M, deadline: Option<Duration>) -> Sending {
         let (request, reply) = message.into_remote();
         let mut outgoing = match self.begin(request, reply, deadline.unwrap_or(REPLY_WAIT_MAX)) {
             Ok(outgoing) => outgoing,
-            Err(error) => return Box::pin(ready(Err(error))),
+            Err(error) => return Sending::Done(Err(error)),
         };
         match outgoing.try_send() {
-            Ok(result) => Box::pin(ready(outgoing.finish(result))),
+            Ok(result) => Sending::Done(outgoing.finish(result)),
             Err(wait) => {
                 outgoing.session.counters.waits.increment(1);
-                Box::pin(async move {
+                Sending::Waits(Box::pin(async move {
                     let bound = deadline.unwrap_or(CAST_WAIT_MAX);
                     let sent = tokio::time::timeout(bound, outgoing.send_after(wait)).await;
                     let gave_up = match outgoing.kind {
@@ -140,9 +137,13 @@ impl<M: Remotable> Outlet<M> for RemoteOutlet<M> {
                         Kind::Call { .. } => CallError::Timeout,
                     };
                     outgoing.finish(sent.unwrap_or(Err(gave_up)))
-                })
+                }))
             }
         }
+    }
+
+    fn deadlines(&self) -> Option<&Deadlines> {
+        Some(&self.deadlines)
     }
 }
 

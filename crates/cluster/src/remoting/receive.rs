@@ -1,73 +1,69 @@
 //! The receiving side: from a stream into mailboxes, and from answers into calls.
 
-use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use covenant_runtime::{Inlet, with_trace};
+use bytes::Bytes;
+use covenant_runtime::{Entered, Inlet, Lobby, RemoteSender, with_trace};
 use covenant_transport::{CloseCode, RecvStream};
 use covenant_types::{ActorPath, CallError, ExitReason, TraceId, Uptime};
 use covenant_wire::FrameReader;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::coop::consume_budget;
 
 use crate::remoting::credit::{CREDIT_BYTES, GIVE_BACK_BYTES, cost};
-use crate::remoting::frame::{
-    ActorFrame, FRAME_BYTES_MAX, ReplyFrame, TRACE_BYTES, put_credit, put_refusal, put_reply,
-};
+use crate::remoting::frame::{ActorFrame, FRAME_BYTES_MAX, ReplyFrame, put_credit, put_refusal, put_reply};
 use crate::remoting::lane::{Refused, Urgency};
 use crate::remoting::pending::PENDING_CALLS_MAX;
 use crate::remoting::watch::{Asked, NEVER, WATCH};
-use crate::session::{Session, Standing};
+use crate::session::Session;
 use crate::shared::Shared;
 
-/// How much is read from a stream at once.
+/// How many pieces of a stream are read at once. Each is at most a packet.
+const READ_CHUNKS: usize = 16;
+/// How much is read from the stream of answers at once.
 const READ_BYTES: usize = 64 * 1024;
-/// How much of one node's casts may be parked.
-const PARKED_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// How soon a full mailbox is tried again, at first and at most.
-const RETRY_MIN: Duration = Duration::from_millis(1);
-const RETRY_MAX: Duration = Duration::from_millis(20);
+/// How much of one node's casts may wait for room in mailboxes, as credit counts it.
+const PARKED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How many bytes of answers may wait for the reply stream before further ones are replaced by a refusal.
 const REPLIES_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Reads one lane of a peer's messages until the stream ends.
 pub(crate) async fn read_messages(shared: Arc<Shared>, session: Arc<Session>, mut stream: RecvStream) {
-    let mut lane = Inbox { shared: &shared, session: &session, targets: Vec::new(), parked: BTreeSet::new(), bytes: 0 };
+    let mut inbox = Inbox::new(&shared, &session);
     let mut frames = FrameReader::new(FRAME_BYTES_MAX);
-    let mut retry = RETRY_MIN;
+    let mut chunks: [Bytes; READ_CHUNKS] = std::array::from_fn(|_| Bytes::new());
     loop {
-        let chunk = if lane.parked.is_empty() {
-            stream.read_chunk(READ_BYTES).await
-        } else {
-            let read = tokio::select! {
-                biased;
-                () = tokio::time::sleep(retry) => None,
-                chunk = stream.read_chunk(READ_BYTES) => Some(chunk),
-            };
-            let progress = lane.retry_parked();
-            retry = if progress { RETRY_MIN } else { (retry * 2).min(RETRY_MAX) };
-            match read {
-                Some(chunk) => chunk,
-                None => continue,
+        let read = tokio::select! {
+            biased;
+            () = inbox.rooms.opened.notified() => {
+                let Some(_open) = session.hold_open() else { return };
+                inbox.let_in_where_there_is_room();
+                continue;
             }
+            read = stream.read_chunks(&mut chunks) => read,
         };
-        let Ok(Some(chunk)) = chunk else { return };
-        frames.push(&chunk);
-        loop {
-            match frames.next_frame() {
-                Ok(None) => break,
-                // What the last connection brought must not mix with what the next one brings.
-                Ok(Some(_)) if session.standing() == Standing::Closed => return,
-                Ok(Some(frame)) => {
-                    if lane.frame(frame).is_none() {
-                        return shared.refuse_stream(&session, &mut stream, CloseCode::Malformed);
+        let Ok(Some(filled)) = read else { return };
+        // What the last connection brought must not mix with what the next one brings.
+        let Some(open) = session.hold_open() else { return };
+        for chunk in &mut chunks[..filled] {
+            frames.push(&std::mem::take(chunk));
+            loop {
+                match frames.next_frame() {
+                    Ok(None) => break,
+                    Ok(Some(frame)) => {
+                        if inbox.frame(frame).is_none() {
+                            return shared.refuse_stream(&session, &mut stream, CloseCode::Malformed);
+                        }
                     }
+                    Err(_) => return shared.refuse_stream(&session, &mut stream, CloseCode::TooLarge),
                 }
-                Err(_) => return shared.refuse_stream(&session, &mut stream, CloseCode::TooLarge),
             }
         }
+        inbox.let_in();
+        drop(open);
         // A lane that is never empty would keep the thread for itself.
         consume_budget().await;
     }
@@ -111,15 +107,38 @@ struct Inbox<'a> {
     shared: &'a Shared,
     session: &'a Arc<Session>,
     targets: Vec<Option<Box<Known>>>,
-    /// Targets with messages that found the mailbox full.
-    parked: BTreeSet<usize>,
-    /// How much is parked here.
-    bytes: usize,
+    /// Targets whose lobby got something since the last time all were let in.
+    fresh: Vec<usize>,
+    rooms: Arc<Rooms>,
+    /// How much waits here for room.
+    parked: u64,
+    /// Not counted yet.
+    casts: u64,
+}
+
+/// Which mailboxes have room again that were full.
+#[derive(Default)]
+struct Rooms {
+    open: Mutex<Vec<usize>>,
+    opened: Notify,
+}
+
+/// Tells that the mailbox of one target has room.
+struct Room {
+    target: usize,
+    rooms: Arc<Rooms>,
+}
+
+impl Wake for Room {
+    fn wake(self: Arc<Self>) {
+        self.rooms.open.lock().unwrap_or_else(PoisonError::into_inner).push(self.target);
+        self.rooms.opened.notify_one();
+    }
 }
 
 impl Drop for Inbox<'_> {
     fn drop(&mut self) {
-        self.session.parked.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.session.parked.fetch_sub(usize::try_from(self.parked).unwrap_or(usize::MAX), Ordering::Relaxed);
     }
 }
 
@@ -129,13 +148,26 @@ struct Known {
     path: ActorPath,
     type_name: String,
     inlet: Option<Arc<dyn Inlet>>,
-    parked: VecDeque<(Option<TraceId>, Vec<u8>)>,
-    parked_bytes: usize,
+    /// Made with its first cast.
+    lobby: Option<Box<dyn Lobby>>,
+    /// Rung when there is room for what waits in the lobby.
+    room: Waker,
+    /// Whether it stands in `fresh`.
+    is_fresh: bool,
+    /// What waits in the lobby.
+    waiting: u64,
+    /// The part of it that is counted as parked.
+    parked: u64,
     /// Credit to give back.
     owed: u64,
 }
 
-impl Inbox<'_> {
+impl<'a> Inbox<'a> {
+    fn new(shared: &'a Shared, session: &'a Arc<Session>) -> Self {
+        let (targets, fresh, rooms) = (Vec::new(), Vec::new(), Arc::default());
+        Self { shared, session, targets, fresh, rooms, parked: 0, casts: 0 }
+    }
+
     /// Handles one frame; `None` if it is not one an honest peer sends.
     fn frame(&mut self, frame: &[u8]) -> Option<()> {
         match ActorFrame::parse(frame)? {
@@ -144,8 +176,10 @@ impl Inbox<'_> {
                 self.cast(usize::try_from(to).ok()?, frame.len(), trace, request)
             }
             ActorFrame::Call { to, call, millis_left, trace, request } => {
+                let to = usize::try_from(to).ok()?;
                 self.shared.counters.calls_received.increment(1);
-                let known = self.targets.get_mut(usize::try_from(to).ok()?)?.as_mut()?;
+                self.let_in_one(to); // what was sent before comes before
+                let known = self.targets.get_mut(to)?.as_mut()?;
                 with_trace(trace, || known.call(self.shared, self.session, call, millis_left, request));
                 Some(())
             }
@@ -153,22 +187,31 @@ impl Inbox<'_> {
     }
 
     fn name(&mut self, id: u32, path: ActorPath, type_name: &str) -> Option<()> {
-        let index = usize::try_from(id).ok()?;
-        if self.targets.len() <= index {
-            self.targets.resize_with(index + 1, || None);
+        let target = usize::try_from(id).ok()?;
+        if self.targets.len() <= target {
+            self.targets.resize_with(target + 1, || None);
         }
-        let slot = &mut self.targets[index];
+        let slot = &mut self.targets[target];
         if slot.is_some() {
             return None;
         }
-        let type_name = type_name.to_owned();
-        let known = Known { id, path, type_name, inlet: None, parked: VecDeque::new(), parked_bytes: 0, owed: 0 };
-        *slot = Some(Box::new(known));
+        *slot = Some(Box::new(Known {
+            id,
+            path,
+            type_name: type_name.to_owned(),
+            inlet: None,
+            lobby: None,
+            room: Waker::from(Arc::new(Room { target, rooms: Arc::clone(&self.rooms) })),
+            is_fresh: false,
+            waiting: 0,
+            parked: 0,
+            owed: 0,
+        }));
         Some(())
     }
 
     fn cast(&mut self, to: usize, frame_bytes: usize, trace: Option<TraceId>, request: &[u8]) -> Option<()> {
-        self.shared.counters.casts_received.increment(1);
+        self.casts += 1;
         let known = self.targets.get_mut(to)?.as_mut()?;
         if known.type_name == WATCH {
             // Costs no credit: there are no more of these than of watches.
@@ -176,62 +219,53 @@ impl Inbox<'_> {
             let _full = self.session.desk.try_send(Asked::Withdraw(call));
             return Some(());
         }
-        // Behind what is parked already, or it would overtake.
-        let delivered = if known.parked.is_empty() {
-            known.cast(self.shared, self.session, trace, request)
-        } else {
-            Err(CallError::MailboxFull)
-        };
-        match delivered {
-            Ok(()) => known.owe(self.session, cost(frame_bytes)),
-            Err(CallError::MailboxFull) => {
-                let beyond_credit = known.parked_bytes > CREDIT_BYTES as usize + FRAME_BYTES_MAX;
-                if beyond_credit || self.session.parked.load(Ordering::Relaxed) > PARKED_BYTES_MAX {
-                    self.shared.counters.cast_dropped("parked");
-                    known.owe(self.session, cost(frame_bytes));
-                } else {
-                    known.parked.push_back((trace, request.to_vec()));
-                    known.parked_bytes += request.len();
-                    self.bytes += request.len();
-                    self.session.parked.fetch_add(request.len(), Ordering::Relaxed);
-                    self.parked.insert(to);
-                }
-            }
-            Err(error) => {
-                self.shared.counters.cast_dropped(word(&error));
-                known.owe(self.session, cost(frame_bytes));
-            }
+        let cost = cost(frame_bytes);
+        let beyond_credit = known.waiting > u64::from(CREDIT_BYTES) + cost;
+        if beyond_credit || self.session.parked.load(Ordering::Relaxed) > PARKED_BYTES_MAX {
+            self.shared.counters.cast_dropped("parked");
+            known.owe(self.session, cost);
+        } else if let Err(error) = known.cast(self.shared, &self.session.sender, trace, cost, request) {
+            self.shared.counters.cast_dropped(word(&error));
+            known.owe(self.session, cost);
+        } else if !std::mem::replace(&mut known.is_fresh, true) {
+            self.fresh.push(to);
         }
         Some(())
     }
 
-    /// Tries the full mailboxes again. True when one took something.
-    fn retry_parked(&mut self) -> bool {
-        let mut progress = false;
-        let waiting: Vec<usize> = self.parked.iter().copied().collect();
-        for index in waiting {
-            let Some(known) = self.targets[index].as_mut() else { continue };
-            while let Some((trace, request)) = known.parked.pop_front() {
-                match known.cast(self.shared, self.session, trace, &request) {
-                    Err(CallError::MailboxFull) => {
-                        known.parked.push_front((trace, request));
-                        break;
-                    }
-                    Ok(()) => {}
-                    Err(error) => self.shared.counters.cast_dropped(word(&error)),
-                }
-                progress = true;
-                known.parked_bytes -= request.len();
-                self.bytes -= request.len();
-                self.session.parked.fetch_sub(request.len(), Ordering::Relaxed);
-                let trace_bytes = if trace.is_some() { TRACE_BYTES } else { 0 };
-                known.owe(self.session, cost(request.len() + CAST_HEADER_BYTES + trace_bytes));
-            }
-            if known.parked.is_empty() {
-                self.parked.remove(&index);
-            }
+    /// Lets all in that came since the last time, where there is room.
+    fn let_in(&mut self) {
+        self.shared.counters.casts_received.increment(std::mem::take(&mut self.casts));
+        while let Some(target) = self.fresh.pop() {
+            self.let_in_one(target);
         }
-        progress
+    }
+
+    fn let_in_where_there_is_room(&mut self) {
+        let open = std::mem::take(&mut *self.rooms.open.lock().unwrap_or_else(PoisonError::into_inner));
+        open.into_iter().for_each(|target| self.let_in_one(target));
+    }
+
+    fn let_in_one(&mut self, target: usize) {
+        let Some(Some(known)) = self.targets.get_mut(target) else { return };
+        known.is_fresh = false;
+        let Some(lobby) = known.lobby.as_mut().filter(|lobby| !lobby.is_empty()) else { return };
+        let Entered { cost, refused } = lobby.enter(&known.room);
+        if let Some((messages, error)) = refused {
+            (0..messages).for_each(|_| self.shared.counters.cast_dropped(word(&error)));
+            // An instance of the same name that starts later has another mailbox.
+            (known.lobby, known.inlet) = (None, None);
+        }
+        known.waiting -= cost;
+        known.owe(self.session, cost);
+        let before = std::mem::replace(&mut known.parked, known.waiting);
+        self.parked = self.parked - before + known.parked;
+        let bytes = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+        if known.parked > before {
+            self.session.parked.fetch_add(bytes(known.parked - before), Ordering::Relaxed);
+        } else if before > known.parked {
+            self.session.parked.fetch_sub(bytes(before - known.parked), Ordering::Relaxed);
+        }
     }
 }
 
@@ -239,12 +273,18 @@ impl Known {
     fn cast(
         &mut self,
         shared: &Shared,
-        session: &Session,
+        from: &RemoteSender,
         trace: Option<TraceId>,
+        cost: u64,
         request: &[u8],
     ) -> Result<(), CallError> {
-        let inlet = self.inlet(shared)?;
-        with_trace(trace, || inlet.deliver(&session.sender, request, None))
+        if self.lobby.is_none() {
+            self.lobby = Some(self.inlet(shared)?.lobby());
+        }
+        let Some(lobby) = &mut self.lobby else { return Err(CallError::NoProc) };
+        lobby.add(from, request, trace, u32::try_from(cost).unwrap_or(u32::MAX))?;
+        self.waiting += cost;
+        Ok(())
     }
 
     fn call(&mut self, shared: &Shared, session: &Arc<Session>, call: u64, millis_left: u32, request: &[u8]) {
@@ -258,11 +298,18 @@ impl Known {
         if self.type_name == WATCH {
             return self.watch(shared, session, answering);
         }
+        if self.lobby.as_ref().is_some_and(|lobby| !lobby.is_empty()) {
+            // It would overtake what waits for room.
+            return answering.answer(Err(CallError::MailboxFull));
+        }
         match self.inlet(shared) {
             Ok(inlet) => {
                 let reply = Box::new(move |result| answering.answer(result));
                 // The reply is answered whatever this returns.
-                let _answered = inlet.deliver(&session.sender, request, Some(reply));
+                if inlet.deliver(&session.sender, request, Some(reply)).is_err() {
+                    self.lobby = None; // nothing waits in it
+                    self.inlet = None; // an instance of the same name that starts later has another mailbox
+                }
             }
             Err(error) => answering.answer(Err(error)),
         }
@@ -369,8 +416,7 @@ impl Drop for Answering {
     }
 }
 
-/// What a frame has besides the request or response.
-const CAST_HEADER_BYTES: usize = 6;
+/// What a frame has besides the response.
 const REPLY_HEADER_BYTES: usize = 10;
 
 fn word(error: &CallError) -> &'static str {

@@ -252,21 +252,17 @@ from_book! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use covenant_runtime::Outlet;
+    use covenant_runtime::{Outlet, Sending};
     use covenant_types::ExitReason;
 
     /// A connection on which every message ends in the same way.
     struct Ends(CallError);
 
     impl Outlet<BookMessage> for Ends {
-        fn send(
-            &self,
-            message: BookMessage,
-            deadline: Option<Duration>,
-        ) -> Pin<Box<dyn Future<Output = Result<(), CallError>> + Send>> {
+        fn send(&self, message: BookMessage, deadline: Option<Duration>) -> Sending {
             assert!(deadline.is_some(), "a request without a deadline could stay for ever");
             message.reply.refuse(self.0.clone());
-            Box::pin(async { Ok(()) })
+            Sending::Done(Ok(()))
         }
     }
 

@@ -20,6 +20,7 @@ use std::mem;
 use std::pin::pin;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Waker;
 
 use covenant_supervision::Overflow;
 use parking_lot::{Mutex, MutexGuard};
@@ -41,8 +42,30 @@ pub(crate) struct Lane<M, K> {
     /// The reader that may go on with its batch; [`NOBODY`] from when somebody stops it: the rest stays in the lane.
     may_read: AtomicU32,
     inner: Mutex<Inner<M, K>>,
-    /// Made when a sender first waits for room.
-    space: OnceLock<Box<Notify>>,
+    /// Made when somebody first waits for room.
+    space: OnceLock<Box<Space>>,
+}
+
+/// Those who wait for room.
+#[derive(Default)]
+struct Space {
+    /// One is woken for each place that is free.
+    senders: Notify,
+    /// All are woken when half of the lane is free: each brings many messages.
+    carriers: Mutex<Vec<Waker>>,
+}
+
+impl Space {
+    fn wake_carriers(&self) {
+        let wakers = mem::take(&mut *self.carriers.lock());
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// The lane is closed: nobody need wait any more.
+    fn wake_all(&self) {
+        self.senders.notify_waiters();
+        self.wake_carriers();
+    }
 }
 
 struct Inner<M, K> {
@@ -136,6 +159,40 @@ impl<M, K: Bell> Lane<M, K> {
         Ok(())
     }
 
+    /// Appends the first of `messages`, as many as there is room for, in one step. Returns how many; `None` where the lane is
+    /// closed.
+    pub(crate) fn try_send_many(&self, messages: &mut VecDeque<M>) -> Option<usize> {
+        let (bell, sent) = {
+            let mut inner = self.lock();
+            if inner.gate != Gate::Open {
+                return None;
+            }
+            let sent = self.capacity().saturating_sub(inner.len()).min(messages.len());
+            if sent == 0 {
+                return Some(0);
+            }
+            if sent == messages.len() && inner.queue.is_empty() {
+                mem::swap(&mut inner.queue, messages);
+            } else {
+                inner.queue.extend(messages.drain(..sent));
+            }
+            (inner.bell_to_ring(), sent)
+        };
+        if let Some(bell) = bell {
+            bell.ring();
+        }
+        Some(sent)
+    }
+
+    /// Wakes `carrier` once, when half of the lane is free or it closes. Whoever asks for this tries once more afterwards, as
+    /// that may have been so already.
+    pub(crate) fn wake_when_half_free(&self, carrier: &Waker) {
+        let mut carriers = self.space.get_or_init(Box::default).carriers.lock();
+        if !carriers.iter().any(|waiting| waiting.will_wake(carrier)) {
+            carriers.push(carrier.clone());
+        }
+    }
+
     /// Appends a message; in a full lane, which must be an evicting one, the oldest makes room and is returned.
     pub(crate) fn send_evicting(&self, message: M) -> Result<Option<M>, Refused<M>> {
         let (bell, evicted) = {
@@ -169,7 +226,7 @@ impl<M, K: Bell> Lane<M, K> {
         self.lock().blocked += 1;
         let _one_less = Blocked(self);
         loop {
-            let mut space = pin!(self.space.get_or_init(Box::default).notified());
+            let mut space = pin!(self.space.get_or_init(Box::default).senders.notified());
             space.as_mut().enable(); // before the check, or a wake-up between the two is lost
             match self.try_send(message) {
                 Ok(()) => return Ok(()),
@@ -216,7 +273,7 @@ impl<M, K: Bell> Lane<M, K> {
             inner.gate = Gate::Draining;
         }
         if let Some(space) = self.space.get() {
-            space.notify_waiters();
+            space.wake_all();
         }
     }
 
@@ -251,7 +308,7 @@ impl<M, K: Bell> Lane<M, K> {
             (mem::take(&mut inner.front), mem::take(&mut inner.queue))
         };
         if let Some(space) = self.space.get() {
-            space.notify_waiters();
+            space.wake_all();
         }
         waiting
     }
@@ -318,7 +375,7 @@ impl<M, K: Bell> Lane<M, K> {
 
     /// Takes back the rest of a batch. True when messages wait for this reader.
     fn give_back(&self, reader: Reader, mut rest: VecDeque<M>) -> bool {
-        let (more, wake, _surplus) = {
+        let (more, wake, half_free, _surplus) = {
             let mut inner = self.lock();
             if inner.reader != reader {
                 let bell = inner.put_first(&mut rest);
@@ -345,12 +402,16 @@ impl<M, K: Bell> Lane<M, K> {
                     mem::swap(&mut inner.front, &mut rest); // the small buffer is kept for the next batch
                 }
             }
+            let half_free = inner.len() <= self.capacity() / 2;
             // What is left in `rest` now, after a close, is dropped outside the lock.
-            (more, freed.min(inner.blocked as usize), (surplus, rest))
+            (more, freed.min(inner.blocked as usize), half_free, (surplus, rest))
         };
-        // A sender that counts as blocked and has not made this yet looks for room once more before it waits.
+        // Whoever waits and has not made this yet looks for room once more before it does.
         if let Some(space) = self.space.get() {
-            (0..wake).for_each(|_| space.notify_one());
+            (0..wake).for_each(|_| space.senders.notify_one());
+            if half_free {
+                space.wake_carriers();
+            }
         }
         more
     }
@@ -376,9 +437,14 @@ impl<M, K: Bell> Inner<M, K> {
         self.queue.len() + self.front.len() + self.held as usize
     }
 
-    /// Appends and returns the bell to ring, if nobody is about to look. Without a reader, `attach` will ring.
+    /// Appends and returns the bell to ring.
     fn append(&mut self, message: M) -> Option<K> {
         self.queue.push_back(message);
+        self.bell_to_ring()
+    }
+
+    /// After something was appended: the bell, if nobody is about to look. Without a reader, `attach` will ring.
+    fn bell_to_ring(&mut self) -> Option<K> {
         if self.scheduled {
             return None;
         }

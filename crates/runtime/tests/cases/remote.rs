@@ -6,7 +6,7 @@ use crate::support::{self, LONG, within};
 use covenant_env::Env;
 use covenant_runtime::{
     Behaviour, BehaviourRegistry, Context, Exit, Outlet, Ref, Remotable, RemoteReply, RemoteSender, Reply, Resources,
-    StartError, System, SystemConfig,
+    Sending, StartError, System, SystemConfig,
 };
 use covenant_types::{ActorPath, CallError, ExitReason, NodeId, NodeName, Role};
 use serde::{Deserialize, Serialize};
@@ -98,11 +98,7 @@ fn remote_reply() -> (RemoteReply, oneshot::Receiver<Answer>) {
 struct Loopback(System);
 
 impl Outlet<Sum> for Loopback {
-    fn send(
-        &self,
-        message: Sum,
-        _: Option<std::time::Duration>,
-    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), CallError>> + Send>> {
+    fn send(&self, message: Sum, _: Option<std::time::Duration>) -> Sending {
         let (request, reply) = message.into_remote();
         let payload = covenant_wire::encode(&request);
         let reply = reply.map(|reply| -> RemoteReply {
@@ -113,7 +109,7 @@ impl Outlet<Sum> for Loopback {
             })
         });
         let inlet = self.0.inlet(&path()).unwrap();
-        Box::pin(std::future::ready(inlet.deliver(&sender(), &payload, reply)))
+        Sending::Done(inlet.deliver(&sender(), &payload, reply))
     }
 }
 

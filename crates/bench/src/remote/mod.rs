@@ -1,0 +1,32 @@
+//! Messages between two nodes over UDP on loopback, beside bare QUIC and Erlang's distribution over TLS.
+
+mod connect;
+mod crowd;
+mod erlang;
+mod memory;
+mod traffic;
+
+use crate::Failure;
+use crate::report::Outcome;
+
+pub(crate) use memory::weigh;
+
+/// Rounds of everything that takes turns.
+const ROUNDS: usize = 7;
+const CALLS: usize = 4000;
+const CASTS: u64 = 200_000;
+const LARGE_CASTS: u64 = 20_000;
+/// What a small message carries, and a large one.
+const SMALL_BYTES: usize = 100;
+const LARGE_BYTES: usize = 10 * 1024;
+
+/// Every row of the table of remoting's goals that a machine with one network of its own can show.
+pub(crate) fn run() -> Result<Outcome, Failure> {
+    let mut outcome = Outcome::default();
+    for part in [traffic::run, crowd::run, connect::run, memory::run] {
+        let Outcome { rows, notes } = part()?;
+        outcome.rows.extend(rows);
+        outcome.notes.extend(notes);
+    }
+    Ok(outcome)
+}
