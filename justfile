@@ -68,7 +68,7 @@ bench-peers *args:
 
 # Messages between nodes beside bare QUIC and Erlang's distribution over TLS, built as what ships
 bench-remote *args:
-    cargo run --profile dist -p covenant-bench -- remote {{args}}
+    cargo run --profile dist -p covenant-bench -- remote-calls remote-casts remote-crowd remote-connect remote-memory {{args}}
 
 # Check a chaos scenario: just scenario chaos/first-crash.toml
 scenario file:

@@ -35,10 +35,14 @@ pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 type Bench = fn() -> Result<Outcome, Failure>;
 
 /// Every benchmark by name, in the order of the table.
-const BENCHES: [(&str, Bench); 7] = [
+const BENCHES: [(&str, Bench); 11] = [
     ("restart", restart::run),
     ("local", local::run),
-    ("remote", remote::run),
+    remote::PARTS[0],
+    remote::PARTS[1],
+    remote::PARTS[2],
+    remote::PARTS[3],
+    remote::PARTS[4],
     ("content", content::run),
     ("ledger", ledger::run),
     ("plan", plan::run),
@@ -60,7 +64,7 @@ fn main() -> ExitCode {
             return said(peers::cell(metric, engine).and_then(|line| Ok(writeln!(std::io::stdout(), "{line}")?)));
         }
         // What one node weighs by its connections, in a process of its own.
-        ["--remote-memory"] => {
+        ["--weigh-connections"] => {
             return said(remote::weigh().and_then(|line| Ok(writeln!(std::io::stdout(), "{line}")?)));
         }
         ["peers", ref metrics @ .., "--json"] => return said(peers::run(peers::ROUNDS, metrics, true)),

@@ -35,7 +35,7 @@ pub use dialer::DIALS_MAX;
 pub use directory::RECORDS_MAX;
 pub use member::{MemberEvent, MemberState, MemberView, Phase};
 pub use record::NodeRecord;
-pub use remoting::credit::CREDIT_BYTES;
+pub use remoting::credit::{CREDIT_BYTES, CREDIT_POOL_BYTES, CREDIT_START_BYTES};
 pub use remoting::frame::{FRAME_BYTES_MAX, TARGETS_MAX};
 pub use remoting::lane::LANE_BYTES_MAX;
 pub use remoting::pending::PENDING_CALLS_MAX;

@@ -14,7 +14,7 @@ use covenant_types::{ActorPath, CallError};
 use tokio::sync::mpsc;
 
 use crate::counters::Counters;
-use crate::remoting::credit::Target;
+use crate::remoting::credit::{Pool, Target};
 use crate::remoting::frame::TARGETS_MAX;
 use crate::remoting::lane::Lane;
 use crate::remoting::pending::Pending;
@@ -43,6 +43,8 @@ pub(crate) struct Session {
     pub(crate) answering: AtomicUsize,
     /// Bytes of their casts that wait for a full mailbox.
     pub(crate) parked: AtomicUsize,
+    /// Credit beyond the start that their senders have.
+    pub(crate) pool: Pool,
     /// Monitors of their actors that we hold.
     pub(crate) watching: AtomicUsize,
     /// To the task that holds the monitors of ours that they asked for.
@@ -83,12 +85,13 @@ impl Session {
             sender: RemoteSender { node: info.id, name: info.name.clone(), role: info.role },
             standing: AtomicU8::new(Standing::Open as u8),
             open: RwLock::new(()),
-            lanes: std::array::from_fn(|_| Lane::new(Plane::Actor)),
-            replies: Lane::new(Plane::Reply),
+            lanes: std::array::from_fn(|_| Lane::new(Plane::Actor, Arc::clone(counters))),
+            replies: Lane::new(Plane::Reply, Arc::clone(counters)),
             targets: Mutex::default(),
             pending: Pending::default(),
             answering: AtomicUsize::new(0),
             parked: AtomicUsize::new(0),
+            pool: Pool::default(),
             watching: AtomicUsize::new(0),
             desk,
             feed,

@@ -81,6 +81,20 @@ impl SendStream {
         Ok(())
     }
 
+    /// Writes all of `chunks`, one after the other, without copying them.
+    ///
+    /// # Errors
+    /// As [`write_all`](Self::write_all).
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: part of the bytes may have been written.
+    pub async fn write_all_chunks(&mut self, chunks: &mut [Bytes]) -> Result<(), StreamError> {
+        let length = chunks.iter().map(Bytes::len).sum();
+        self.inner.write_all_chunks(chunks).await?;
+        self.count.add(length);
+        Ok(())
+    }
+
     /// Writes `payload` as one length-prefixed frame.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ const MARK: f64 = 256.0 * 1024.0;
 pub(super) fn run() -> Result<Outcome, Failure> {
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
-        let output = Command::new(std::env::current_exe()?).arg("--remote-memory").output()?;
+        let output = Command::new(std::env::current_exe()?).arg("--weigh-connections").output()?;
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
         }

@@ -6,10 +6,18 @@ mod erlang;
 mod memory;
 mod traffic;
 
-use crate::Failure;
-use crate::report::Outcome;
+use crate::Bench;
 
 pub(crate) use memory::weigh;
+
+/// Each by name: every row of the table of remoting's goals that a machine with one network of its own can show.
+pub(crate) const PARTS: [(&str, Bench); 5] = [
+    ("remote-calls", traffic::run_calls),
+    ("remote-casts", traffic::run_casts),
+    ("remote-crowd", crowd::run),
+    ("remote-connect", connect::run),
+    ("remote-memory", memory::run),
+];
 
 /// Rounds of everything that takes turns.
 const ROUNDS: usize = 7;
@@ -19,14 +27,3 @@ const LARGE_CASTS: u64 = 20_000;
 /// What a small message carries, and a large one.
 const SMALL_BYTES: usize = 100;
 const LARGE_BYTES: usize = 10 * 1024;
-
-/// Every row of the table of remoting's goals that a machine with one network of its own can show.
-pub(crate) fn run() -> Result<Outcome, Failure> {
-    let mut outcome = Outcome::default();
-    for part in [traffic::run, crowd::run, connect::run, memory::run] {
-        let Outcome { rows, notes } = part()?;
-        outcome.rows.extend(rows);
-        outcome.notes.extend(notes);
-    }
-    Ok(outcome)
-}

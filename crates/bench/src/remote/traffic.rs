@@ -1,6 +1,6 @@
 //! Calls and casts of one pair.
 
-use covenant_runtime::Resources;
+use covenant_runtime::{Ref, Resources};
 use covenant_transport::Bytes;
 
 use super::{CALLS, CASTS, LARGE_BYTES, LARGE_CASTS, ROUNDS, SMALL_BYTES, erlang};
@@ -12,8 +12,10 @@ use crate::nodes::{Authority, Host, Pair, start_subject};
 use crate::report::{Outcome, Row, Unit};
 use crate::stats::{p50_p99, rate};
 
-/// The rounds of each number, in the order in which they are measured.
-#[derive(Default)]
+const OTP: &str = "Erlang/OTP over TLS";
+
+/// The rounds of each number of Erlang's.
+#[derive(Clone, Default)]
 pub(super) struct Rounds {
     pub(super) p50: Vec<f64>,
     pub(super) p99: Vec<f64>,
@@ -21,86 +23,124 @@ pub(super) struct Rounds {
     pub(super) large: Vec<f64>,
 }
 
-impl Rounds {
-    pub(super) fn push(&mut self, (p50, p99): (f64, f64), casts: f64, large: f64) {
-        self.p50.push(p50);
-        self.p99.push(p99);
-        self.casts.push(casts);
-        self.large.push(large);
+/// Two nodes, an actor on the second, the way to it from the first, and the bare connection beside.
+struct Stage {
+    pair: Pair,
+    first: Host,
+    bare: Bare,
+    subject: Ref<Message>,
+}
+
+impl Stage {
+    fn new() -> Result<Self, Failure> {
+        let first = Host::new(9)?;
+        let pair = Pair::start(&Authority::new(&first.env)?)?;
+        let bare = Bare::connect(&pair.configs)?;
+        let (system, _) = start_subject(&pair.hosts[1], Resources::new())?;
+        pair.clusters[1].attach(system);
+        let subject = pair.clusters[0].remote::<Message>(&pair.configs[1].name, &"/subject".parse()?);
+        Ok(Self { pair, first, bare, subject })
+    }
+
+    fn casts(&self, count: u64, payload: &Bytes) -> Result<f64, Failure> {
+        Ok(rate(count, self.pair.hosts[0].on_work(casts(self.subject.clone(), count, payload.clone()))?))
+    }
+
+    fn close(self) -> Result<String, Failure> {
+        let peer = self.pair.clusters[0].peer(&self.pair.configs[1].name).ok_or("the connection is gone")?;
+        let mtu = peer.stats().mtu;
+        self.bare.close();
+        self.pair.close();
+        self.first.close();
+        Ok(format!("both nodes in one process, each with its own threads; packets of at most {mtu} B"))
     }
 }
 
-pub(super) fn run() -> Result<Outcome, Failure> {
-    let otp = erlang::measure()?;
-    let first = Host::new(9)?;
-    let authority = Authority::new(&first.env)?;
-    let pair = Pair::start(&authority)?;
-    let bare = Bare::connect(&pair.configs)?;
-    let (system, _) = start_subject(&pair.hosts[1], Resources::new())?;
-    pair.clusters[1].attach(system);
-    let subject = pair.clusters[0].remote::<Message>(&pair.configs[1].name, &"/subject".parse()?);
-    let (small, large) = (Bytes::from(vec![42; SMALL_BYTES]), Bytes::from(vec![42; LARGE_BYTES]));
-    let near = &pair.hosts[0];
-    let (mut ours, mut theirs) = (Rounds::default(), Rounds::default());
+/// How it stands beside Erlang, and what a reader has to know of that.
+fn beside_otp(rows: impl FnOnce(Rounds) -> Vec<Row>) -> Result<(Vec<Row>, String), Failure> {
+    Ok(match erlang::measure()? {
+        Some(otp) => (
+            rows(otp),
+            "Erlang: two processes with two schedulers each, gen_server, distribution over TLS 1.3 with certificates on both \
+             sides; the same counts, before or after ours"
+                .to_owned(),
+        ),
+        None => (
+            Vec::new(),
+            "Erlang is not here: erl, erlc and OTP's ssl are needed (erlang-base, erlang-ssl)".to_owned(),
+        ),
+    })
+}
+
+/// Calls of one pair, one at a time.
+pub(super) fn run_calls() -> Result<Outcome, Failure> {
+    let stage = Stage::new()?;
+    let payload = Bytes::from(vec![42; SMALL_BYTES]);
+    let (mut p50s, mut p99s, mut bare_p50s, mut bare_p99s) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
-        let latency = p50_p99(near.on_work(calls(subject.clone(), CALLS, small.clone()))?);
-        let bare_latency = p50_p99(bare.echoes(CALLS, small.clone())?);
-        let cast = rate(CASTS, near.on_work(casts(subject.clone(), CASTS, small.clone()))?);
-        let bare_cast = rate(CASTS, bare.frames(CASTS, small.clone())?);
-        let large_cast = rate(LARGE_CASTS, near.on_work(casts(subject.clone(), LARGE_CASTS, large.clone()))?);
-        let bare_large = rate(LARGE_CASTS, bare.frames(LARGE_CASTS, large.clone())?);
+        let near = &stage.pair.hosts[0];
+        let (p50, p99) = p50_p99(near.on_work(calls(stage.subject.clone(), CALLS, payload.clone()))?);
+        let (bare_p50, bare_p99) = p50_p99(stage.bare.echoes(CALLS, payload.clone())?);
         if round > 0 {
-            ours.push(latency, cast, large_cast);
-            theirs.push(bare_latency, bare_cast, bare_large);
+            for (rounds, value) in
+                [(&mut p50s, p50), (&mut p99s, p99), (&mut bare_p50s, bare_p50), (&mut bare_p99s, bare_p99)]
+            {
+                rounds.push(value);
+            }
         }
     }
-    let peer = pair.clusters[0].peer(&pair.configs[1].name).ok_or("the connection is gone")?;
-    let mut notes = vec![
-        format!(
-            "{ROUNDS} rounds in turn with the bare stream: {CALLS} calls of {SMALL_BYTES} B one at a time, {CASTS} casts of \
-             {SMALL_BYTES} B and {LARGE_CASTS} of 10 KiB, from one sender to one actor, each counted by the actor"
-        ),
-        format!(
-            "both nodes in one process, each with its own threads; packets of at most {} B; bare frames are written 64 KiB \
-             at a time and told apart on the other side",
-            peer.stats().mtu
-        ),
-    ];
+    let (more, of_otp) = beside_otp(|otp| {
+        let (p50, p99) = (p50s.clone(), p99s.clone());
+        vec![
+            Row::new("remote call, p50", Unit::Seconds, p50).beside(OTP, otp.p50).ratio_at_most(0.7),
+            Row::new("remote call, p99", Unit::Seconds, p99).beside(OTP, otp.p99),
+        ]
+    })?;
     let mut rows = vec![
-        Row::new("remote call, p50", Unit::Seconds, ours.p50.clone())
-            .beside("bare QUIC echo", theirs.p50)
-            .ratio_at_most(1.25),
-        Row::new("remote call, p99", Unit::Seconds, ours.p99).beside("bare QUIC echo", theirs.p99).ratio_at_most(1.25),
-        Row::new("remote casts of 100 B", Unit::PerSecond, ours.casts.clone())
-            .beside("bare QUIC frames", theirs.casts)
+        Row::new("remote call, p50", Unit::Seconds, p50s).beside("bare QUIC echo", bare_p50s).ratio_at_most(1.25),
+        Row::new("remote call, p99", Unit::Seconds, p99s).beside("bare QUIC echo", bare_p99s).ratio_at_most(1.25),
+    ];
+    rows.extend(more);
+    let turns = format!("{ROUNDS} rounds in turn with the bare stream: {CALLS} calls of {SMALL_BYTES} B one at a time");
+    Ok(Outcome { rows, notes: vec![turns, stage.close()?, of_otp] })
+}
+
+/// Casts of one pair, small and large.
+pub(super) fn run_casts() -> Result<Outcome, Failure> {
+    let stage = Stage::new()?;
+    let (small, large) = (Bytes::from(vec![42; SMALL_BYTES]), Bytes::from(vec![42; LARGE_BYTES]));
+    let (mut smalls, mut larges, mut bare_smalls, mut bare_larges) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for round in 0..=ROUNDS {
+        let ours = (stage.casts(CASTS, &small)?, stage.casts(LARGE_CASTS, &large)?);
+        let bare_small = rate(CASTS, stage.bare.frames(CASTS, small.clone())?);
+        let bare_large = rate(LARGE_CASTS, stage.bare.frames(LARGE_CASTS, large.clone())?);
+        if round > 0 {
+            smalls.push(ours.0);
+            larges.push(ours.1);
+            bare_smalls.push(bare_small);
+            bare_larges.push(bare_large);
+        }
+    }
+    let (more, of_otp) = beside_otp(|otp| {
+        let (small, large) = (smalls.clone(), larges.clone());
+        vec![
+            Row::new("remote casts of 100 B", Unit::PerSecond, small).beside(OTP, otp.casts).ratio_at_least(4.0),
+            Row::new("remote casts of 10 KiB", Unit::PerSecond, large).beside(OTP, otp.large),
+        ]
+    })?;
+    let mut rows = vec![
+        Row::new("remote casts of 100 B", Unit::PerSecond, smalls)
+            .beside("bare QUIC frames", bare_smalls)
             .at_least(1.2e6)
             .ratio_at_least(0.5),
-        Row::new("remote casts of 10 KiB", Unit::PerSecond, ours.large.clone())
-            .beside("bare QUIC frames", theirs.large)
+        Row::new("remote casts of 10 KiB", Unit::PerSecond, larges)
+            .beside("bare QUIC frames", bare_larges)
             .ratio_at_least(0.9),
     ];
-    match otp {
-        Some(otp) => {
-            let beside = "Erlang/OTP over TLS";
-            rows.extend([
-                Row::new("remote call, p50", Unit::Seconds, ours.p50).beside(beside, otp.p50).ratio_at_most(0.7),
-                Row::new("remote casts of 100 B", Unit::PerSecond, ours.casts)
-                    .beside(beside, otp.casts)
-                    .ratio_at_least(4.0),
-                Row::new("remote casts of 10 KiB", Unit::PerSecond, ours.large).beside(beside, otp.large),
-            ]);
-            notes.push(
-                "Erlang: two processes with two schedulers each, gen_server, distribution over TLS 1.3 with certificates \
-                 on both sides; the same counts, before ours"
-                    .to_owned(),
-            );
-        }
-        None => {
-            notes.push("Erlang is not here: erl, erlc and OTP's ssl are needed (erlang-base, erlang-ssl)".to_owned())
-        }
-    }
-    bare.close();
-    pair.close();
-    first.close();
-    Ok(Outcome { rows, notes })
+    rows.extend(more);
+    let turns = format!(
+        "{ROUNDS} rounds in turn with the bare stream: {CASTS} casts of {SMALL_BYTES} B and {LARGE_CASTS} of 10 KiB from one \
+         sender to one actor, which counts them; bare frames are written 64 KiB at a time and told apart on the other side"
+    );
+    Ok(Outcome { rows, notes: vec![turns, stage.close()?, of_otp] })
 }

@@ -1,20 +1,108 @@
 //! How far a sender may run ahead of one receiving actor, in bytes.
 //!
-//! The sender starts with [`CREDIT_BYTES`] per target and pays for each cast. The receiving side gives back what it has
-//! put into the mailbox, in pieces. A cast needs any credit at all, so that a large one is never stuck.
+//! The sender starts with [`CREDIT_START_BYTES`] per target and pays for each cast. The receiving side gives back what has
+//! entered the mailbox, in pieces, and more than that to a sender that uses all it has while the mailbox keeps up, up to
+//! [`CREDIT_BYTES`]. What it gave on top comes from a pool of [`CREDIT_POOL_BYTES`] for each node, and is taken back from
+//! whom does not use it or whose actor does not keep up. A cast needs any credit at all, so that a large one is never stuck.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use covenant_types::ActorPath;
 use tokio::sync::Notify;
 
-/// How far a sender may run ahead of one actor.
-pub const CREDIT_BYTES: u32 = 1024 * 1024;
+/// How far a sender may run ahead of an actor from the start.
+pub const CREDIT_START_BYTES: u32 = 64 * 1024;
+/// How far a sender may ever run ahead of one actor.
+pub const CREDIT_BYTES: u32 = 4 * 1024 * 1024;
+/// How much one node's senders may have beyond what they start with, over all actors of another node.
+pub const CREDIT_POOL_BYTES: u64 = 32 * 1024 * 1024;
+/// Credit beyond the start that was not used for so long is taken back.
+pub(crate) const CREDIT_IDLE: Duration = Duration::from_secs(10);
 /// What a message costs besides its bytes, because an empty one takes memory as well.
 const MESSAGE_COST: usize = 64;
-/// Credit is given back in pieces of at least this size.
-pub(crate) const GIVE_BACK_BYTES: u64 = CREDIT_BYTES as u64 / 8;
+
+/// What the receiving side has let one sender have before one actor.
+#[derive(Debug)]
+pub(crate) struct Window {
+    /// Credit given and not paid, messages that wait, and what is owed.
+    bytes: u64,
+    /// What has entered the mailbox and is not given back.
+    owed: u64,
+    /// What was given back since the window last grew.
+    turned: u64,
+    /// Whether it was used since the last look.
+    used: bool,
+}
+
+impl Window {
+    pub(crate) fn new() -> Self {
+        Self { bytes: u64::from(CREDIT_START_BYTES), owed: 0, turned: 0, used: false }
+    }
+
+    /// So much has entered the mailbox, and so much still waits for room. Returns what is to be given back now, if it is
+    /// worth a frame.
+    pub(crate) fn entered(&mut self, bytes: u64, waiting: u64, pool: &Pool) -> Option<u64> {
+        self.used |= bytes > 0;
+        self.owed += bytes;
+        if self.owed < self.bytes / 8 {
+            return None;
+        }
+        let mut give = std::mem::take(&mut self.owed);
+        self.turned += give;
+        let beyond_start = self.bytes - u64::from(CREDIT_START_BYTES);
+        if waiting > self.bytes / 2 {
+            let kept = give.min(beyond_start);
+            self.bytes -= kept;
+            pool.give_back(kept);
+            give -= kept;
+        } else if self.turned >= self.bytes && waiting == 0 {
+            self.turned = 0;
+            let more = pool.take(self.bytes.min(u64::from(CREDIT_BYTES) - self.bytes));
+            self.bytes += more;
+            give += more;
+        }
+        (give > 0).then_some(give)
+    }
+
+    /// Looked at from time to time: what is to be taken back, where the sender does not use it.
+    pub(crate) fn take_back(&mut self, pool: &Pool) -> Option<u64> {
+        let beyond_start = self.bytes - u64::from(CREDIT_START_BYTES);
+        if std::mem::take(&mut self.used) || beyond_start == 0 {
+            return None;
+        }
+        self.bytes -= beyond_start;
+        pool.give_back(beyond_start);
+        Some(beyond_start)
+    }
+
+    /// Whether there is anything to take back.
+    pub(crate) fn has_more_than_start(&self) -> bool {
+        self.bytes > u64::from(CREDIT_START_BYTES)
+    }
+}
+
+/// What one node's senders have beyond what they start with.
+#[derive(Debug, Default)]
+pub(crate) struct Pool(AtomicU64);
+
+impl Pool {
+    /// As much of `bytes` as there is.
+    fn take(&self, bytes: u64) -> u64 {
+        let mut taken = 0;
+        let take = |given: u64| {
+            taken = bytes.min(CREDIT_POOL_BYTES - given);
+            Some(given + taken)
+        };
+        let _always = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        taken
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
 
 /// What one cast with a frame of this length costs, on both sides.
 pub(crate) fn cost(frame_bytes: usize) -> u64 {
@@ -37,13 +125,13 @@ pub(crate) struct Target {
 
 impl Target {
     pub(crate) fn new(id: u32, path: ActorPath, type_name: &'static str, lane: usize) -> Self {
-        let credit = AtomicI64::new(i64::from(CREDIT_BYTES));
+        let credit = AtomicI64::new(i64::from(CREDIT_START_BYTES));
         Self { id, path, type_name, lane, named: AtomicBool::new(false), credit, available: Notify::new() }
     }
 
     /// Returns true the first time.
     pub(crate) fn must_be_named(&self) -> bool {
-        !self.named.swap(true, Ordering::Relaxed)
+        !self.named.load(Ordering::Relaxed) && !self.named.swap(true, Ordering::Relaxed)
     }
 
     pub(crate) fn has_credit(&self) -> bool {
@@ -54,7 +142,14 @@ impl Target {
         self.credit.fetch_sub(i64::try_from(cost(frame_bytes)).unwrap_or(i64::MAX), Ordering::Relaxed);
     }
 
-    /// Takes credit back, never above what there was at the start: a peer cannot make us run ahead without end.
+    /// The receiver takes credit away that was not used. What was paid meanwhile makes it less than none for a while.
+    pub(crate) fn take_away(&self, bytes: u64) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        let less = |credit: i64| Some(credit.saturating_sub(bytes).max(-i64::from(CREDIT_BYTES)));
+        let _always = self.credit.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
+    /// Takes credit in, never more than the bound: a peer cannot make us run ahead without end.
     pub(crate) fn give_back(&self, bytes: u64) {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         let capped = |credit: i64| Some(credit.saturating_add(bytes).min(i64::from(CREDIT_BYTES)));
@@ -89,7 +184,7 @@ mod tests {
             target.pay(1000);
             sent += 1;
         }
-        assert_eq!(sent, CREDIT_BYTES.div_ceil(1064));
+        assert_eq!(sent, CREDIT_START_BYTES.div_ceil(1064));
         target.give_back(cost(1000) * 2);
         assert!(target.has_credit());
     }
@@ -104,10 +199,53 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_cannot_give_more_than_there_was() {
+    fn a_peer_cannot_give_more_than_there_may_be() {
         let target = target();
         target.give_back(u64::MAX);
         target.pay(CREDIT_BYTES as usize);
         assert!(!target.has_credit());
+    }
+
+    /// A sender that uses all it has, before an actor that keeps up.
+    fn turn_over(window: &mut Window, pool: &Pool, bytes: u64) -> u64 {
+        (0..bytes / 1024).filter_map(|_| window.entered(1024, 0, pool)).sum()
+    }
+
+    #[test]
+    fn a_busy_sender_gets_more_up_to_the_bound_and_what_it_does_not_use_is_taken_back() {
+        let (mut window, pool) = (Window::new(), Pool::default());
+        let turned = 4 * u64::from(CREDIT_BYTES);
+        let given = turn_over(&mut window, &pool, turned);
+        assert_eq!(window.bytes, u64::from(CREDIT_BYTES));
+        let more = u64::from(CREDIT_BYTES - CREDIT_START_BYTES);
+        assert_eq!(given + window.owed, turned + more, "what it paid and what it got more");
+        assert_eq!(window.take_back(&pool), None, "it was used just now");
+        assert_eq!(window.take_back(&pool), Some(more));
+        assert!(!window.has_more_than_start());
+        assert_eq!(pool.0.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_sender_whose_actor_does_not_keep_up_gets_less_until_it_has_what_it_started_with() {
+        let (mut window, pool) = (Window::new(), Pool::default());
+        turn_over(&mut window, &pool, 4 * u64::from(CREDIT_BYTES));
+        while window.has_more_than_start() {
+            let before = window.bytes;
+            let _given = window.entered(before / 8, before, &pool);
+            assert!(window.bytes < before);
+        }
+        assert_eq!(pool.0.load(Ordering::Relaxed), 0);
+        assert!(window.entered(u64::from(CREDIT_START_BYTES), 1 << 20, &pool).is_some(), "the start stays");
+    }
+
+    #[test]
+    fn all_senders_of_a_node_together_get_no_more_than_the_pool() {
+        let pool = Pool::default();
+        let mut windows: Vec<Window> = (0..64).map(|_| Window::new()).collect();
+        for window in &mut windows {
+            turn_over(window, &pool, 4 * u64::from(CREDIT_BYTES));
+        }
+        let more: u64 = windows.iter().map(|window| window.bytes - u64::from(CREDIT_START_BYTES)).sum();
+        assert_eq!(more, CREDIT_POOL_BYTES);
     }
 }

@@ -11,6 +11,7 @@
 //! - reply: call u64 · response
 //! - refusal: call u64 · the `CallError`
 //! - credit: to u32 · bytes u64
+//! - credit taken back: to u32 · bytes u64
 
 use covenant_types::{ActorPath, CallError, TraceId};
 use covenant_wire::{FRAME_HEADER_BYTES, encode_into};
@@ -37,6 +38,7 @@ pub(crate) enum ReplyFrame<'a> {
     Reply { call: u64, response: &'a [u8] },
     Refusal { call: u64, error: CallError },
     Credit { to: u32, bytes: u64 },
+    TakeBack { to: u32, bytes: u64 },
 }
 
 const NAME: u8 = 1;
@@ -47,6 +49,7 @@ const TRACED: u8 = 1;
 const REPLY: u8 = 1;
 const REFUSAL: u8 = 2;
 const CREDIT: u8 = 3;
+const TAKE_BACK: u8 = 4;
 
 impl<'a> ActorFrame<'a> {
     /// Reads a frame; `None` if it is none.
@@ -88,10 +91,11 @@ impl<'a> ReplyFrame<'a> {
                 let error = covenant_wire::decode(rest, ERROR_BYTES_MAX).ok()?;
                 Some(Self::Refusal { call, error })
             }
-            CREDIT => {
+            CREDIT | TAKE_BACK => {
                 let (to, rest) = u32_from(rest)?;
                 let (bytes, rest) = u64_from(rest)?;
-                rest.is_empty().then_some(Self::Credit { to, bytes })
+                let frame = if *kind == CREDIT { Self::Credit { to, bytes } } else { Self::TakeBack { to, bytes } };
+                rest.is_empty().then_some(frame)
             }
             _ => None,
         }
@@ -165,8 +169,17 @@ pub(crate) fn put_refusal(out: &mut Vec<u8>, call: u64, error: &CallError) {
 
 /// Appends credit for a target.
 pub(crate) fn put_credit(out: &mut Vec<u8>, to: u32, bytes: u64) {
+    put_credit_of(CREDIT, out, to, bytes);
+}
+
+/// Appends that credit for a target is taken back.
+pub(crate) fn put_take_back(out: &mut Vec<u8>, to: u32, bytes: u64) {
+    put_credit_of(TAKE_BACK, out, to, bytes);
+}
+
+fn put_credit_of(kind: u8, out: &mut Vec<u8>, to: u32, bytes: u64) {
     frame(out, |out| {
-        out.extend_from_slice(&[CREDIT, 0]);
+        out.extend_from_slice(&[kind, 0]);
         out.extend_from_slice(&to.to_be_bytes());
         out.extend_from_slice(&bytes.to_be_bytes());
     });
@@ -276,6 +289,7 @@ mod tests {
         put_reply(&mut out, 1, b"yes");
         put_refusal(&mut out, 2, &CallError::Gone(ExitReason::Killed));
         put_credit(&mut out, 3, 4);
+        put_take_back(&mut out, 3, 5);
         let frames = read(&out);
         let frames: Vec<_> = frames.iter().map(|frame| ReplyFrame::parse(frame).unwrap()).collect();
         assert_eq!(
@@ -284,6 +298,7 @@ mod tests {
                 ReplyFrame::Reply { call: 1, response: b"yes" },
                 ReplyFrame::Refusal { call: 2, error: CallError::Gone(ExitReason::Killed) },
                 ReplyFrame::Credit { to: 3, bytes: 4 },
+                ReplyFrame::TakeBack { to: 3, bytes: 5 },
             ]
         );
     }

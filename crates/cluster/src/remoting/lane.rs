@@ -1,17 +1,18 @@
 //! One outgoing stream: many senders, one buffer, one writer.
 //!
-//! Senders encode their frames straight into the buffer. The writer takes all there is and writes it in one piece, so that
-//! frames coalesce by themselves while the stream is busy. Where somebody waits for the answer and the stream is idle, the
-//! sender writes itself: that saves waking the writer.
+//! Senders encode their frames straight into the buffer, which is cut into pieces. The writer takes all pieces there are; of
+//! what is no whole piece yet it waits for the end while it grows, so that frames coalesce by themselves while senders are
+//! busy. Where somebody waits for the answer and the stream is idle, the sender writes itself: that saves waking the writer.
 //!
 //! Invariants:
 //! - Frames leave in the order in which they were appended, each whole.
 //! - The buffer holds at most [`LANE_BYTES_MAX`] and one frame; beyond that senders wait.
 //! - Either the writer has the stream or it lies in `state`; whoever writes has it.
+//! - A writer that waits for work is woken by the first frame.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -19,17 +20,25 @@ use covenant_transport::{Peer, Plane, SendStream};
 use tokio::io::AsyncWrite;
 use tokio::sync::Notify;
 
+use crate::counters::Counters;
+
 /// How much may wait in one lane before its senders do.
 pub const LANE_BYTES_MAX: usize = 512 * 1024;
-/// Pieces from this size on are handed over to the connection without a copy.
-const HAND_OVER_BYTES: usize = 16 * 1024;
+/// What is as long as this leaves as a piece of its own, without a copy.
+const PIECE_BYTES: usize = 64 * 1024;
+/// The room of a piece: most that are begun end before it is used up.
+const PIECE_ROOM_BYTES: usize = PIECE_BYTES + 12 * 1024;
+/// Less than this is copied into the stream, and its buffer used again.
+const SMALL_BYTES: usize = 8 * 1024;
+/// How often the writer looks whether an unfinished piece still grows, before it takes it as it is.
+const LOOKS_MAX: u32 = 32;
 
 /// One outgoing stream.
-#[derive(Debug)]
 pub(crate) struct Lane {
     plane: Plane,
+    counters: Arc<Counters>,
     state: Mutex<State>,
-    /// Something was appended to an empty buffer.
+    /// Rung for a writer that waits.
     work: Notify,
     /// The buffer was emptied, or the lane closed. Each sender that wakes passes it on.
     space: Notify,
@@ -37,10 +46,22 @@ pub(crate) struct Lane {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Whole pieces, oldest first.
+    pieces: Vec<Bytes>,
+    /// Their length together.
+    pieces_bytes: usize,
+    /// The piece that grows.
     buffer: Vec<u8>,
+    /// How much room the next buffer is made with.
+    room: usize,
     /// `None` until the first frame, and while the writer writes.
     stream: Option<SendStream>,
+    /// The writer waits to be woken.
+    waits: bool,
     closed: bool,
+    /// Frames that nobody has counted yet.
+    casts: u64,
+    calls: u64,
 }
 
 /// Why a frame was not appended.
@@ -61,9 +82,16 @@ pub(crate) enum Urgency {
     AtOnce,
 }
 
+/// What the writer takes.
+enum Taken {
+    Pieces(Vec<Bytes>),
+    /// Less than a piece, to be copied.
+    Small(Vec<u8>),
+}
+
 impl Lane {
-    pub(crate) fn new(plane: Plane) -> Self {
-        Self { plane, state: Mutex::default(), work: Notify::new(), space: Notify::new() }
+    pub(crate) fn new(plane: Plane, counters: Arc<Counters>) -> Self {
+        Self { plane, counters, state: Mutex::default(), work: Notify::new(), space: Notify::new() }
     }
 
     /// Appends what `write` writes, unless `limit` bytes wait already.
@@ -77,15 +105,25 @@ impl Lane {
         if state.closed {
             return Err(Refused::Closed);
         }
-        if state.buffer.len() >= limit {
+        if state.pieces_bytes + state.buffer.len() >= limit {
             return Err(Refused::Full);
         }
-        let was_empty = state.buffer.is_empty();
-        let written = write(&mut state.buffer);
-        if urgency == Urgency::AtOnce {
-            state.write_now();
+        if state.buffer.capacity() == 0 {
+            state.buffer = Vec::with_capacity(state.room);
         }
-        let wake = !state.buffer.is_empty() && (was_empty || urgency == Urgency::AtOnce);
+        let written = write(&mut state.buffer);
+        match urgency {
+            Urgency::AtOnce => {
+                state.calls += 1;
+                state.write_now();
+                self.count(&mut state);
+            }
+            Urgency::Batched => state.casts += 1,
+        }
+        if state.buffer.len() >= PIECE_BYTES {
+            state.cut();
+        }
+        let wake = !state.is_empty() && std::mem::take(&mut state.waits);
         drop(state);
         if wake {
             self.work.notify_one();
@@ -108,8 +146,9 @@ impl Lane {
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        state.buffer = Vec::new();
+        (state.pieces, state.pieces_bytes, state.buffer) = (Vec::new(), 0, Vec::new());
         state.stream = None;
+        self.count(&mut state);
         drop(state);
         self.space.notify_one();
         self.work.notify_one();
@@ -118,19 +157,22 @@ impl Lane {
     /// Writes until the lane is closed or its stream is gone.
     pub(crate) async fn run(&self, peer: &Peer) {
         let mut spare = Vec::new();
-        while let Some((piece, stream)) = self.next_piece(std::mem::take(&mut spare)).await {
+        while let Some((taken, stream)) = self.next(&mut spare).await {
             self.space.notify_one();
             let opened = match stream {
                 Some(stream) => Ok(stream),
                 None => peer.open_uni(self.plane).await,
             };
             let Ok(mut stream) = opened else { break };
-            if piece.len() < HAND_OVER_BYTES {
-                if stream.write_all(&piece).await.is_err() {
-                    break;
+            let written = match taken {
+                Taken::Pieces(mut pieces) => stream.write_all_chunks(&mut pieces).await,
+                Taken::Small(piece) => {
+                    let written = stream.write_all(&piece).await;
+                    spare = piece;
+                    written
                 }
-                spare = piece;
-            } else if stream.write_chunk(Bytes::from(piece)).await.is_err() {
+            };
+            if written.is_err() {
                 break;
             }
             self.lock().stream = Some(stream);
@@ -138,23 +180,45 @@ impl Lane {
         self.close();
     }
 
-    /// All that waits, and the stream if it has been opened. `None` once the lane is closed.
-    async fn next_piece(&self, mut spare: Vec<u8>) -> Option<(Vec<u8>, Option<SendStream>)> {
-        spare.clear();
+    /// What is to be written, and the stream if it has been opened. `None` once the lane is closed.
+    async fn next(&self, spare: &mut Vec<u8>) -> Option<(Taken, Option<SendStream>)> {
+        let (mut looks, mut seen) = (0, 0);
         loop {
-            {
+            let woken = {
                 let mut state = self.lock();
                 if state.closed {
                     return None;
                 }
-                if !state.buffer.is_empty() {
-                    let piece = std::mem::replace(&mut state.buffer, spare);
-                    return Some((piece, state.stream.take()));
+                let unfinished = state.buffer.len();
+                // Let those that are running add theirs first.
+                let rests = unfinished == seen || looks == LOOKS_MAX;
+                if !state.pieces.is_empty() || (unfinished > 0 && rests) {
+                    self.count(&mut state);
+                    let taken = state.take(std::mem::take(spare));
+                    return Some((taken, state.stream.take()));
                 }
+                (looks, seen) = (looks + 1, unfinished);
+                state.waits = unfinished == 0;
+                (unfinished == 0).then(|| {
+                    state.rest();
+                    self.work.notified()
+                })
+            };
+            match woken {
+                Some(woken) => {
+                    woken.await;
+                    (looks, seen) = (0, 0);
+                }
+                None => tokio::task::yield_now().await,
             }
-            self.work.notified().await;
-            // Let those that are running add theirs first.
-            tokio::task::yield_now().await;
+        }
+    }
+
+    fn count(&self, state: &mut State) {
+        let (casts, calls) = (std::mem::take(&mut state.casts), std::mem::take(&mut state.calls));
+        if self.plane == Plane::Actor {
+            self.counters.casts_sent.increment(casts);
+            self.counters.calls_sent.increment(calls);
         }
     }
 
@@ -163,10 +227,49 @@ impl Lane {
     }
 }
 
+impl std::fmt::Debug for Lane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lane").field("plane", &self.plane).field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
 impl State {
+    fn is_empty(&self) -> bool {
+        self.pieces.is_empty() && self.buffer.is_empty()
+    }
+
+    /// Makes a piece of what there is.
+    fn cut(&mut self) {
+        self.room = PIECE_ROOM_BYTES;
+        let piece = std::mem::take(&mut self.buffer);
+        self.pieces_bytes += piece.len();
+        self.pieces.push(Bytes::from(piece));
+    }
+
+    fn take(&mut self, mut spare: Vec<u8>) -> Taken {
+        if self.pieces.is_empty() && self.buffer.len() < SMALL_BYTES {
+            self.room = 0;
+            spare.clear();
+            return Taken::Small(std::mem::replace(&mut self.buffer, spare));
+        }
+        if self.pieces.is_empty() {
+            self.cut();
+        }
+        self.pieces_bytes = 0;
+        Taken::Pieces(std::mem::take(&mut self.pieces))
+    }
+
+    /// Nothing is to be done: an idle lane keeps no large buffer.
+    fn rest(&mut self) {
+        if self.buffer.capacity() > SMALL_BYTES {
+            self.buffer = Vec::new();
+        }
+    }
+
     /// Writes what the stream takes without waiting. The writer does the rest.
     fn write_now(&mut self) {
-        let Some(stream) = &mut self.stream else { return };
+        // What stands before it is the writer's.
+        let (Some(stream), true) = (&mut self.stream, self.pieces.is_empty()) else { return };
         let mut cx = Context::from_waker(Waker::noop());
         let mut written = 0;
         while written < self.buffer.len() {

@@ -161,13 +161,7 @@ impl<R: Serialize> Outgoing<R> {
         };
         let lane = self.session.lane(&self.target);
         match lane.append(urgency, LANE_BYTES_MAX, |buffer| self.encode(buffer)) {
-            Ok(Ok(())) => {
-                let counters = &self.session.counters;
-                let sent = if urgency == Urgency::AtOnce { &counters.calls_sent } else { &counters.casts_sent };
-                sent.increment(1);
-                Ok(Ok(()))
-            }
-            Ok(Err(error)) => Ok(Err(error)),
+            Ok(result) => Ok(result),
             Err(Refused::Closed) => Ok(Err(CallError::NoConnection)),
             Err(Refused::Full) => Err(Wait::Space),
         }

@@ -1,5 +1,6 @@
 //! The receiving side: from a stream into mailboxes, and from answers into calls.
 
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Wake, Waker};
@@ -13,8 +14,10 @@ use covenant_wire::FrameReader;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::coop::consume_budget;
 
-use crate::remoting::credit::{CREDIT_BYTES, GIVE_BACK_BYTES, cost};
-use crate::remoting::frame::{ActorFrame, FRAME_BYTES_MAX, ReplyFrame, put_credit, put_refusal, put_reply};
+use crate::remoting::credit::{CREDIT_BYTES, CREDIT_IDLE, Window, cost};
+use crate::remoting::frame::{
+    ActorFrame, FRAME_BYTES_MAX, ReplyFrame, put_credit, put_refusal, put_reply, put_take_back,
+};
 use crate::remoting::lane::{Refused, Urgency};
 use crate::remoting::pending::PENDING_CALLS_MAX;
 use crate::remoting::watch::{Asked, NEVER, WATCH};
@@ -34,6 +37,7 @@ const REPLIES_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub(crate) async fn read_messages(shared: Arc<Shared>, session: Arc<Session>, mut stream: RecvStream) {
     let mut inbox = Inbox::new(&shared, &session);
     let mut frames = FrameReader::new(FRAME_BYTES_MAX);
+    let mut look = pin!(tokio::time::sleep(CREDIT_IDLE));
     let mut chunks: [Bytes; READ_CHUNKS] = std::array::from_fn(|_| Bytes::new());
     loop {
         let read = tokio::select! {
@@ -41,6 +45,11 @@ pub(crate) async fn read_messages(shared: Arc<Shared>, session: Arc<Session>, mu
             () = inbox.rooms.opened.notified() => {
                 let Some(_open) = session.hold_open() else { return };
                 inbox.let_in_where_there_is_room();
+                continue;
+            }
+            () = &mut look, if inbox.has_lent => {
+                inbox.take_back_idle_credit();
+                look.set(tokio::time::sleep(CREDIT_IDLE));
                 continue;
             }
             read = stream.read_chunks(&mut chunks) => read,
@@ -93,6 +102,11 @@ pub(crate) async fn read_replies(shared: Arc<Shared>, session: Arc<Session>, mut
                             target.give_back(bytes);
                         }
                     }
+                    Some(ReplyFrame::TakeBack { to, bytes }) => {
+                        if let Some(target) = session.target_by_id(to) {
+                            target.take_away(bytes);
+                        }
+                    }
                     None => return shared.refuse_stream(&session, &mut stream, CloseCode::Malformed),
                 },
                 Err(_) => return shared.refuse_stream(&session, &mut stream, CloseCode::TooLarge),
@@ -114,6 +128,8 @@ struct Inbox<'a> {
     parked: u64,
     /// Not counted yet.
     casts: u64,
+    /// A sender may have more credit than it started with.
+    has_lent: bool,
 }
 
 /// Which mailboxes have room again that were full.
@@ -158,14 +174,13 @@ struct Known {
     waiting: u64,
     /// The part of it that is counted as parked.
     parked: u64,
-    /// Credit to give back.
-    owed: u64,
+    window: Window,
 }
 
 impl<'a> Inbox<'a> {
     fn new(shared: &'a Shared, session: &'a Arc<Session>) -> Self {
         let (targets, fresh, rooms) = (Vec::new(), Vec::new(), Arc::default());
-        Self { shared, session, targets, fresh, rooms, parked: 0, casts: 0 }
+        Self { shared, session, targets, fresh, rooms, parked: 0, casts: 0, has_lent: false }
     }
 
     /// Handles one frame; `None` if it is not one an honest peer sends.
@@ -205,7 +220,7 @@ impl<'a> Inbox<'a> {
             is_fresh: false,
             waiting: 0,
             parked: 0,
-            owed: 0,
+            window: Window::new(),
         }));
         Some(())
     }
@@ -241,6 +256,14 @@ impl<'a> Inbox<'a> {
         }
     }
 
+    fn take_back_idle_credit(&mut self) {
+        self.has_lent = false;
+        for known in self.targets.iter_mut().flatten() {
+            known.take_back_idle_credit(self.session);
+            self.has_lent |= known.window.has_more_than_start();
+        }
+    }
+
     fn let_in_where_there_is_room(&mut self) {
         let open = std::mem::take(&mut *self.rooms.open.lock().unwrap_or_else(PoisonError::into_inner));
         open.into_iter().for_each(|target| self.let_in_one(target));
@@ -258,6 +281,7 @@ impl<'a> Inbox<'a> {
         }
         known.waiting -= cost;
         known.owe(self.session, cost);
+        self.has_lent |= known.window.has_more_than_start();
         let before = std::mem::replace(&mut known.parked, known.waiting);
         self.parked = self.parked - before + known.parked;
         let bytes = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
@@ -340,12 +364,17 @@ impl Known {
         Ok(self.inlet.insert(inlet))
     }
 
+    /// So much of what the sender paid no longer waits.
     fn owe(&mut self, session: &Session, bytes: u64) {
-        self.owed += bytes;
-        if self.owed >= GIVE_BACK_BYTES {
-            let owed = std::mem::take(&mut self.owed);
+        if let Some(give) = self.window.entered(bytes, self.waiting, &session.pool) {
             // Never refused for want of space: it is what frees space.
-            let _gone = session.replies.append(Urgency::Batched, usize::MAX, |out| put_credit(out, self.id, owed));
+            let _gone = session.replies.append(Urgency::Batched, usize::MAX, |out| put_credit(out, self.id, give));
+        }
+    }
+
+    fn take_back_idle_credit(&mut self, session: &Session) {
+        if let Some(bytes) = self.window.take_back(&session.pool) {
+            let _gone = session.replies.append(Urgency::Batched, usize::MAX, |out| put_take_back(out, self.id, bytes));
         }
     }
 }
