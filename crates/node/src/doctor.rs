@@ -237,6 +237,9 @@ mod tests {
         }
     }
 
+    /// Makes one fact bad.
+    type Spoil = fn(&mut Facts);
+
     fn level(facts: &Facts, check: &str) -> Level {
         judge(facts).into_iter().find(|finding| finding.check == check).unwrap().level
     }
@@ -248,7 +251,7 @@ mod tests {
 
     #[test]
     fn whatever_is_ill_is_found_and_has_a_hint() {
-        let ill: [(&str, Level, fn(&mut Facts)); 8] = [
+        let ill: [(&str, Level, Spoil); 8] = [
             ("readiness", Level::Warn, |facts| facts.not_ready = Some("the node drains".to_owned())),
             ("certificate", Level::Warn, |facts| facts.now = facts.renew_at),
             ("certificate", Level::Wrong, |facts| facts.now = facts.certificate_ends),
