@@ -228,6 +228,8 @@ mod tests {
             (Verb::LedgerDistribute, &[Operator, Admin]),
             (Verb::LedgerTransfer, &[Operator, Admin]),
             (Verb::TokenCreate, &[Operator, Admin]),
+            (Verb::NodeDrain, &[Operator, Admin]),
+            (Verb::NodeSleep, &[Operator, Admin]),
             (Verb::NodeStop, &[Operator, Admin]),
             (Verb::ActorKill, &[Chaos, Admin]),
             (Verb::NodeKill, &[Chaos, Admin]),
