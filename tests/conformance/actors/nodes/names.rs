@@ -14,7 +14,7 @@ use covenant_supervision::{TreeSource, TreeSourceError, TreeSpec, load_tree};
 use covenant_types::{ActorPath, CallError, ExitReason, Incarnation, NodeName};
 use serde::{Deserialize, Serialize};
 
-use super::support::{AMPLE, Node};
+use super::support::{AMPLE, Node, PATIENCE};
 
 /// The node that keeps the names.
 const KEEPER: &str = "one";
@@ -257,9 +257,18 @@ impl<'a> Find<'a> {
         Some(Where { node, path, incarnation })
     }
 
-    /// Lets whoever has the name end.
+    /// Lets whoever has the name end. Between two incarnations nobody has it for a moment: the end of the first is heard
+    /// before the claim of the second.
     pub(super) async fn end(&self, name: &str) {
-        let (node, path) = self.holder(name).await.unwrap();
+        let claimed = async {
+            loop {
+                match self.holder(name).await {
+                    Some(holder) => return holder,
+                    None => tokio::time::sleep(AGAIN).await,
+                }
+            }
+        };
+        let (node, path) = tokio::time::timeout(PATIENCE, claimed).await.unwrap();
         self.named(&node, &path).unwrap().cast(ToNamed::End).await.unwrap();
     }
 
