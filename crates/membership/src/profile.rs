@@ -19,7 +19,7 @@ pub struct Profile {
     pub suspicion: Duration,
     /// The longest that becomes on a bad line, before this node's own health counts.
     pub suspicion_max: Duration,
-    /// How often a rumour is passed on at least. In a large cluster it is more often: see [`Profile::transmissions_among`].
+    /// How often a rumour is passed on at least. In a large cluster it is more often, by the logarithm of its size.
     pub transmissions: u8,
     /// Time between rounds of gossip.
     pub gossip_period: Duration,
