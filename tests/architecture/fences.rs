@@ -36,7 +36,7 @@ const KEPT_BEHIND: &[(&str, &[&str])] = &[
     ("ractor", &["runtime", "bench"]),
     ("bincode", &["wire"]),
     ("redb", &["store", "content", "ledger"]),
-    ("foca", &["membership"]),
+    ("foca", &["membership", "sim"]),
     ("rcgen", &["identity"]),
     ("clap", &["cli"]),
     ("ratatui", &["cli"]),

@@ -7,7 +7,14 @@ use rand::rngs::StdRng;
 
 /// The generator that foca draws from.
 #[derive(Debug)]
-pub(crate) struct Dice(pub(crate) StdRng);
+pub struct Dice(StdRng);
+
+impl Dice {
+    /// Draws what `rng` draws.
+    pub fn new(rng: StdRng) -> Self {
+        Self(rng)
+    }
+}
 
 impl rand_core::TryRng for Dice {
     type Error = Infallible;

@@ -37,6 +37,7 @@ mod profile;
 mod view;
 mod wheel;
 
+pub use dice::Dice;
 pub use event::{Effect, Event, Misconduct, Stats};
 pub use feed::FEED_BYTES_MAX;
 pub use gate::{ACCUSATIONS_MAX, ACCUSATIONS_WINDOW, BUMP_LEAD_MAX, NODES_MAX, QUARANTINE, WITNESSES};

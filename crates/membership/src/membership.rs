@@ -587,7 +587,7 @@ impl Membership {
 
 fn new_swim(me: Identity, profile: &Profile, own: &Arc<OwnWord>, rng: &mut StdRng) -> Swim {
     let codec = FixedCodec { me: me.node, own: Arc::clone(own) };
-    Foca::new(me, profile.foca(0), Dice(StdRng::from_rng(rng)), codec)
+    Foca::new(me, profile.foca(0), Dice::new(StdRng::from_rng(rng)), codec)
 }
 
 impl fmt::Debug for Membership {

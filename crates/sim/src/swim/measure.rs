@@ -1,12 +1,15 @@
 //! What is measured in a world, once.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use covenant_membership::Health;
+use covenant_membership::{Health, Profile};
 use covenant_types::Uptime;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use super::Told;
+use super::plain::PlainWorld;
 use super::world::{Setup, World};
 
 /// How a crash became known.
@@ -76,7 +79,7 @@ pub fn detection(world: &mut World, victim: usize, bound: Duration) -> Option<De
         .map(|told| told.at)
         .collect();
     times.sort();
-    let suspect = |told: &&super::Told| told.subject == victim && told.change.health == Health::Suspect;
+    let suspect = |told: &&Told| told.subject == victim && told.change.health == Health::Suspect;
     let suspected = world.told.iter().find(suspect).map_or(start, |told| told.at);
     let at = |share: f64| times[rank(times.len(), share)].since(start);
     Some(Detection { suspected: suspected.since(start), first: at(0.0), most: at(0.99), all: at(1.0) })
@@ -87,36 +90,57 @@ pub fn rest(world: &mut World, span: Duration) -> Rest {
     watch(world, span, 0, |_, _| {})
 }
 
+/// Counts spells of suspicion and of death, whoever sees them.
+struct Tally {
+    /// The first node that counts as a subject.
+    first: usize,
+    suspected: Vec<usize>,
+    down: Vec<usize>,
+    held: BTreeMap<(usize, usize), Health>,
+    rest: Rest,
+}
+
+impl Tally {
+    fn new(nodes: usize, first: usize) -> Self {
+        let none = vec![0; nodes];
+        Self { first, suspected: none.clone(), down: none, held: BTreeMap::new(), rest: Rest::default() }
+    }
+
+    fn add(&mut self, told: &Told) {
+        let (subject, health) = (told.subject, told.change.health);
+        if subject < self.first {
+            return;
+        }
+        let before = self.held.insert((told.viewer, subject), health).unwrap_or(Health::Alive);
+        let count = |counts: &mut Vec<usize>, counted, spells: &mut u64| {
+            if health == counted {
+                *spells += u64::from(counts[subject] == 0);
+                counts[subject] += 1;
+            } else if before == counted {
+                counts[subject] = counts[subject].saturating_sub(1);
+            }
+        };
+        count(&mut self.suspected, Health::Suspect, &mut self.rest.suspicions);
+        count(&mut self.down, Health::Down, &mut self.rest.downs);
+        self.rest.false_downs += u64::from(health == Health::Down);
+    }
+}
+
 /// Watches a world second by second, in which `each` may do something. Only nodes from `first` on count as subjects.
 fn watch(world: &mut World, span: Duration, first: usize, mut each: impl FnMut(&mut World, Duration)) -> Rest {
     let (sent, packets): (u64, u64) = (world.sent.iter().sum(), world.packets);
     world.told.clear();
     world.renewed.clear();
-    let mut rest = Rest::default();
-    let mut suspected = vec![0_usize; world.len()];
-    let mut down = vec![0_usize; world.len()];
-    let mut held = std::collections::BTreeMap::new();
+    let mut tally = Tally::new(world.len(), first);
     let step = Duration::from_secs(1);
     let mut passed = Duration::ZERO;
     while passed < span {
         each(world, passed);
         world.run(step);
         passed += step;
-        for told in std::mem::take(&mut world.told).into_iter().filter(|told| told.subject >= first) {
-            let before = held.insert((told.viewer, told.subject), told.change.health).unwrap_or(Health::Alive);
-            let count = |counts: &mut Vec<usize>, health, spells: &mut u64| {
-                if told.change.health == health {
-                    *spells += u64::from(counts[told.subject] == 0);
-                    counts[told.subject] += 1;
-                } else if before == health {
-                    counts[told.subject] = counts[told.subject].saturating_sub(1);
-                }
-            };
-            count(&mut suspected, Health::Suspect, &mut rest.suspicions);
-            count(&mut down, Health::Down, &mut rest.downs);
-            rest.false_downs += u64::from(told.change.health == Health::Down);
-        }
+        std::mem::take(&mut world.told).iter().for_each(|told| tally.add(told));
     }
+    let mut rest = tally.rest;
     let nodes = world.len() as f64;
     rest.renewals = world.renewed.len() as u64;
     rest.node_hours = nodes * span.as_secs_f64() / 3600.0;
@@ -156,9 +180,20 @@ pub fn join(setup: &Setup, seed: u64, uplink: u64, bound: Duration) -> Option<Du
     })
 }
 
-/// How many nodes stand still again and again, and for how long.
+/// How a node is held up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stall {
+    /// It stands still whole, as one that has no processor does.
+    Whole,
+    /// Its clock runs, but what it sends and what it is sent waits: the blocks of the Lifeguard paper (arXiv 1707.00788).
+    Mail,
+}
+
+/// How many nodes are held up again and again, how, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub struct Stalls {
+    /// What becomes of them.
+    pub kind: Stall,
     /// How many nodes.
     pub nodes: usize,
     /// How long each time.
@@ -167,18 +202,66 @@ pub struct Stalls {
     pub between: Duration,
 }
 
-/// Lets the first nodes of a world stand still again and again, as overloaded ones do, and counts what befalls the others.
-pub fn stalls(world: &mut World, seed: u64, stalls: Stalls, span: Duration) -> Rest {
-    let mut rng = StdRng::seed_from_u64(seed);
-    let mut next: Vec<Duration> = (0..stalls.nodes).map(|_| stalls.between.mul_f64(rng.random())).collect();
-    watch(world, span, stalls.nodes, |world, passed| {
-        for (node, next) in next.iter_mut().enumerate() {
-            if *next <= passed {
-                world.stall(node, stalls.stall);
-                *next = passed + stalls.stall + stalls.between.mul_f64(rng.random());
-            }
+/// When each of the first nodes of a world is held up.
+struct Schedule {
+    stalls: Stalls,
+    rng: StdRng,
+    next: Vec<Duration>,
+}
+
+impl Schedule {
+    fn new(seed: u64, stalls: Stalls) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let next = (0..stalls.nodes).map(|_| stalls.between.mul_f64(rng.random())).collect();
+        Self { stalls, rng, next }
+    }
+
+    /// The nodes whose hold-up begins now.
+    fn due(&mut self, passed: Duration) -> Vec<usize> {
+        let due: Vec<usize> = (0..self.next.len()).filter(|node| self.next[*node] <= passed).collect();
+        for node in &due {
+            self.next[*node] = passed + self.stalls.stall + self.stalls.between.mul_f64(self.rng.random());
         }
+        due
+    }
+}
+
+/// Holds up the first nodes of a world again and again, as overloaded ones are, and counts what befalls the others.
+pub fn stalls(world: &mut World, seed: u64, stalls: Stalls, span: Duration) -> Rest {
+    let mut schedule = Schedule::new(seed, stalls);
+    watch(world, span, stalls.nodes, |world, passed| {
+        schedule.due(passed).into_iter().for_each(|node| world.stall(node, stalls.kind, stalls.stall));
     })
+}
+
+/// The same with foca as it comes. Of what is counted only deaths and hours are set.
+pub fn plain_stalls(nodes: u16, profile: &Profile, world_seed: u64, seed: u64, stalls: Stalls, span: Duration) -> Rest {
+    let mut world = PlainWorld::formed(nodes, profile, world_seed);
+    let mut schedule = Schedule::new(seed, stalls);
+    let mut tally = Tally::new(usize::from(nodes), stalls.nodes);
+    let mut passed = Duration::ZERO;
+    while passed < span {
+        schedule.due(passed).into_iter().for_each(|node| world.stall(node, stalls.kind, stalls.stall));
+        world.run(Duration::from_secs(1));
+        passed += Duration::from_secs(1);
+        std::mem::take(&mut world.told).iter().for_each(|told| tally.add(told));
+    }
+    Rest { node_hours: f64::from(nodes) * span.as_secs_f64() / 3600.0, ..tally.rest }
+}
+
+/// How long after a crash the first node of foca's as it comes declares the victim down.
+pub fn plain_detection(nodes: u16, profile: &Profile, seed: u64, bound: Duration) -> Option<Duration> {
+    let mut world = PlainWorld::formed(nodes, profile, seed);
+    world.run(Duration::from_millis(seed % 7 * 137));
+    let (start, victim) = (world.now(), usize::from(nodes / 2));
+    world.crash(victim);
+    let mut found = None;
+    while found.is_none() && world.now().since(start) < bound {
+        world.run(Duration::from_millis(500));
+        let down = world.told.iter().find(|told| told.subject == victim && told.change.health == Health::Down);
+        found = down.map(|told| told.at.since(start));
+    }
+    found
 }
 
 /// Where in a sorted list of so many the share of them ends.

@@ -10,6 +10,7 @@
 pub mod goals;
 mod line;
 pub mod measure;
+mod plain;
 pub mod storm;
 mod world;
 

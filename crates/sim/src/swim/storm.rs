@@ -8,6 +8,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::line::Burst;
+use super::measure::Stall;
 use super::world::{Setup, World};
 use crate::Trace;
 
@@ -168,7 +169,7 @@ fn strike(world: &mut World, rng: &mut StdRng, away: &mut Away, blow: Blow) -> O
         }
         Blow::Stall if !is_away => {
             let span = Duration::from_secs(1).mul_f64(share * 60.0);
-            world.stall(node, span);
+            world.stall(node, Stall::Whole, span);
             Some(format!("node {node} stands still for {span:?}"))
         }
         Blow::Sleep if !is_away && !few => {

@@ -11,6 +11,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::line::{Fate, Line, Lines};
+use super::measure::Stall;
 use crate::Trace;
 
 /// What a world is made of.
@@ -61,6 +62,8 @@ struct Node {
     wake: u64,
     /// Nothing happens here before this, in microseconds.
     stalled: u64,
+    /// What it sends and is sent waits until then, in microseconds.
+    choked: u64,
     /// The node ids it is connected to.
     connected: BTreeSet<usize>,
     /// The epoch in the record that it holds of each node, 0 where it holds none.
@@ -146,6 +149,7 @@ impl World {
                 epoch: 0,
                 wake: u64::MAX,
                 stalled: 0,
+                choked: 0,
                 connected: BTreeSet::new(),
                 records: Vec::new(),
             })
@@ -214,8 +218,15 @@ impl World {
         let (tier, profile) = (self.setup.tiers[node], self.setup.profile.clone());
         let core = Membership::new(id(node), BootEpoch(epoch), tier, profile, rng, self.now());
         let records = vec![0; self.len()];
-        self.nodes[node] =
-            Node { core: Some(core), epoch, wake: u64::MAX, stalled: self.now, connected: BTreeSet::new(), records };
+        self.nodes[node] = Node {
+            core: Some(core),
+            epoch,
+            wake: u64::MAX,
+            stalled: self.now,
+            choked: self.now,
+            connected: BTreeSet::new(),
+            records,
+        };
         self.schedule_wake(node);
     }
 
@@ -261,9 +272,14 @@ impl World {
         self.handle(node, Event::Return);
     }
 
-    /// Lets a node stand still: what comes in the meantime, and its own timers, it finds when it goes on.
-    pub fn stall(&mut self, node: usize, span: Duration) {
-        self.nodes[node].stalled = self.now + micros(span);
+    /// Holds a node up: what comes in the meantime it finds when it goes on, and where it stands still whole its own timers
+    /// too.
+    pub fn stall(&mut self, node: usize, kind: Stall, span: Duration) {
+        let until = self.now + micros(span);
+        match kind {
+            Stall::Whole => self.nodes[node].stalled = until,
+            Stall::Mail => self.nodes[node].choked = until,
+        }
     }
 
     /// After cuts and heals: connections over cut lines will break, and over mended ones be made again.
@@ -387,7 +403,7 @@ impl World {
                 if self.nodes[to].epoch != epoch || self.nodes[to].core.is_none() {
                     return true;
                 }
-                let stalled = self.nodes[to].stalled;
+                let stalled = self.nodes[to].stalled.max(self.nodes[to].choked);
                 if stalled > self.now {
                     self.push(stalled, What::Deliver { to, epoch, event });
                 } else {
@@ -509,7 +525,8 @@ impl World {
                     Event::Feed { from: id(from), data }
                 };
                 let epoch = self.nodes[to].epoch;
-                self.push(self.now + micros(after), What::Deliver { to, epoch, event });
+                let leaves = self.nodes[from].choked.max(self.now);
+                self.push(leaves + micros(after), What::Deliver { to, epoch, event });
             }
             Fate::Arrives(_) | Fate::Lost | Fate::Blocked => self.lost += 1,
         }
