@@ -3,7 +3,7 @@
 //! A new crate must be placed in [`LAYERS`] before anything passes, so that whoever adds it decides where it belongs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 
@@ -195,6 +195,37 @@ fn every_library_below_the_command_line_denies_clocks_and_loose_tasks() {
             let text = std::fs::read_to_string(&target.src_path).expect("a target has its file");
             if !text.contains("#![deny(clippy::disallowed_methods)]") {
                 broken.push(format!("{} does not deny clippy::disallowed_methods", target.src_path));
+            }
+        }
+    }
+    report(&broken);
+}
+
+/// Every Rust file below `folder`.
+fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, into);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            into.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_select_says_in_which_order_it_looks() {
+    let mut files = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates"), &mut files);
+    let mut broken = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("a source file is text");
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        for (number, _) in lines.iter().enumerate().filter(|(_, line)| line.ends_with("select! {")) {
+            let first = lines[number + 1..].iter().find(|line| !line.starts_with("//"));
+            if first != Some(&"biased;") {
+                let at = format!("{}:{}", file.display(), number + 1);
+                broken.push(format!("{at}: without `biased;` chance decides, and no simulation repeats"));
             }
         }
     }

@@ -16,6 +16,12 @@ pub trait Network: fmt::Debug + Send + Sync {
     fn bind(&self, address: SocketAddr) -> io::Result<Arc<dyn AsyncUdpSocket>>;
     /// Timers and tasks for quinn.
     fn runtime(&self) -> Arc<dyn Runtime>;
+    /// Where the numbers begin that one endpoint draws for its packets: those it skips, and lengths of padding. `None`
+    /// leaves them to the operating system, as a real network must. A simulation gives each endpoint its own: without that
+    /// no run would be like another.
+    fn endpoint_seed(&self) -> Option<[u8; 32]> {
+        None
+    }
 }
 
 /// The kernel's UDP.

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -10,36 +11,61 @@ use tokio::task::{JoinHandle, JoinSet};
 
 /// Starts tasks on one runtime.
 #[derive(Clone, Debug)]
-pub struct Spawner(Handle);
+pub struct Spawner {
+    handle: Handle,
+    blocking: Blocking,
+}
+
+/// Where blocking work runs.
+#[derive(Clone, Copy, Debug)]
+enum Blocking {
+    /// On threads of its own.
+    Threads,
+    /// In the task that asks for it.
+    Inline,
+}
 
 impl Spawner {
     /// Starts tasks on the runtime of `handle`.
     pub fn new(handle: Handle) -> Self {
-        Self(handle)
+        Self { handle, blocking: Blocking::Threads }
+    }
+
+    /// The same for a simulation: blocking work runs in the task that asks for it. A thread of its own would hold virtual
+    /// time up, and end at another moment in each run.
+    pub fn inline(handle: Handle) -> Self {
+        Self { handle, blocking: Blocking::Inline }
     }
 
     /// Starts `future`. It ends with the [`Task`] that is returned: keep it.
     pub fn spawn<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> Task<T> {
-        Task(self.0.spawn(future))
+        Task(self.handle.spawn(future))
     }
 
-    /// Runs blocking work on this runtime's blocking threads.
+    /// Runs blocking work on this runtime's blocking threads, or where the spawner is [`inline`](Self::inline), here.
     ///
     /// # Errors
     /// The work panicked or the runtime is shutting down.
     #[expect(clippy::disallowed_methods, reason = "the seam itself")]
     pub async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-        self.0.spawn_blocking(work).await.map_err(io::Error::other)
+        match self.blocking {
+            Blocking::Threads => self.handle.spawn_blocking(work).await.map_err(io::Error::other),
+            Blocking::Inline => {
+                // Others go on meanwhile, as they do beside a thread.
+                tokio::task::yield_now().await;
+                catch_unwind(AssertUnwindSafe(work)).map_err(|_| io::Error::other("the blocking work panicked"))
+            }
+        }
     }
 
     /// How many tasks this runtime has that have not ended, whoever started them.
     pub fn alive(&self) -> usize {
-        self.0.metrics().num_alive_tasks()
+        self.handle.metrics().num_alive_tasks()
     }
 
     /// The runtime, for libraries that start tasks of their own. Prefer [`Spawner::spawn`].
     pub fn handle(&self) -> &Handle {
-        &self.0
+        &self.handle
     }
 }
 
@@ -139,6 +165,16 @@ mod tests {
         });
         drop(task);
         assert!(receiver.await.is_err(), "the task dropped what it held");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn inline_work_takes_no_time_keeps_the_thread_and_a_panic_in_it_is_an_error() {
+        let spawner = Spawner::inline(Handle::current());
+        let here = std::thread::current().id();
+        assert_eq!(spawner.blocking(|| std::thread::current().id()).await.unwrap(), here);
+        let threads = Spawner::new(Handle::current());
+        assert_ne!(threads.blocking(|| std::thread::current().id()).await.unwrap(), here);
+        assert!(spawner.blocking(|| panic!("in blocking work")).await.is_err());
     }
 
     #[tokio::test]

@@ -35,11 +35,12 @@ impl System {
         // Every exit publishes an event after it is noted, so looking again at each event misses none.
         while slot.running().is_some_and(|running| running.attempt == attempt) {
             tokio::select! {
+                biased;
+                _ = &mut ended => break,
                 event = events.recv() => match event {
                     Ok(RuntimeEvent::Unkillable { path: stuck, .. }) if stuck == *path => break,
                     Ok(_) | Err(_) => {}
                 },
-                _ = &mut ended => break,
             }
         }
         Ok(())

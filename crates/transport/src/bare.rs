@@ -35,7 +35,8 @@ pub fn bare_endpoint(config: &TransportConfig, env: &Env) -> Result<(Endpoint, C
     };
     let socket = env.network.bind(listen).map_err(failed)?;
     let _inside = env.system.handle().enter();
-    let (endpoint, runtime) = (config.profile.endpoint(), env.network.runtime());
+    let (mut endpoint, runtime) = (config.profile.endpoint(), env.network.runtime());
+    endpoint.rng_seed(env.network.endpoint_seed());
     let quic = Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, runtime).map_err(failed)?;
     Ok((quic, client))
 }

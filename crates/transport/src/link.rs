@@ -60,9 +60,11 @@ enum Arrival {
 async fn arrival(peer: &Peer) -> Result<Arrival, ConnectionError> {
     let connection = peer.connection();
     tokio::select! {
-        datagram = connection.read_datagram() => datagram.map(Arrival::Datagram),
+        // Streams first: a peer may have few of them open, and datagrams without end.
+        biased;
         both = connection.accept_bi() => both.map(|(send, recv)| Arrival::Stream(Some(send), recv)),
         one = connection.accept_uni() => one.map(|recv| Arrival::Stream(None, recv)),
+        datagram = connection.read_datagram() => datagram.map(Arrival::Datagram),
     }
 }
 

@@ -92,8 +92,9 @@ async fn watch(global: &Global, output: &Output) -> Result<(), ApiError> {
             Err(error) => output.redraw(&output.paint(Tone::Bad, &error.message)),
         }
         tokio::select! {
-            () = tokio::time::sleep(WATCH_EVERY) => {}
+            biased;
             _ = tokio::signal::ctrl_c() => return Ok(()),
+            () = tokio::time::sleep(WATCH_EVERY) => {}
         }
     }
 }

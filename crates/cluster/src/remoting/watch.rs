@@ -180,6 +180,9 @@ pub(crate) async fn run_desk(mut asked: mpsc::Receiver<Asked>) {
     let mut ends = FuturesUnordered::new();
     loop {
         tokio::select! {
+            // Ends first: there are at most as many as are held, and each makes room.
+            biased;
+            Some(call) = ends.next() => drop(held.remove(&call)),
             asked = asked.recv() => match asked {
                 None => return,
                 Some(Asked::Watch(_, answering)) if held.len() >= MONITORS_MAX => {
@@ -204,7 +207,6 @@ pub(crate) async fn run_desk(mut asked: mpsc::Receiver<Asked>) {
                     }
                 }
             },
-            Some(call) = ends.next() => drop(held.remove(&call)),
         }
     }
 }

@@ -233,6 +233,8 @@ async fn answer_for_ever(
     let mut under_way = FuturesUnordered::new();
     loop {
         tokio::select! {
+            // What ends makes room for what waits.
+            biased;
             Some(()) = under_way.next() => {}
             asked = inbox.recv(), if under_way.len() < QUESTIONS_AT_ONCE => match asked {
                 Some(asked) => under_way.push(answer(asked, Arc::clone(&store), Arc::clone(&config), env.clone())),

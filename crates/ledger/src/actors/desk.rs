@@ -152,6 +152,8 @@ async fn forward_for_ever(way: Way, mut inbox: mpsc::Receiver<Forwarded>) {
     let mut under_way: FuturesUnordered<Call> = FuturesUnordered::new();
     loop {
         tokio::select! {
+            // What ends makes room for what waits.
+            biased;
             Some(()) = under_way.next() => {}
             message = inbox.recv(), if under_way.len() < UNDER_WAY_MAX => match message {
                 Some((trace, message)) => under_way.push(Box::pin(traced(trace, way.call(message))) as Call),

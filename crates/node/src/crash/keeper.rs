@@ -55,6 +55,7 @@ impl Keeper {
         loop {
             let due = self.book().next_due(self.env.now());
             tokio::select! {
+                biased;
                 () = self.log.told() => {}
                 () = tokio::time::sleep(due.unwrap_or(UPDATE_EVERY)), if due.is_some() => {}
             }

@@ -209,7 +209,8 @@ impl Driver {
 
     /// This supervisor ends: what was added while it ran goes with it.
     pub(super) fn forget_added(&mut self) {
-        let added = std::mem::take(&mut self.planned);
+        let mut added: Vec<_> = std::mem::take(&mut self.planned).into_iter().collect();
+        added.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         let stay = self.plan.planned();
         for (child, planned) in added {
             if stay.children.get(&child).is_none_or(|known| !Arc::ptr_eq(&known.slot, &planned.slot)) {

@@ -356,7 +356,10 @@ impl Drop for Driver {
             let notice = &self.port.notice;
             notice.slot().observed().leave(notice.attempt(), |left| left.took_along = below.len());
         }
-        for child in self.planned.values() {
+        // In the order of their ids: that of the map differs from run to run, and whoever watches them would see it.
+        let mut children: Vec<_> = self.planned.iter().collect();
+        children.sort_unstable_by_key(|(id, _)| *id);
+        for (_, child) in children {
             if let Some(running) = child.slot.running() {
                 running.kill();
                 child.slot.set_state(ActorState::Stopping);

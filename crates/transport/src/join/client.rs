@@ -119,8 +119,9 @@ impl Asked<'_> {
         let socket = env.network.bind(SocketAddr::new(any, 0)).map_err(local)?;
         let endpoint = {
             let _inside = env.system.handle().enter();
-            Endpoint::new_with_abstract_socket(EndpointConfig::default(), None, socket, env.network.runtime())
-                .map_err(local)?
+            let mut config = EndpointConfig::default();
+            config.rng_seed(env.network.endpoint_seed());
+            Endpoint::new_with_abstract_socket(config, None, socket, env.network.runtime()).map_err(local)?
         };
         let crypto = tls::joiner(self.root_fingerprint, self.cluster, Expected::WithId(id), Arc::clone(&env.clock))
             .map_err(|error| JoinError::Local(error.to_string()))?;
