@@ -16,8 +16,8 @@
 //! - Two systems share nothing, also not through ractor's process-wide registries.
 //!
 //! # Reading order
-//! 1. [`Behaviour`], [`Context`], [`Ref`], [`Reply`]  2. `lane`, `host`  3. `notice`, `supervisor`  4. `tie`
-//! 5. [`System`]
+//! 1. [`Behaviour`], [`Context`], [`Ref`], [`Reply`]  2. `lane`, `host`  3. `notice`, `supervisor`  4. `tie`  5. `names`
+//! 6. [`System`]
 #![deny(clippy::disallowed_methods)]
 
 mod admin;
@@ -31,6 +31,7 @@ mod host;
 mod kill;
 mod lane;
 mod mailbox;
+mod names;
 mod notice;
 mod observe;
 mod plan;
@@ -55,6 +56,7 @@ pub use drain::{DrainError, Drained};
 pub use event::{EVENTS_MAX, RuntimeEvent};
 pub use following::{current_trace, traced, with_trace};
 pub use kill::KillError;
+pub use names::{Broadcast, ENTRIES_MAX, ENTRIES_PER_ACTOR_MAX, Entries, Group, GroupMember, NotEntered, OtherNodes};
 pub use observe::{
     ASKS_MAX, CHAIN_MAX, CRASHES_MAX, ChainLink, CrashContext, CrashKey, CrashLog, CrashReport, Crashes, Decision,
     FlightRecord, Inspection, LastCrash, Observe, ObserveError, PanicSite, RECORDED_MAX, SeenBatch, SeenMessage,

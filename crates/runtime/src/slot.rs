@@ -5,7 +5,7 @@ mod sight;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use covenant_env::Env;
 use covenant_supervision::ChildKind;
@@ -13,6 +13,7 @@ use covenant_types::{ActorPath, CallError, ExitReason, Incarnation, StartAttempt
 
 use crate::Inlet;
 use crate::mailbox::AnyMailbox;
+use crate::names::Names;
 use crate::observe::Observed;
 use crate::tie::{Bound, Down, Ended, Ties};
 use crate::view::ActorState;
@@ -54,6 +55,8 @@ struct Rare {
     inlet: Mutex<Option<Arc<dyn Inlet>>>,
     metrics: OnceLock<SlotMetrics>,
     observed: Observed,
+    /// Where this path has a name, or is in a group.
+    names: OnceLock<Weak<Names>>,
 }
 
 /// What runs at a path now.
@@ -216,6 +219,18 @@ impl Slot {
     /// `attempt` runs: whoever waited for it is tied to it.
     pub(crate) fn bind(&self, bound: &Bound) {
         self.with_ties(|ties| ties.started(bound));
+        if let Some(names) = self.names() {
+            names.started(&self.path, bound.attempt);
+        }
+    }
+
+    /// What runs here is about to take a name or join a group: these hear of its end.
+    pub(crate) fn keep_names(&self, names: &Arc<Names>) {
+        self.rare().names.get_or_init(|| Arc::downgrade(names));
+    }
+
+    fn names(&self) -> Option<Arc<Names>> {
+        self.rare.get()?.names.get()?.upgrade()
     }
 
     /// Nothing of `attempt` runs any more. Returns its ties, which are to be told.
@@ -317,6 +332,9 @@ impl Slot {
         let ended = self.with_ties(|ties| ties.close(error));
         if let Some(mailbox) = &self.mailbox {
             mailbox.close(error.clone());
+        }
+        if let Some(names) = self.names() {
+            names.closed(&self.path);
         }
         ended.tell(&self.path, &error.into());
         for child in self.children() {

@@ -18,6 +18,7 @@ use crate::deadline::{self, Deadlines};
 use crate::following::TraceIds;
 use crate::host::PlainMailbox;
 use crate::mailbox::Mailbox;
+use crate::names::Names;
 use crate::notice::Notice;
 use crate::plan::{PlannedChild, TreePlan, plan, plan_child, refit};
 use crate::registry::Starter;
@@ -57,6 +58,7 @@ struct Shared {
     root: Arc<Slot>,
     /// The record of every path there is; children are added and taken away while the tree runs.
     records: Records,
+    names: Arc<Names>,
     registry: BehaviourRegistry,
     deadlines: Arc<Deadlines>,
     attempts: StartAttempts,
@@ -285,6 +287,10 @@ impl System {
         refit(node, slot, &self.shared.registry)
     }
 
+    pub(crate) fn names(&self) -> &Arc<Names> {
+        &self.shared.names
+    }
+
     pub(crate) fn trace_ids(&self) -> &TraceIds {
         &self.shared.traces
     }
@@ -357,6 +363,7 @@ impl Shared {
             resources,
             root: Arc::clone(&plan.slot),
             records,
+            names: Arc::default(),
             registry,
             deadlines,
             attempts: StartAttempts::default(),

@@ -5,6 +5,7 @@ mod drain;
 mod following;
 mod kills;
 mod mailboxes;
+mod names;
 mod observe;
 mod remote;
 mod respecify;

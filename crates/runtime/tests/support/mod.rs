@@ -13,7 +13,7 @@ use covenant_runtime::{
     Reply, Resources, RuntimeEvent, StartError, System, SystemConfig, TreeView,
 };
 use covenant_supervision::{Host, TreeSource, TreeSourceError, TreeSpec, Work, load_tree};
-use covenant_types::{ActorPath, CallError, ExitReason, Incarnation};
+use covenant_types::{ActorPath, CallError, ExitReason, Incarnation, Scope};
 use serde::Deserialize;
 use tokio::sync::{Notify, broadcast};
 
@@ -138,6 +138,10 @@ pub struct ProbeConfig {
     pub link: String,
     /// A path to monitor before it starts.
     pub monitor: String,
+    /// A name to take before it starts.
+    pub register: String,
+    /// A group of the region to join before it starts.
+    pub join: String,
     /// `panic`: what it does when it is inspected.
     pub inspect: String,
 }
@@ -161,6 +165,12 @@ impl Behaviour for Probe {
         }
         if !config.link.is_empty() {
             ctx.link(&config.link.parse().unwrap()).unwrap();
+        }
+        if !config.register.is_empty() {
+            ctx.register(&config.register)?;
+        }
+        if !config.join.is_empty() {
+            ctx.join_group(&config.join, Scope::Region)?;
         }
         let fails = journal.failing_starts.lock().unwrap().get_mut(&id).is_some_and(|left| {
             let fails = *left > 0;
