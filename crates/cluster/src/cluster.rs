@@ -18,7 +18,9 @@ use crate::dial_book::Pace;
 use crate::dialer::Dialer;
 use crate::driver::{Driver, INBOX_MAX};
 use crate::gateway::Gateway;
-use crate::member::{MemberEvent, MemberView, Phase};
+use crate::member::{MemberEvent, MemberState, MemberView, Phase};
+use crate::presence::core::Seen;
+use crate::presence::keeper::{self, Keeper, NamesElsewhere, PresenceDesk};
 use crate::record::NodeRecord;
 use crate::remoting::outlet::RemoteOutlet;
 use crate::remoting::watch::{self, MonitorRefused, RemoteMonitor};
@@ -51,7 +53,7 @@ pub trait BulkHandler: Send + Sync {
 ///
 /// Dropping the last handle ends it without a word, as a crash does; see [`Cluster::leave`].
 pub struct Cluster {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     tasks: Mutex<Vec<Task>>,
 }
 
@@ -81,7 +83,16 @@ impl Cluster {
             certificate_ends: transport.identity.identity().not_after,
             sequence: 0,
         };
-        let shared = Arc::new(Shared::new(env.clone(), record, Arc::clone(&key), inbox, EVENTS_MAX));
+        let me = Seen {
+            id: record.id,
+            name: record.name.clone(),
+            role: record.role,
+            region: record.region,
+            epoch,
+            state: MemberState::Reachable,
+        };
+        let (presence, presence_inbox) = PresenceDesk::new(me, keeper::pace_of(profile), env.now());
+        let shared = Arc::new(Shared::new(env.clone(), record, Arc::clone(&key), inbox, EVENTS_MAX, presence));
         let gateway = Arc::new(Gateway(Arc::downgrade(&shared)));
         let transport = Transport::bind(transport, env.clone(), gateway, issuer)?;
         // The port may be chosen by the system, so the record others see is signed once the endpoint is open.
@@ -94,11 +105,13 @@ impl Cluster {
         let tasks = vec![
             env.system.spawn(Driver::new(Arc::clone(&shared), core, inputs).run()),
             env.system.spawn(Driver::run_janitor(Arc::clone(&shared))),
+            env.system.spawn(Keeper::new(Arc::clone(&shared), presence_inbox).run()),
             env.system.spawn(Arc::clone(&shared.deadlines).keep()),
             env.system.spawn(Dialer::new(Arc::clone(&shared), dial_pace(profile), seeds).run()),
         ];
         // Who connected while we were not listening yet.
         shared.sessions_changed.notify_one();
+        shared.presence.ring();
         Ok(Arc::new(Self { shared, tasks: Mutex::new(tasks) }))
     }
 
@@ -107,7 +120,9 @@ impl Cluster {
     /// Held until [`Cluster::leave`] or [`Cluster::abandon`]: a system whose resources hold this cluster ends only after
     /// one of them.
     pub fn attach(&self, system: System) {
-        self.shared.set_system(Some(system));
+        let elsewhere = NamesElsewhere(Arc::downgrade(&self.shared));
+        self.shared.set_system(Some(system.clone()));
+        system.set_other_nodes(Some(Arc::new(elsewhere)));
     }
 
     /// All members as this node sees them, itself included, by id.

@@ -19,6 +19,11 @@ pub(crate) struct Counters {
     pub(crate) casts_received: Counter,
     pub(crate) calls_received: Counter,
     pub(crate) waits: Counter,
+    pub(crate) presence_frames: Counter,
+    pub(crate) presence_bytes: Counter,
+    pub(crate) presence_entries: Gauge,
+    pub(crate) presence_refused: Counter,
+    pub(crate) names_lost: Counter,
 }
 
 impl Counters {
@@ -38,6 +43,11 @@ impl Counters {
             casts_received: counter("covenant_remoting_casts_received_total"),
             calls_received: counter("covenant_remoting_calls_received_total"),
             waits: counter("covenant_remoting_waits_total"),
+            presence_frames: counter("covenant_presence_frames_sent_total"),
+            presence_bytes: counter("covenant_presence_bytes_sent_total"),
+            presence_entries: metrics.gauge("covenant_presence_entries", &[]),
+            presence_refused: counter("covenant_presence_shards_refused_total"),
+            names_lost: counter("covenant_presence_names_lost_total"),
             metrics,
         }
     }

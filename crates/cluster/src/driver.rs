@@ -174,6 +174,7 @@ impl Driver {
             }
         }
         self.shared.wanted_changed.notify_one();
+        self.shared.presence.ring();
     }
 
     fn connected(&mut self, id: NodeId, session: &Session) {
@@ -312,6 +313,7 @@ impl Driver {
         let changed = self.shared.directory_mut().changed(id);
         if let Some(view) = changed {
             self.shared.tell(MemberEvent::Changed(view));
+            self.shared.presence.ring();
             let views = self.shared.directory().views();
             let reachable = views.iter().filter(|view| view.state == MemberState::Reachable).count();
             self.shared.counters.members.set(u32::try_from(reachable).map_or(f64::INFINITY, f64::from));

@@ -24,6 +24,8 @@ pub(crate) enum FeedFrame<'a> {
     Digest(u64),
     /// The sender holds the receiver's own record of this number, or a later one.
     Heard(u64),
+    /// About names and groups: a [`crate::presence::frame::Frame`].
+    Presence(&'a [u8]),
 }
 
 impl<'a> FeedFrame<'a> {
@@ -33,6 +35,7 @@ impl<'a> FeedFrame<'a> {
         match *kind {
             MEMBERS => Some(Self::Members(rest)),
             DATAGRAM => Some(Self::Datagram(rest)),
+            PRESENCE => Some(Self::Presence(rest)),
             DIGEST => Some(Self::Digest(u64::from_be_bytes(rest.try_into().ok()?))),
             HEARD => Some(Self::Heard(u64::from_be_bytes(rest.try_into().ok()?))),
             RECORDS => {
@@ -70,6 +73,11 @@ pub(crate) fn heard(sequence: u64) -> Bytes {
     tagged(HEARD, &sequence.to_be_bytes())
 }
 
+/// A frame about names and groups.
+pub(crate) fn presence(data: &[u8]) -> Bytes {
+    tagged(PRESENCE, data)
+}
+
 /// Frames with all these records.
 pub(crate) fn records(records: &[Arc<SignedRecord>]) -> Vec<Bytes> {
     let frame = |records: &[Arc<SignedRecord>]| {
@@ -96,6 +104,7 @@ const DATAGRAM: u8 = 2;
 const RECORDS: u8 = 3;
 const DIGEST: u8 = 4;
 const HEARD: u8 = 5;
+const PRESENCE: u8 = 6;
 
 #[cfg(test)]
 mod tests {

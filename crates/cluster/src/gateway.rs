@@ -8,6 +8,7 @@ use bytes::Bytes;
 use covenant_transport::{CloseCode, Inbound, Peer, Plane, RecvStream, SendStream};
 
 use crate::feed::{self, FEED_FRAME_BYTES_MAX, FeedFrame};
+use crate::presence::frame::Frame;
 use crate::record::SignedRecord;
 use crate::remoting::receive::{read_messages, read_replies};
 use crate::session::Session;
@@ -94,6 +95,13 @@ async fn read_feed(shared: Arc<Shared>, session: Arc<Session>, mut stream: RecvS
                 shared.heard.notify_one();
                 continue;
             }
+            Some(FeedFrame::Presence(frame)) => match Frame::parse(frame) {
+                Some(frame) => match shared.presence.take(&session, frame).await {
+                    true => continue,
+                    false => return,
+                },
+                None => return shared.refuse_stream(&session, &mut stream, CloseCode::Malformed),
+            },
             Some(FeedFrame::Records(records)) => {
                 let records = records.into_iter().filter_map(|bytes| checked(&shared, &session, bytes)).collect();
                 Input::Records { from, records }

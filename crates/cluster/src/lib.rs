@@ -12,7 +12,7 @@
 //! - Everything that queues has a bound with a name, and a counter for what did not fit.
 //!
 //! # Reading order
-//! 1. [`Cluster`]  2. [`MemberView`], [`MemberEvent`]  3. `driver`, `dialer`, `directory`  4. `session`, `remoting`
+//! 1. [`Cluster`]  2. [`MemberView`], [`MemberEvent`]  3. `driver`, `dialer`, `directory`  4. `session`, `remoting`  5. `presence`
 #![deny(clippy::disallowed_methods)]
 
 mod cluster;
@@ -24,6 +24,8 @@ mod driver;
 mod feed;
 mod gateway;
 mod member;
+mod names;
+mod presence;
 mod record;
 mod remoting;
 mod rest;
@@ -34,6 +36,7 @@ pub use cluster::{BulkHandler, Cluster, ClusterConfig, ClusterError, EVENTS_MAX}
 pub use dialer::DIALS_MAX;
 pub use directory::RECORDS_MAX;
 pub use member::{MemberEvent, MemberState, MemberView, Phase};
+pub use names::Place;
 pub use record::NodeRecord;
 pub use remoting::credit::{CREDIT_BYTES, CREDIT_POOL_BYTES, CREDIT_START_BYTES};
 pub use remoting::frame::{FRAME_BYTES_MAX, TARGETS_MAX};

@@ -23,9 +23,11 @@ use crate::remoting::watch::{Asked, DESK_QUEUE_MAX, run_desk};
 /// How many streams carry messages to one node. Those to one actor stay on one.
 pub const LANES: usize = 4;
 /// The most tasks of one connection: our lanes, and the streams the peer opened.
-const TASKS_MAX: usize = LANES + 3 + 16;
+const TASKS_MAX: usize = LANES + 4 + 16;
 /// How many frames may wait for the feed stream.
 const FEED_QUEUE_MAX: usize = 64;
+/// How many frames about names and groups may wait for a feed stream of their own.
+const PRESENCE_QUEUE_MAX: usize = 48;
 
 /// One connection to one node.
 pub(crate) struct Session {
@@ -50,6 +52,7 @@ pub(crate) struct Session {
     /// To the task that holds the monitors of ours that they asked for.
     pub(crate) desk: mpsc::Sender<Asked>,
     feed: mpsc::Sender<Bytes>,
+    presence: mpsc::Sender<Bytes>,
     /// The number of our own record that they said they hold.
     pub(crate) heard: AtomicU64,
     pub(crate) clock: Arc<dyn Clock>,
@@ -79,6 +82,7 @@ impl Session {
     pub(crate) fn start(peer: &Peer, env: &Env, counters: &Arc<Counters>) -> Arc<Self> {
         let info = peer.info();
         let (feed, queue) = mpsc::channel(FEED_QUEUE_MAX);
+        let (presence, presence_queue) = mpsc::channel(PRESENCE_QUEUE_MAX);
         let (desk, asked) = mpsc::channel(DESK_QUEUE_MAX);
         let session = Arc::new(Self {
             peer: peer.clone(),
@@ -95,6 +99,7 @@ impl Session {
             watching: AtomicUsize::new(0),
             desk,
             feed,
+            presence,
             heard: AtomicU64::new(0),
             clock: Arc::clone(&env.clock),
             counters: Arc::clone(counters),
@@ -107,6 +112,8 @@ impl Session {
         let writer = Arc::clone(&session);
         session.spawn(async move { writer.replies.run(&writer.peer).await });
         session.spawn(write_feed(peer.clone(), queue));
+        // Of its own, so that many names do not hold up who is alive.
+        session.spawn(write_feed(peer.clone(), presence_queue));
         session.spawn(run_desk(asked));
         session
     }
@@ -192,6 +199,11 @@ impl Session {
     /// Queues a frame for the feed stream. False where the queue is full or the session has ended.
     pub(crate) fn send_feed(&self, frame: Bytes) -> bool {
         self.feed.try_send(frame).is_ok()
+    }
+
+    /// As [`Session::send_feed`], for frames about names and groups.
+    pub(crate) fn send_presence(&self, frame: Bytes) -> bool {
+        self.presence.try_send(frame).is_ok()
     }
 }
 

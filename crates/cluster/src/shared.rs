@@ -7,15 +7,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use bytes::Bytes;
 use covenant_env::Env;
 use covenant_identity::NodeKey;
-use covenant_runtime::{Deadlines, Inlet, Monitor, System};
+use covenant_runtime::{Deadlines, Entries, Inlet, Monitor, System};
 use covenant_transport::{CloseCode, Peer, RecvStream, Transport};
-use covenant_types::{ActorPath, NodeId, NodeName};
+use covenant_types::{ActorPath, Name, NodeId, NodeName};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 use crate::BulkHandler;
 use crate::counters::Counters;
 use crate::directory::Directory;
 use crate::member::MemberEvent;
+use crate::presence::keeper::PresenceDesk;
 use crate::record::{NodeRecord, SignedRecord};
 use crate::session::Session;
 
@@ -61,6 +62,8 @@ pub(crate) struct Shared {
     directory: RwLock<Directory>,
     system: RwLock<Option<System>>,
     bulk: RwLock<Option<Arc<dyn BulkHandler>>>,
+    /// Names and groups of all nodes.
+    pub(crate) presence: PresenceDesk,
 }
 
 /// What this node says of itself, and the key it signs that with.
@@ -84,6 +87,7 @@ impl Shared {
         key: Arc<NodeKey>,
         inbox: mpsc::Sender<Input>,
         events_max: usize,
+        presence: PresenceDesk,
     ) -> Self {
         let own = SignedRecord::sign(record.clone(), &key);
         Self {
@@ -103,6 +107,7 @@ impl Shared {
             directory: RwLock::new(Directory::new(own)),
             system: RwLock::new(None),
             bulk: RwLock::new(None),
+            presence,
         }
     }
 
@@ -218,8 +223,29 @@ impl Shared {
 
     pub(crate) fn set_system(&self, system: Option<System>) {
         let old = std::mem::replace(&mut *write(&self.system), system);
+        if let Some(old) = &old {
+            old.set_other_nodes(None);
+        }
         // Outside the lock: its actors may be dropped with it.
         drop(old);
+        self.presence.ring();
+    }
+
+    /// The system of this node, while it takes part.
+    pub(crate) fn system(&self) -> Option<System> {
+        read(&self.system).clone()
+    }
+
+    /// What this node's actors say of themselves; `None` while there are none.
+    pub(crate) fn entries(&self) -> Option<Entries> {
+        Some(read(&self.system).as_ref()?.entries())
+    }
+
+    /// Ends the actor of this node at `path`, whose name another one has.
+    pub(crate) fn lose_name(&self, name: &Name, path: &ActorPath, winner: &str) {
+        if let Some(system) = self.system() {
+            system.lose_name(name, path, winner);
+        }
     }
 
     /// The way in to an actor of this node.
@@ -246,6 +272,17 @@ impl Shared {
         tracing::warn!(peer = %session.sender.name, %code, "a stream broke the protocol, closing the connection");
         self.counters.stream_refused(code.as_str());
         stream.stop(code.number());
+        self.disconnect(session, code);
+    }
+
+    /// As [`Shared::refuse_stream`] where the stream is not at hand.
+    pub(crate) fn refuse_peer(&self, session: &Arc<Session>, code: CloseCode) {
+        tracing::warn!(peer = %session.sender.name, %code, "a frame broke the protocol, closing the connection");
+        self.counters.stream_refused(code.as_str());
+        self.disconnect(session, code);
+    }
+
+    fn disconnect(&self, session: &Arc<Session>, code: CloseCode) {
         let node = session.sender.node;
         // A newer connection to the node has done nothing wrong.
         let is_current = self.session(node).is_some_and(|current| Arc::ptr_eq(&current, session));

@@ -1,0 +1,219 @@
+//! Runs [`Presence`]: one task, which hears of connections, members and this node's actors, and does what it says.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use covenant_runtime::OtherNodes;
+use covenant_transport::{CloseCode, Profile};
+use covenant_types::{Name, NodeId, Uptime};
+use tokio::sync::{Notify, mpsc};
+
+use super::core::{Lost, Outbox, Pace, Presence, Seen};
+use super::frame::Frame;
+use super::view::{Gathering, Held};
+use crate::member::MemberView;
+use crate::session::Session;
+use crate::shared::Shared;
+
+/// How many frames may wait for the keeper. The streams they came on wait with them.
+const INBOX_MAX: usize = 64;
+
+/// What the rest of the cluster holds of presence.
+pub(crate) struct PresenceDesk {
+    core: RwLock<Presence>,
+    /// Rung when connections, members or this node's own entries are others.
+    rung: Notify,
+    inbox: mpsc::Sender<(Arc<Session>, Frame)>,
+}
+
+/// The frames for the keeper.
+pub(crate) type PresenceInbox = mpsc::Receiver<(Arc<Session>, Frame)>;
+
+impl PresenceDesk {
+    pub(crate) fn new(me: Seen, pace: Pace, now: Uptime) -> (Self, PresenceInbox) {
+        let (inbox, frames) = mpsc::channel(INBOX_MAX);
+        (Self { core: RwLock::new(Presence::new(me, pace, now)), rung: Notify::new(), inbox }, frames)
+    }
+
+    /// Something that matters here has changed.
+    pub(crate) fn ring(&self) {
+        self.rung.notify_one();
+    }
+
+    /// Hands a frame to the keeper, waiting until it has room. False where there is no keeper any more.
+    pub(crate) async fn take(&self, session: &Arc<Session>, frame: Frame) -> bool {
+        self.inbox.send((Arc::clone(session), frame)).await.is_ok()
+    }
+
+    /// Who has a name on another node.
+    pub(crate) fn held_elsewhere(&self, name: &Name) -> Option<Held> {
+        self.core().held_elsewhere(name)
+    }
+
+    /// Who is in a group on other nodes.
+    pub(crate) fn gathering(&self, group: &Name) -> Gathering {
+        self.core().gathering(group)
+    }
+
+    /// Whether this node's claims no longer yield to all others.
+    pub(crate) fn has_settled(&self) -> bool {
+        self.core().has_settled()
+    }
+
+    fn core(&self) -> RwLockReadGuard<'_, Presence> {
+        self.core.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn core_mut(&self) -> RwLockWriteGuard<'_, Presence> {
+        self.core.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a system's names ask of the cluster.
+pub(crate) struct NamesElsewhere(pub(crate) Weak<Shared>);
+
+impl OtherNodes for NamesElsewhere {
+    fn holder(&self, name: &Name) -> Option<String> {
+        let held = self.0.upgrade()?.presence.held_elsewhere(name)?;
+        Some(format!("{}:{}", held.place.node_name, held.place.path))
+    }
+
+    fn changed(&self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.presence.ring();
+        }
+    }
+}
+
+/// The task's state.
+pub(crate) struct Keeper {
+    shared: Arc<Shared>,
+    inbox: PresenceInbox,
+    sessions: Sessions,
+}
+
+/// The connections the core knows of, as its way out.
+#[derive(Default)]
+struct Sessions {
+    by_id: BTreeMap<NodeId, Arc<Session>>,
+    frames: u64,
+    bytes: u64,
+}
+
+impl Outbox for Sessions {
+    fn send(&mut self, to: NodeId, frame: Bytes) -> bool {
+        let length = frame.len() as u64;
+        let sent = self.by_id.get(&to).is_some_and(|session| session.send_presence(frame));
+        if sent {
+            (self.frames, self.bytes) = (self.frames + 1, self.bytes + length);
+        }
+        sent
+    }
+}
+
+impl Keeper {
+    pub(crate) fn new(shared: Arc<Shared>, inbox: PresenceInbox) -> Self {
+        Self { shared, inbox, sessions: Sessions::default() }
+    }
+
+    /// Runs until the task is dropped.
+    pub(crate) async fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        loop {
+            let due = shared.presence.core().next_wake().since(shared.env.now());
+            tokio::select! {
+                biased;
+                () = shared.presence.rung.notified() => self.look(),
+                frame = self.inbox.recv() => match frame {
+                    Some((session, frame)) => self.take_in(&session, frame),
+                    None => return,
+                },
+                () = tokio::time::sleep(due) => {}
+            }
+            shared.presence.core_mut().work(shared.env.now(), shared.env.wall(), &mut self.sessions);
+            self.count();
+        }
+    }
+
+    /// Compares what there is with what the core knows.
+    fn look(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let present: BTreeMap<NodeId, Arc<Session>> =
+            shared.sessions().into_iter().map(|session| (session.sender.node, session)).collect();
+        let known = std::mem::replace(&mut self.sessions.by_id, present.clone());
+        let members = shared.directory().views().iter().map(seen).collect();
+        let entries = shared.entries();
+        let mut core = shared.presence.core_mut();
+        let is_same = |id: &NodeId, session: &Arc<Session>, among: &BTreeMap<NodeId, Arc<Session>>| {
+            among.get(id).is_some_and(|other| Arc::ptr_eq(other, session))
+        };
+        known.iter().filter(|(id, old)| !is_same(id, old, &present)).for_each(|(id, _)| core.disconnected(*id));
+        let mut lost = core.take_members(members);
+        for (id, new) in present.iter().filter(|(id, new)| !is_same(id, new, &known)) {
+            let info = new.peer.info();
+            core.connected(*id, info.role, info.region, &mut self.sessions);
+        }
+        if let Some(entries) = entries {
+            lost.extend(core.take_own(entries, shared.env.wall()));
+        }
+        drop(core);
+        self.lose(lost);
+    }
+
+    fn take_in(&mut self, session: &Arc<Session>, frame: Frame) {
+        let from = session.sender.node;
+        // What an older connection brought is said again over the present one.
+        if !self.sessions.by_id.get(&from).is_some_and(|known| Arc::ptr_eq(known, session)) {
+            if self.shared.session(from).is_none_or(|present| !Arc::ptr_eq(&present, session)) {
+                return;
+            }
+            self.look(); // it came before word of its connection
+        }
+        let taken = self.shared.presence.core_mut().take_frame(from, frame, self.shared.env.wall());
+        match taken {
+            Ok(lost) => self.lose(lost),
+            Err(_) => self.shared.refuse_peer(session, CloseCode::Malformed),
+        }
+    }
+
+    /// Ends who lost a name. That is heard of as a change of this node's own entries.
+    fn lose(&self, lost: Vec<Lost>) {
+        for Lost { name, path, winner } in lost {
+            self.shared.counters.names_lost.increment(1);
+            self.shared.lose_name(&name, &path, &winner);
+        }
+    }
+
+    fn count(&mut self) {
+        let counters = &self.shared.counters;
+        counters.presence_frames.increment(std::mem::take(&mut self.sessions.frames));
+        counters.presence_bytes.increment(std::mem::take(&mut self.sessions.bytes));
+        let (entries, refused) = self.shared.presence.core().size();
+        counters.presence_entries.set(u32::try_from(entries).map_or(f64::INFINITY, f64::from));
+        counters.presence_refused.absolute(refused);
+    }
+}
+
+fn seen(view: &MemberView) -> Seen {
+    Seen {
+        id: view.id,
+        name: view.name.clone(),
+        role: view.role,
+        region: view.region,
+        epoch: view.epoch,
+        state: view.state,
+    }
+}
+
+/// How often things are told on such lines.
+pub(crate) fn pace_of(profile: Profile) -> Pace {
+    let millis = Duration::from_millis;
+    match profile {
+        Profile::Loopback => Pace { round: millis(200), digest: millis(2_000), settle: millis(1_000) },
+        Profile::Lan => Pace { round: millis(1_500), digest: millis(15_000), settle: millis(10_000) },
+        Profile::Wan => Pace { round: millis(1_500), digest: millis(15_000), settle: millis(30_000) },
+        Profile::Leaf => Pace { round: millis(5_000), digest: millis(600_000), settle: millis(60_000) },
+    }
+}
