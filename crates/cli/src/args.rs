@@ -1,6 +1,7 @@
 //! What can be typed. The help texts are the first thing a newcomer reads.
 
 mod actors;
+mod fault;
 mod identity;
 mod part;
 mod services;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use covenant_types::NodeName;
 
 pub(crate) use actors::{ActorVerb, CrashVerb, Simulate, TreeVerb};
+pub(crate) use fault::FaultVerb;
 pub(crate) use identity::{Addresses, Init, Join, OperatorVerb, TokenVerb};
 pub(crate) use part::{Drain, DrainVerb, Events, Leave, Sleep, Wait, Wanted};
 pub(crate) use services::{ContentVerb, ExportFormat, LedgerVerb};
@@ -104,6 +106,9 @@ pub(crate) enum Verb {
     Content(ContentVerb),
     /// What the watchers noticed
     Incidents,
+    /// Faults of a node's network, on loan: they end by themselves
+    #[command(subcommand)]
+    Fault(FaultVerb),
     /// Chaos scenarios. `run` exits 0 pass, 1 fail, 2 invalid, 3 inconclusive, 6 refused
     #[command(subcommand)]
     Chaos(ChaosVerb),

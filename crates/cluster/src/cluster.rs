@@ -142,6 +142,26 @@ impl Cluster {
         self.shared.directory().view(self.shared.me).expect("the directory holds this node from the start")
     }
 
+    /// Where a node is, as far as this one knows: where its record says, and where its connection comes from. Empty where
+    /// it is not known.
+    pub fn addresses(&self, node: &NodeName) -> Vec<SocketAddr> {
+        let mut addresses: Vec<SocketAddr> = self
+            .shared
+            .directory()
+            .views()
+            .into_iter()
+            .filter(|view| view.name == *node)
+            .map(|view| view.address)
+            .collect();
+        if let Some(session) = self.shared.session_named(node) {
+            let info = session.peer.info();
+            addresses.extend([info.listen, info.address]);
+        }
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses
+    }
+
     /// What changes from now on. Take the list after subscribing, and nothing is missed.
     pub fn events(&self) -> broadcast::Receiver<MemberEvent> {
         self.shared.events.subscribe()

@@ -111,6 +111,8 @@ verbs! {
     Crashes = "crashes" needs Viewer,
     /// What an actor shows of itself.
     ActorInspect = "actor inspect" needs Viewer,
+    /// Which faults of the network a node holds on itself.
+    FaultList = "fault list" needs Viewer,
     /// The messages of an actor as it handles them.
     ActorTrace = "actor trace" needs Operator,
     /// Lets an actor begin no message more.
@@ -141,6 +143,10 @@ verbs! {
     NodeStop = "node stop" needs Operator,
     /// Kills an actor.
     ActorKill = "actor kill" needs Chaos,
+    /// Has a node hold a fault of the network on itself, or hold it longer.
+    FaultSet = "fault set" needs Chaos,
+    /// Ends such a fault before its time.
+    FaultLift = "fault lift" needs Chaos,
     /// Kills a node.
     NodeKill = "node kill" needs Chaos,
     /// Makes an operator.
@@ -217,6 +223,7 @@ mod tests {
             (Verb::TreePlan, &[Viewer, Operator, Chaos, Admin]),
             (Verb::Crashes, &[Viewer, Operator, Chaos, Admin]),
             (Verb::ActorInspect, &[Viewer, Operator, Chaos, Admin]),
+            (Verb::FaultList, &[Viewer, Operator, Chaos, Admin]),
             (Verb::ActorTrace, &[Operator, Admin]),
             (Verb::ActorSuspend, &[Operator, Admin]),
             (Verb::ActorResume, &[Operator, Admin]),
@@ -232,6 +239,8 @@ mod tests {
             (Verb::NodeSleep, &[Operator, Admin]),
             (Verb::NodeStop, &[Operator, Admin]),
             (Verb::ActorKill, &[Chaos, Admin]),
+            (Verb::FaultSet, &[Chaos, Admin]),
+            (Verb::FaultLift, &[Chaos, Admin]),
             (Verb::NodeKill, &[Chaos, Admin]),
             (Verb::OperatorCreate, &[Admin]),
             (Verb::Ca, &[Admin]),

@@ -2,6 +2,7 @@
 
 pub mod actor;
 pub mod doctor;
+pub mod fault;
 pub mod part;
 pub mod tree;
 

@@ -328,6 +328,7 @@ async fn upkeep(shared: Arc<Shared>, notifier: Arc<Notifier>, mut peers: KnownPe
         tokio::time::sleep(UPKEEP_EVERY).await;
         shared.gauges.update(&shared.env);
         shared.metrics.upkeep();
+        shared.resolve_faults();
         notifier.status(&shared.summary());
         peers.remember(&shared.cluster.members(), shared.config.node.listen, &shared.env).await;
         if let Some(period) = watchdog

@@ -62,6 +62,8 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
     ("covenant_transport_connections_closed_total", Counter, "Connections that ended."),
     ("covenant_transport_handshakes_failed_total", Counter, "Who knocked or was dialled and was not let in."),
     ("covenant_transport_joins_total", Counter, "Join requests by how they ended."),
+    ("covenant_transport_faults", Gauge, "Faults that the node holds on itself."),
+    ("covenant_transport_fault_datagrams_total", Counter, "Datagrams that such faults touched, by effect."),
     ("covenant_transport_sent_bytes_total", Counter, "Bytes sent on streams."),
     ("covenant_transport_received_bytes_total", Counter, "Bytes received on streams."),
     ("covenant_transport_datagrams_sent_total", Counter, "Datagrams sent."),

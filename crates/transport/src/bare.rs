@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use covenant_env::Env;
-use quinn::{ClientConfig, Endpoint, ServerConfig};
+use quinn::{AsyncUdpSocket, ClientConfig, Endpoint, ServerConfig};
 
 use crate::transport::{BindError, INCOMING_MAX};
 use crate::{TransportConfig, tls};
@@ -16,6 +16,20 @@ use crate::{TransportConfig, tls};
 /// # Errors
 /// The address cannot be listened at, or the credentials cannot be used for TLS.
 pub fn bare_endpoint(config: &TransportConfig, env: &Env) -> Result<(Endpoint, ClientConfig), BindError> {
+    endpoint_on(open_socket(config, env)?, config, env)
+}
+
+/// Opens the socket that peers reach this node at.
+pub(crate) fn open_socket(config: &TransportConfig, env: &Env) -> Result<Arc<dyn AsyncUdpSocket>, BindError> {
+    env.network.bind(config.listen).map_err(|error| failed(config, error))
+}
+
+/// The endpoint on a socket.
+pub(crate) fn endpoint_on(
+    socket: Arc<dyn AsyncUdpSocket>,
+    config: &TransportConfig,
+    env: &Env,
+) -> Result<(Endpoint, ClientConfig), BindError> {
     let tls = |error: tls::TlsError| BindError::Tls(error.to_string());
     let quic_transport = Arc::new(config.profile.quic());
     let server_tls = tls::server(&config.identity, Arc::clone(&env.clock)).map_err(tls)?;
@@ -25,18 +39,18 @@ pub fn bare_endpoint(config: &TransportConfig, env: &Env) -> Result<(Endpoint, C
     let mut client = ClientConfig::new(Arc::new(client_tls));
     client.transport_config(quic_transport);
 
-    let listen = config.listen;
-    let failed = |source: io::Error| {
-        if source.kind() == io::ErrorKind::AddrInUse {
-            BindError::AddressTaken(listen)
-        } else {
-            BindError::Socket { address: listen, source }
-        }
-    };
-    let socket = env.network.bind(listen).map_err(failed)?;
     let _inside = env.system.handle().enter();
     let (mut endpoint, runtime) = (config.profile.endpoint(), env.network.runtime());
     endpoint.rng_seed(env.network.endpoint_seed());
-    let quic = Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, runtime).map_err(failed)?;
-    Ok((quic, client))
+    let quic = Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, runtime);
+    Ok((quic.map_err(|error| failed(config, error))?, client))
+}
+
+fn failed(config: &TransportConfig, source: io::Error) -> BindError {
+    let address = config.listen;
+    if source.kind() == io::ErrorKind::AddrInUse {
+        BindError::AddressTaken(address)
+    } else {
+        BindError::Socket { address, source }
+    }
 }

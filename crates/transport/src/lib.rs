@@ -13,6 +13,7 @@
 //!
 //! # Reading order
 //! 1. [`Transport`]  2. [`Peer`], [`Inbound`], [`Plane`]  3. [`NodeCredentials`], [`tls`]  4. `links`, `hello`  5. [`join`](mod@join)
+//! 6. `faults`: bad weather on purpose
 #![deny(clippy::disallowed_methods)]
 
 mod accept;
@@ -22,6 +23,7 @@ mod config;
 mod counters;
 mod credentials;
 mod dial;
+mod faults;
 mod greeting;
 mod hello;
 mod inbound;
@@ -40,6 +42,11 @@ pub use bytes::Bytes;
 pub use close::CloseCode;
 pub use config::{Profile, TransportConfig};
 pub use credentials::{CredentialsError, NodeCredentials};
+pub use faults::{
+    Direction, ENDED_MAX, Effects, EndedLease, Fate, Fault, FaultError, FaultLease, FaultPlan, FaultSpec, Faults,
+    FaultySocket, HARD_DEADLINE_MAX, HELD_BYTES_MAX, HELD_MAX, LEASES_MAX, LeaseEnd, LeaseError, LeaseTerms, PeerScope,
+    REORDER_DELAY_DEFAULT, Ratio, RatioError,
+};
 pub use inbound::Inbound;
 pub use peer::{Peer, PeerInfo, PeerStats, SendError};
 pub use plane::Plane;

@@ -11,6 +11,7 @@ use quinn::{Connection, ConnectionError, Endpoint};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::bare::{endpoint_on, open_socket};
 use crate::close::{CloseCode, describe};
 use crate::counters::Counters;
 use crate::dial::Dials;
@@ -18,7 +19,7 @@ use crate::greeting::{FAREWELL, Greeter, turn_away};
 use crate::hello::Refusal;
 use crate::join::{Issuer, JoinService};
 use crate::roster::Roster;
-use crate::{Inbound, Peer, TransportConfig, accept, bare_endpoint, tls};
+use crate::{Faults, FaultySocket, Inbound, Peer, TransportConfig, accept, tls};
 
 /// This node on the network. Cheap to clone; the endpoint ends with the last clone, or with [`close`](Self::close).
 #[derive(Clone)]
@@ -33,6 +34,8 @@ struct OwnEndpoint {
     client: quinn::ClientConfig,
     local: SocketAddr,
     runner: Task,
+    faults: Arc<Faults>,
+    _weather: Task,
 }
 
 impl Transport {
@@ -57,7 +60,8 @@ impl Transport {
             )));
         }
         let listen = config.listen;
-        let (quic, client) = bare_endpoint(&config, &env)?;
+        let (socket, faults, weather) = FaultySocket::wrap(open_socket(&config, &env)?, &env);
+        let (quic, client) = endpoint_on(socket, &config, &env)?;
         let local = quic.local_addr().map_err(|source| BindError::Socket { address: listen, source })?;
 
         let counters = Arc::new(Counters::new(env.metrics.clone()));
@@ -74,7 +78,7 @@ impl Transport {
         });
         let joins = Arc::new(JoinService::new(issuer, env.clone(), counters));
         let runner = env.system.spawn(accept::run(quic.clone(), Arc::clone(&greeter), joins, served));
-        let endpoint = Arc::new(OwnEndpoint { quic, client, local, runner });
+        let endpoint = Arc::new(OwnEndpoint { quic, client, local, runner, faults, _weather: weather });
         Ok(Self { greeter, endpoint })
     }
 
@@ -170,6 +174,11 @@ impl Transport {
     /// The address listened at.
     pub fn local_addr(&self) -> SocketAddr {
         self.endpoint.local
+    }
+
+    /// The faults of this node's socket.
+    pub fn faults(&self) -> &Arc<Faults> {
+        &self.endpoint.faults
     }
 
     /// Closes the connection to a node, if there is one. The peer hears `reason`.

@@ -5,6 +5,7 @@ mod cluster;
 pub(crate) mod content;
 mod crash;
 mod doctor;
+mod fault;
 mod identity;
 mod ledger;
 mod part;
@@ -54,6 +55,7 @@ async fn perform(global: Global, verb: Verb, behaviours: &BehaviourRegistry, out
         Verb::Incidents => cluster::incidents(&global, output).await,
         Verb::Ledger(verb) => ledger::run(&global, verb, output).await,
         Verb::Content(verb) => content::run(&global, verb, output).await,
+        Verb::Fault(verb) => fault::run(&global, verb, output).await,
         Verb::Chaos(ChaosVerb::Check { file }) => chaos_check(&file, output),
         Verb::Chaos(ChaosVerb::Run { file }) => chaos_run(&global, &file, output).await,
         Verb::Init(args) => identity::init(&args, output),

@@ -201,13 +201,13 @@ async fn named(global: &Global) -> Result<Client, ApiError> {
     global.client().await
 }
 
-fn consequences(what: &str, list: &[String]) -> String {
+pub(super) fn consequences(what: &str, list: &[String]) -> String {
     let lines: Vec<String> = list.iter().map(|line| format!("  - {line}")).collect();
     format!("{what}:\n{}", lines.join("\n"))
 }
 
 /// Says what follows, and on a terminal asks.
-fn confirm(what: &str, list: &[String], yes: bool, output: &Output) -> Result<(), ApiError> {
+pub(super) fn confirm(what: &str, list: &[String], yes: bool, output: &Output) -> Result<(), ApiError> {
     output.talk(&consequences(what, list));
     if yes || !std::io::stdin().is_terminal() {
         return Ok(());

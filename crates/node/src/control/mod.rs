@@ -6,6 +6,7 @@
 mod actor;
 pub(crate) mod caller;
 mod content;
+mod fault;
 mod identity;
 mod ledger;
 mod part;

@@ -13,7 +13,7 @@ use covenant_runtime::{TreeView, traced};
 use covenant_watch::Incident;
 
 use super::caller::{Caller, Done, act};
-use super::{Answer, Control, actor, body, content, identity, ledger, part, state, tree as trees};
+use super::{Answer, Control, actor, body, content, fault, identity, ledger, part, state, tree as trees};
 use crate::api::{ActorKilled, ApiError, ErrorKind, KillActor, Status};
 use crate::http::Connected;
 
@@ -47,6 +47,10 @@ pub(crate) fn router(control: Control) -> Router {
         .route("/v1/node/wake", post(part::wake))
         .route("/v1/node/leave", post(part::leave))
         .route("/v1/events", post(part::events))
+        .route("/v1/faults", get(fault::list))
+        .route("/v1/fault/set", post(fault::set))
+        .route("/v1/fault/renew", post(fault::renew))
+        .route("/v1/fault/lift", post(fault::lift))
         .route("/v1/doctor", get(part::doctor))
         .route("/v1/ledger/assess", post(ledger::assess))
         .route("/v1/ledger/distribute", post(ledger::distribute))
