@@ -108,6 +108,14 @@ sim-goals *args:
 sim-core *args:
     cargo run --release -q -p covenant-sim --bin sim-core -- {{args}}
 
+# A storm over whole nodes, run twice: what broke, and with --story what happened: just sim 42 --nodes 20 --story
+sim seed *args:
+    cargo run --release -q -p covenant-sim --bin sim -- --seed {{seed}} {{args}}
+
+# So many storms over whole nodes, on all cores: just sim-many 100 --nodes 5
+sim-many count *args:
+    cargo run --release -q -p covenant-sim --bin sim -- --seeds {{count}} {{args}}
+
 # Everything CI does, in its order and within its budgets.
 ci:
     bash .ci/run

@@ -5,10 +5,11 @@
 //! - Faults never shift what they do not touch: each decision draws the same number of random numbers whatever comes of it.
 //!
 //! # Reading order
-//! 1. [`Trace`]  2. [`swim`]
+//! 1. [`Trace`]  2. [`swim`]  3. [`whole`]
 #![deny(clippy::disallowed_methods)]
 
 pub mod swim;
 mod trace;
+pub mod whole;
 
 pub use trace::Trace;

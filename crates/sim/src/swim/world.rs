@@ -493,8 +493,16 @@ impl World {
                 self.trace.mix(&[0, change.health as u8]);
                 self.trace.mix(&change.node.0);
                 let last = self.epochs_told.insert((from, subject), change.epoch);
-                if last.is_some_and(|last| last > change.epoch) && self.broken.is_none() {
-                    self.broken = Some(format!("{}: node {from} was told an older epoch of {subject}", self.now()));
+                if last.is_some_and(|last| last > change.epoch) {
+                    self.broke(&format!("node {from} was told an older epoch of {subject}"));
+                }
+                if change.epoch.0 > self.nodes[subject].epoch {
+                    self.broke(&format!("node {from} was told an epoch of {subject} that never began"));
+                }
+                // One identity for each node: what was told last is what is held.
+                let held = self.nodes[from].core.as_ref().and_then(|core| core.member(&change.node));
+                if held.is_some_and(|held| held.epoch != change.epoch) {
+                    self.broke(&format!("node {from} was told another epoch of {subject} than it holds"));
                 }
                 self.told.push(Told { at: self.now(), viewer: from, subject, change });
             }
@@ -504,6 +512,11 @@ impl World {
             }
             Effect::Quarantined { node, .. } => self.quarantined.push((self.now(), from, self.index[&node])),
         }
+    }
+
+    fn broke(&mut self, what: &str) {
+        let now = self.now();
+        self.broken.get_or_insert_with(|| format!("{now}: {what}"));
     }
 
     fn send(&mut self, from: usize, to: NodeId, data: Bytes, datagram: bool) {

@@ -1,0 +1,302 @@
+//! One seed, one storm over whole nodes, and then quiet.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use covenant_env::Random;
+use covenant_types::{Role, WallTime};
+use rand::Rng;
+use rand::rngs::StdRng;
+
+use super::clock::wall;
+use super::identity::role;
+use super::network::Counts;
+use super::worker::{LAB, WORKERS};
+use super::world::World;
+use super::{Outcome, Setup};
+
+/// Within which nodes find each other at first, and again after the storm. See membership's goals.
+const FORM_MAX: Duration = Duration::from_secs(60);
+const HEAL_MAX: Duration = Duration::from_secs(150);
+/// For how long they must see each other before they are said to have mended: a little more than idle connections last.
+const SETTLED: Duration = Duration::from_secs(12);
+const SETTLED_PATIENT: Duration = Duration::from_secs(65);
+/// How long a blow lasts before the next one, in milliseconds: long enough to be felt.
+const BLOW_MS: std::ops::Range<u64> = 2_000..7_000;
+/// How long a node that sleeps means to sleep, in seconds.
+const SLEEP_S: std::ops::Range<u64> = 10..60;
+
+/// What befalls the nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blow {
+    Crash,
+    Stop,
+    Restart,
+    Halves,
+    Mute,
+    Deaf,
+    Loss,
+    Bursts,
+    Lag,
+    Clear,
+    Sleep,
+    Wake,
+    KillWorker,
+    KillLab,
+}
+
+const BLOWS: [Blow; 14] = [
+    Blow::Crash,
+    Blow::Stop,
+    Blow::Restart,
+    Blow::Halves,
+    Blow::Mute,
+    Blow::Deaf,
+    Blow::Loss,
+    Blow::Bursts,
+    Blow::Lag,
+    Blow::Clear,
+    Blow::Sleep,
+    Blow::Wake,
+    Blow::KillWorker,
+    Blow::KillLab,
+];
+
+struct Storm {
+    world: World,
+    rng: StdRng,
+    /// Those that are to be started again.
+    away: Vec<usize>,
+    asleep: Vec<usize>,
+    felt: Vec<Blow>,
+}
+
+/// Runs one storm.
+pub(super) fn run(setup: &Setup, seed: u64) -> Result<Outcome> {
+    ensure!((3..=250).contains(&setup.nodes), "a simulation has 3 to 250 nodes");
+    let rng = Random::new(seed).derive("storm");
+    let world = World::new(setup, seed)?;
+    let mut storm = Storm { world, rng, away: Vec::new(), asleep: Vec::new(), felt: Vec::new() };
+    storm.form()?;
+    let end = storm.world.now() + setup.storm;
+    while storm.world.now() < end && !storm.world.is_broken() {
+        let blow = BLOWS[storm.rng.random_range(0..BLOWS.len())];
+        if storm.strike(blow)? {
+            storm.felt.push(blow);
+            let span = storm.rng.random_range(BLOW_MS);
+            storm.world.run(Duration::from_millis(span));
+        }
+    }
+    let counts = storm.world.counts();
+    let healed = storm.calm(setup)?;
+    storm.check_effects(counts);
+    let (answered, unanswered, fired) = storm.world.rules(|rules| (rules.answered, rules.unanswered, rules.fired));
+    let broken = storm.world.rules(|rules| rules.broken().to_vec());
+    let virtual_time = storm.world.now();
+    let (marks, story) = storm.world.into_marks();
+    Ok(Outcome { marks, story, healed, broken, counts, answered, unanswered, fired, virtual_time })
+}
+
+impl Storm {
+    fn form(&mut self) -> Result<()> {
+        for node in 0..self.world.len() {
+            self.world.start(node)?;
+            let span = self.rng.random_range(0..300);
+            self.world.run(Duration::from_millis(span));
+        }
+        if self.world.until(FORM_MAX, |world| world.missing().is_empty()).is_none() {
+            self.broke("the nodes do not find each other");
+        }
+        self.world.tell("all see all");
+        Ok(())
+    }
+
+    fn broke(&self, what: &str) {
+        let missing = self.world.missing();
+        let text = format!("{what}: {}", missing[..missing.len().min(8)].join(", "));
+        self.world.rules(|rules| rules.broke(self.world.now(), &text));
+    }
+
+    /// Ends all that befalls the nodes, and waits for them to mend.
+    fn calm(&mut self, setup: &Setup) -> Result<Option<Duration>> {
+        self.world.weather(|weather| *weather = super::Weather::default());
+        for node in std::mem::take(&mut self.asleep) {
+            self.wake(node);
+        }
+        // One that is still on its way out goes first.
+        let leaving = |world: &World, away: &[usize]| away.iter().all(|node| !world.runs(*node));
+        let away = std::mem::take(&mut self.away);
+        self.world.until(HEAL_MAX, |world| leaving(world, &away));
+        for node in 0..self.world.len() {
+            if !self.world.runs(node) {
+                self.world.start(node)?;
+            }
+        }
+        self.world.tell("calm");
+        let healed = self.mend(setup);
+        if healed.is_none() {
+            self.broke(&format!("{HEAL_MAX:?} after the storm not all see all for good"));
+        }
+        self.world.rules(|rules| rules.quiet_begins(self.world.now()));
+        self.world.tell("quiet");
+        self.world.run(setup.quiet);
+        Ok(healed)
+    }
+
+    /// Waits until all see all, and go on to do so for as long as a connection that nothing comes over is kept: the last of
+    /// those that the storm has broken is noticed by then.
+    fn mend(&mut self, setup: &Setup) -> Option<Duration> {
+        let calm = self.world.now();
+        let settled = if setup.patient { SETTLED_PATIENT } else { SETTLED };
+        let mut whole_since = None;
+        loop {
+            self.world.run(super::CHECK_EVERY);
+            let now = self.world.now();
+            if self.world.is_broken() {
+                return None;
+            } else if !self.world.missing().is_empty() {
+                whole_since = None;
+                if now - calm > HEAL_MAX {
+                    return None;
+                }
+            } else if now - *whole_since.get_or_insert(now) >= settled {
+                return whole_since.map(|since| since - calm);
+            }
+        }
+    }
+
+    /// A fault that had no effect proves nothing.
+    fn check_effects(&self, counts: Counts) {
+        let (asleep, exits) = self.world.rules(|rules| (rules.seen_asleep, rules.seen_exits));
+        for blow in &self.felt {
+            let felt = match blow {
+                Blow::Crash => counts.unheard,
+                Blow::Halves => counts.parted,
+                Blow::Mute | Blow::Deaf => counts.cut,
+                Blow::Loss | Blow::Bursts => counts.lost,
+                Blow::Lag => counts.late,
+                Blow::Sleep => asleep,
+                Blow::KillWorker | Blow::KillLab => exits,
+                Blow::Stop | Blow::Restart | Blow::Clear | Blow::Wake => 1,
+            };
+            if felt == 0 {
+                let text = format!("the storm had {blow:?} and nothing was felt of it");
+                self.world.rules(|rules| rules.broke(self.world.now(), &text));
+            }
+        }
+    }
+
+    /// Does one thing to the nodes. False where it cannot be done now.
+    fn strike(&mut self, blow: Blow) -> Result<bool> {
+        let node = self.rng.random_range(0..self.world.len());
+        let share = self.rng.random::<f64>();
+        let is_away = self.away.contains(&node) || self.asleep.contains(&node);
+        // Somebody has to be left to tell the others.
+        let few = (self.away.len() + self.asleep.len()) * 3 >= self.world.len();
+        let text = match blow {
+            Blow::Crash if !is_away && !few => {
+                self.away.push(node);
+                self.world.crash(node);
+                format!("n{node} crashes")
+            }
+            Blow::Stop if !is_away && !few && self.world.stop(node) => {
+                self.away.push(node);
+                format!("n{node} stops in order")
+            }
+            Blow::Restart => {
+                let Some(place) = self.away.iter().position(|away| !self.world.runs(*away)) else { return Ok(false) };
+                let node = self.away.remove(place);
+                self.world.start(node)?;
+                format!("n{node} starts again")
+            }
+            Blow::Halves => {
+                let few = self.world.len() * 2 / 5;
+                let first = self.rng.random_range(0..self.world.len());
+                let nodes = self.world.len();
+                self.world.weather(|weather| {
+                    weather.group = (0..few.max(1)).map(|place| ((first + place) % nodes, 1)).collect();
+                });
+                format!("{few} nodes from n{first} on are cut off")
+            }
+            Blow::Mute | Blow::Deaf if !is_away => {
+                let nodes = self.world.len();
+                self.world.weather(|weather| {
+                    for other in (0..nodes).filter(|other| *other != node) {
+                        weather.cut.insert(if blow == Blow::Mute { (node, other) } else { (other, node) });
+                    }
+                });
+                format!("n{node} is {}", if blow == Blow::Mute { "mute" } else { "deaf" })
+            }
+            Blow::Loss => {
+                self.world.weather(|weather| weather.loss = 0.02 + share * 0.2);
+                format!("{:.0} % of packets are lost", 2.0 + share * 20.0)
+            }
+            Blow::Bursts => {
+                self.world.weather(|weather| weather.burst = 0.5 + share / 2.0);
+                format!("bursts in which {:.0} % are lost", 50.0 + share * 50.0)
+            }
+            Blow::Lag => {
+                let lag = Duration::from_millis(self.rng.random_range(50..600));
+                self.world.weather(|weather| weather.lag = lag);
+                format!("everything takes {lag:?} longer")
+            }
+            Blow::Clear => {
+                self.world.weather(|weather| *weather = super::Weather::default());
+                "the weather clears up".to_owned()
+            }
+            Blow::Sleep if !is_away && !few && role(node, self.world.len()) == Role::Tower => {
+                let span = self.rng.random_range(SLEEP_S);
+                if !self.sleep(node, WallTime(wall(self.world.now()).0 + span)) {
+                    return Ok(false);
+                }
+                self.asleep.push(node);
+                format!("n{node} goes to sleep for {span} s")
+            }
+            Blow::Wake => {
+                let Some(node) = self.asleep.pop() else { return Ok(false) };
+                self.wake(node);
+                format!("n{node} wakes")
+            }
+            Blow::KillWorker if !is_away => {
+                let path = WORKERS[self.rng.random_range(0..WORKERS.len())];
+                self.kill(node, path);
+                format!("{path} of n{node} is killed")
+            }
+            Blow::KillLab if !is_away => {
+                self.kill(node, LAB);
+                format!("{LAB} of n{node} is killed")
+            }
+            // Not to this node, or not now.
+            Blow::Crash | Blow::Stop | Blow::Sleep | Blow::Mute | Blow::Deaf | Blow::KillWorker | Blow::KillLab => {
+                return Ok(false);
+            }
+        };
+        self.world.tell(&text);
+        Ok(true)
+    }
+
+    fn kill(&self, node: usize, path: &'static str) {
+        let Some(system) = self.world.with(node, |node| node.system().clone()) else { return };
+        self.world.spawn(node, async move {
+            // It may be between two lives just now.
+            let _gone = system.kill(&path.parse().expect("workers have good paths")).await;
+        });
+    }
+
+    fn sleep(&self, node: usize, until: WallTime) -> bool {
+        let Some(cluster) = self.world.with(node, |node| node.cluster().clone()) else { return false };
+        let (chronicle, now) = (self.world.chronicle(), self.world.now());
+        self.world.spawn(node, async move {
+            let slept = cluster.sleep(until).await;
+            chronicle.note(now, &format!("n{node} asleep: {}", slept.is_ok()));
+        });
+        true
+    }
+
+    fn wake(&self, node: usize) {
+        let Some(cluster) = self.world.with(node, |node| node.cluster().clone()) else { return };
+        self.world.spawn(node, async move {
+            let _was_asleep = cluster.wake().await;
+        });
+    }
+}
