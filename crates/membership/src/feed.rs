@@ -73,6 +73,45 @@ impl Buckets {
     pub(crate) fn contains(&self, bucket: usize) -> bool {
         self.0[bucket]
     }
+
+    pub(crate) fn put(&self, buf: &mut BytesMut) {
+        buf.put_u16(short(self.count()));
+        for eight in self.0.chunks(8) {
+            buf.put_u8(eight.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit)));
+        }
+    }
+
+    pub(crate) fn get(data: &mut &[u8]) -> Result<Self, CodecError> {
+        let count = get_count(data)?;
+        let (bits, rest) = data.split_at_checked(count.div_ceil(8)).ok_or(CodecError::CutShort)?;
+        *data = rest;
+        Ok(Self((0..count).map(|bucket| bits[bucket / 8] >> (bucket % 8) & 1 == 1).collect()))
+    }
+}
+
+/// A number of buckets: a power of two, at most 256.
+fn get_count(data: &mut &[u8]) -> Result<usize, CodecError> {
+    let count = usize::from(data.try_get_u16()?);
+    if count > BUCKETS_MAX || !count.is_power_of_two() { Err(CodecError::Value) } else { Ok(count) }
+}
+
+/// The numbers of all buckets, with how many there are.
+pub(crate) fn put_digest(digest: &[u64], buf: &mut BytesMut) {
+    buf.put_u16(short(digest.len()));
+    digest.iter().for_each(|bucket| buf.put_u64(*bucket));
+}
+
+/// Reads what [`put_digest`] wrote, and nothing after it.
+pub(crate) fn get_digest(mut data: &[u8]) -> Result<Vec<u64>, CodecError> {
+    let count = get_count(&mut data)?;
+    if data.len() != count * 8 {
+        return Err(CodecError::Value);
+    }
+    Ok((0..count).map(|_| data.get_u64()).collect())
+}
+
+fn short(length: usize) -> u16 {
+    u16::try_from(length).expect("the bounds fit in 16 bits")
 }
 
 impl Feed {
@@ -91,19 +130,12 @@ impl Feed {
         if let Some(member) = &self.about_you {
             put_member(codec, member, &mut buf);
         }
-        let short = |length: usize| u16::try_from(length).expect("the bounds fit in 16 bits");
         match &self.body {
-            Body::Digest(digest) => {
-                buf.put_u16(short(digest.len()));
-                digest.iter().for_each(|bucket| buf.put_u64(*bucket));
-            }
+            Body::Digest(digest) => put_digest(digest, &mut buf),
             Body::Ping(number) | Body::Pong(number) => buf.put_u8(*number),
             Body::Members { buckets, answer, members } => {
                 let members = &members[..members.len().min(NODES_MAX)];
-                buf.put_u16(short(buckets.count()));
-                for eight in buckets.0.chunks(8) {
-                    buf.put_u8(eight.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit)));
-                }
+                buckets.put(&mut buf);
                 buf.put_u8(u8::from(*answer));
                 buf.put_u16(short(members.len()));
                 members.iter().for_each(|member| put_member(codec, member, &mut buf));
@@ -130,16 +162,10 @@ impl Feed {
             (PONG, [number]) => return Ok(Body::Pong(*number)),
             _ => {}
         }
-        let count = usize::from(data.try_get_u16()?);
-        if count > BUCKETS_MAX || !count.is_power_of_two() {
-            return Err(CodecError::Value);
-        }
         match kind {
-            DIGEST if data.len() == count * 8 => Ok(Body::Digest((0..count).map(|_| data.get_u64()).collect())),
+            DIGEST => Ok(Body::Digest(get_digest(data)?)),
             MEMBERS => {
-                let (bits, rest) = data.split_at_checked(count.div_ceil(8)).ok_or(CodecError::CutShort)?;
-                let buckets = Buckets((0..count).map(|bucket| bits[bucket / 8] >> (bucket % 8) & 1 == 1).collect());
-                data = rest;
+                let buckets = Buckets::get(&mut data)?;
                 let answer = get_bool(&mut data)?;
                 let length = usize::from(data.try_get_u16()?);
                 if length > NODES_MAX || data.len() != length * MEMBER_BYTES {

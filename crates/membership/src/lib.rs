@@ -20,9 +20,12 @@
 //! decides ownership.
 //!
 //! # Reading order
-//! 1. [`Membership`]  2. [`Event`], [`Effect`]  3. [`Profile`]
+//! 1. [`Membership`], one pool  2. [`Event`], [`Effect`]  3. [`Profile`]  4. [`Topology`]  5. [`Pools`], all pools and leases
+//!    of a node
 #![deny(clippy::disallowed_methods)]
 
+mod board;
+mod boards;
 mod codec;
 mod dice;
 mod digest;
@@ -30,10 +33,14 @@ mod event;
 mod feed;
 mod gate;
 mod identity;
+mod lease;
 mod local_health;
 mod membership;
+mod note;
 mod pace;
+mod pools;
 mod profile;
+mod topology;
 mod view;
 mod wheel;
 
@@ -42,6 +49,9 @@ pub use event::{Effect, Event, Misconduct, Stats};
 pub use feed::FEED_BYTES_MAX;
 pub use gate::{ACCUSATIONS_MAX, ACCUSATIONS_WINDOW, BUMP_LEAD_MAX, NODES_MAX, QUARANTINE, WITNESSES};
 pub use identity::Identity;
+pub use lease::{LEASES_MAX, MISSED_MAX};
 pub use membership::Membership;
-pub use profile::{PACKET_BYTES_MAX, Profile};
+pub use pools::Pools;
+pub use profile::{PACKET_BYTES_MAX, Paces, Profile};
+pub use topology::{Neighbour, Place, PoolId, RECOVERY_HUBS, Standing, Topology, UPLINKS, uplinks};
 pub use view::{Change, Health};

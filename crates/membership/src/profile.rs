@@ -3,10 +3,42 @@
 use std::num::{NonZeroU8, NonZeroUsize};
 use std::time::Duration;
 
-/// The largest datagram: what is left of a 1200-byte QUIC packet. The same on every node, because larger ones are refused.
-pub const PACKET_BYTES_MAX: usize = 1150;
+/// The largest datagram of one pool: what is left of a 1200-byte QUIC packet when the pool is named. The same on every node,
+/// because larger ones are refused.
+pub const PACKET_BYTES_MAX: usize = 1146;
 
-/// The pace of membership. All nodes of a cluster use the same.
+/// The paces of a node's pools and leases.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paces {
+    /// Of the pool of everybody, or of a region.
+    pub pool: Profile,
+    /// Of the pool of all hubs.
+    pub hubs: Profile,
+    /// How often a node on a good line writes to a hub with which it shares no pool.
+    pub lease: Duration,
+    /// How often a leaf does.
+    pub leaf_lease: Duration,
+}
+
+impl Paces {
+    /// One machine: `covenant up` and tests.
+    pub fn loopback() -> Self {
+        let lease = Duration::from_millis(1500);
+        Self { pool: Profile::loopback(), hubs: Profile::loopback(), lease, leaf_lease: lease }
+    }
+
+    /// Any real network.
+    pub fn network() -> Self {
+        Self {
+            pool: Profile::lan(),
+            hubs: Profile::hubs(),
+            lease: Duration::from_secs(10),
+            leaf_lease: Duration::from_secs(600),
+        }
+    }
+}
+
+/// The pace of membership in one pool. All nodes of a cluster use the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// One node is probed per period.
