@@ -168,7 +168,7 @@ pub(crate) fn start_node(
     host: &Host,
     seeds: Vec<SocketAddr>,
 ) -> Result<Arc<Cluster>, Failure> {
-    let config = ClusterConfig { transport: config.clone(), seeds };
+    let config = ClusterConfig::new(config.clone(), seeds);
     Ok(Cluster::start(config, host.env.clone(), None)?)
 }
 

@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use covenant_env::{Env, Task};
-use covenant_membership::Membership;
+use covenant_membership::{Paces, Pools, Topology};
 use covenant_runtime::{Ref, Remotable, System};
 use covenant_transport::join::Issuer;
 use covenant_transport::{BindError, Peer, Profile, RecvStream, SendStream, Transport, TransportConfig};
 use covenant_types::{ActorPath, LinkTier, NodeName, WallTime};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use crate::demand;
 use crate::dial_book::Pace;
 use crate::dialer::Dialer;
 use crate::driver::{Driver, INBOX_MAX};
@@ -41,6 +42,17 @@ pub struct ClusterConfig {
     pub transport: TransportConfig,
     /// Whom to ask first. Any member will do.
     pub seeds: Vec<SocketAddr>,
+    /// How the cluster is laid out. The same on all its nodes.
+    pub topology: Topology,
+    /// What kind of line to say that this node hangs on, where that is not what the profile says.
+    pub tier: Option<LinkTier>,
+}
+
+impl ClusterConfig {
+    /// A flat cluster.
+    pub fn new(transport: TransportConfig, seeds: Vec<SocketAddr>) -> Self {
+        Self { transport, seeds, topology: Topology::Flat, tier: None }
+    }
 }
 
 /// Takes bulk streams that other nodes open.
@@ -65,7 +77,7 @@ impl Cluster {
     /// # Errors
     /// The endpoint cannot be opened. Nothing runs then.
     pub fn start(config: ClusterConfig, env: Env, issuer: Option<Arc<dyn Issuer>>) -> Result<Arc<Self>, ClusterError> {
-        let ClusterConfig { transport, seeds } = config;
+        let ClusterConfig { transport, seeds, topology, tier } = config;
         let (key, grant) = (Arc::clone(transport.identity.key()), transport.identity.grant());
         let (epoch, profile, advertise) = (transport.epoch, transport.profile, transport.advertise);
         let (inbox, inputs) = mpsc::channel(INBOX_MAX);
@@ -77,7 +89,7 @@ impl Cluster {
             region: grant.region,
             epoch,
             address: transport.listen,
-            tier: tier_of(profile),
+            tier: tier.unwrap_or_else(|| tier_of(profile)),
             phase: Phase::Active,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             certificate_ends: transport.identity.identity().not_after,
@@ -91,8 +103,17 @@ impl Cluster {
             epoch,
             state: MemberState::Reachable,
         };
+        let place = record.place();
         let (presence, presence_inbox) = PresenceDesk::new(me, keeper::pace_of(profile), env.now());
-        let shared = Arc::new(Shared::new(env.clone(), record, Arc::clone(&key), inbox, EVENTS_MAX, presence));
+        let shared = Arc::new(Shared::new(
+            env.clone(),
+            (topology, idle_of(profile)),
+            record,
+            Arc::clone(&key),
+            inbox,
+            EVENTS_MAX,
+            presence,
+        ));
         let gateway = Arc::new(Gateway(Arc::downgrade(&shared)));
         let transport = Transport::bind(transport, env.clone(), gateway, issuer)?;
         // The port may be chosen by the system, so the record others see is signed once the endpoint is open.
@@ -101,7 +122,8 @@ impl Cluster {
         shared.set_transport(transport);
 
         let rng = env.random.derive("cluster.membership");
-        let core = Membership::new(key.node_id(), epoch, tier_of(profile), pace_of(profile), rng, env.now());
+        let me = (key.node_id(), epoch);
+        let core = Pools::new(me, (topology, place), paces_of(profile), rng, env.now());
         let tasks = vec![
             env.system.spawn(Driver::new(Arc::clone(&shared), core, inputs).run()),
             env.system.spawn(Driver::run_janitor(Arc::clone(&shared))),
@@ -227,6 +249,20 @@ impl Cluster {
         rest::wake(&self.shared).await
     }
 
+    /// Has a connection to a node that this one keeps none to, within that time: dials it, and has hubs ask it to dial.
+    /// Returns whether there is one. It stays while it is used. Calls and casts do this by themselves.
+    pub async fn reach(&self, node: &NodeName, within: Duration) -> bool {
+        if self.shared.session_named(node).is_some() {
+            return true;
+        }
+        match demand::can_be_reached(&self.shared, node) {
+            Some(id) if demand::demand(&self.shared, id, within) => {
+                demand::reach(&self.shared, id, within).await.is_some()
+            }
+            Some(_) | None => false,
+        }
+    }
+
     /// The connection to a node, if there is one. Open streams of [`covenant_transport::Plane::Bulk`] on it.
     pub fn peer(&self, node: &NodeName) -> Option<Peer> {
         self.shared.session_named(node).map(|session| session.peer.clone())
@@ -286,10 +322,10 @@ impl fmt::Debug for Cluster {
     }
 }
 
-fn pace_of(profile: Profile) -> covenant_membership::Profile {
+fn paces_of(profile: Profile) -> Paces {
     match profile {
-        Profile::Loopback => covenant_membership::Profile::loopback(),
-        Profile::Lan | Profile::Wan | Profile::Leaf => covenant_membership::Profile::lan(),
+        Profile::Loopback => Paces::loopback(),
+        Profile::Lan | Profile::Wan | Profile::Leaf => Paces::network(),
     }
 }
 
@@ -301,11 +337,21 @@ fn tier_of(profile: Profile) -> LinkTier {
     }
 }
 
+/// A handshake costs kilobytes, and a connection by way of space costs nothing while it is silent.
+fn idle_of(profile: Profile) -> Duration {
+    Duration::from_secs(match profile {
+        Profile::Loopback => 5,
+        Profile::Lan => 60,
+        Profile::Wan => 120,
+        Profile::Leaf => 600,
+    })
+}
+
 fn dial_pace(profile: Profile) -> Pace {
     match profile {
         Profile::Loopback => Pace { min: Duration::from_millis(200), max: Duration::from_secs(2) },
         Profile::Lan => Pace { min: Duration::from_secs(1), max: Duration::from_secs(30) },
-        Profile::Wan | Profile::Leaf => Pace { min: Duration::from_secs(5), max: Duration::from_secs(300) },
+        Profile::Wan | Profile::Leaf => Pace { min: Duration::from_secs(5), max: Duration::from_secs(120) },
     }
 }
 

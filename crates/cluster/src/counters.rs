@@ -14,6 +14,12 @@ pub(crate) struct Counters {
     pub(crate) swim_held: Counter,
     pub(crate) renewals: Counter,
     pub(crate) dials_failed: Counter,
+    pub(crate) demands: Counter,
+    pub(crate) demands_refused: Counter,
+    pub(crate) idle_closed: Counter,
+    pub(crate) mail_kept: Counter,
+    pub(crate) mail_delivered: Counter,
+    pub(crate) mail_waiting: Gauge,
     pub(crate) casts_sent: Counter,
     pub(crate) calls_sent: Counter,
     pub(crate) casts_received: Counter,
@@ -38,6 +44,12 @@ impl Counters {
             swim_held: counter("covenant_cluster_swim_held_total"),
             renewals: counter("covenant_cluster_renewals_total"),
             dials_failed: counter("covenant_cluster_dials_failed_total"),
+            demands: counter("covenant_cluster_dials_on_demand_total"),
+            demands_refused: counter("covenant_cluster_dials_on_demand_refused_total"),
+            idle_closed: counter("covenant_cluster_idle_closed_total"),
+            mail_kept: counter("covenant_cluster_mail_kept_total"),
+            mail_delivered: counter("covenant_cluster_mail_delivered_total"),
+            mail_waiting: metrics.gauge("covenant_cluster_mail_waiting", &[]),
             casts_sent: counter("covenant_remoting_casts_sent_total"),
             calls_sent: counter("covenant_remoting_calls_sent_total"),
             casts_received: counter("covenant_remoting_casts_received_total"),
@@ -55,6 +67,11 @@ impl Counters {
     /// Counts a record that was not kept. `why` is one of a closed set of words.
     pub(crate) fn record_refused(&self, why: &str) {
         self.metrics.counter("covenant_cluster_records_refused_total", &[("why", why)]).increment(1);
+    }
+
+    /// Counts letters for sleepers that were lost. `why` is one of a closed set of words.
+    pub(crate) fn mail_dropped(&self, why: &str, letters: u64) {
+        self.metrics.counter("covenant_cluster_mail_dropped_total", &[("why", why)]).increment(letters);
     }
 
     /// Counts a member whose accusations are not heard. `why` is one of a closed set of words.

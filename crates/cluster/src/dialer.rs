@@ -1,4 +1,4 @@
-//! Dials the seeds and everybody whose record we hold, until a connection to each stands. One task and its dials.
+//! Dials the seeds and all those to whom this node keeps a connection, until each stands. One task and its dials.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -79,13 +79,18 @@ impl Dialer {
     /// Everybody to whom there is no connection, with the head start each gives to being dialled by the other side.
     fn wanted(&self) -> BTreeMap<Target, Duration> {
         let connected = |id: NodeId| self.shared.session(id).is_some();
+        let demanded = self.shared.demands.wanted(self.shared.env.now());
         let mut wanted = BTreeMap::new();
         if self.shared.is_asleep() {
             return wanted;
         }
+        let warm = self.shared.warm();
+        // Who belongs elsewhere has served as a seed once it answered, until this node is alone.
+        let alone = self.shared.sessions().is_empty();
         let directory = self.shared.directory();
         for (address, answered) in &self.seeds {
-            if !answered.is_some_and(|id| id == self.shared.me || connected(id)) {
+            let served = answered.is_some_and(|id| !warm.contains(&id)) && !alone;
+            if !served && !answered.is_some_and(|id| id == self.shared.me || connected(id)) {
                 // A node that we know is dialled as that node first; only if it stays away, whoever is there now.
                 let known = answered.is_some_and(|id| directory.record(id).is_some());
                 let wait = if known { self.head_start * 10 } else { Duration::ZERO };
@@ -94,11 +99,14 @@ impl Dialer {
         }
         for signed in directory.records() {
             let id = signed.record.id;
-            if directory.worth_dialling(id) && !connected(id) {
+            if warm.contains(&id) && directory.worth_dialling(id) && !connected(id) {
                 // Of two that learn of each other at once, the smaller id dials. The other does if nothing came of it.
                 let wait = if self.shared.me < id { Duration::ZERO } else { self.head_start };
                 wanted.insert(Target::Node(id, signed.record.address), wait);
             }
+        }
+        for signed in demanded.into_iter().filter(|id| !connected(*id)).filter_map(|id| directory.record(id)) {
+            wanted.insert(Target::Node(signed.record.id, signed.record.address), Duration::ZERO);
         }
         wanted
     }

@@ -1,13 +1,13 @@
 //! Everybody's record, health and connection, and the view that follows from them. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use covenant_membership::{Change, Health};
+use covenant_membership::{Change, Health, Neighbour};
 use covenant_types::{BootEpoch, NodeId, NodeName, WallTime};
 
 use crate::member::{MemberState, MemberView};
-use crate::record::SignedRecord;
+use crate::record::{SignedRecord, mix};
 
 /// The most nodes we keep records of.
 pub const RECORDS_MAX: usize = 1024;
@@ -19,6 +19,8 @@ pub(crate) struct Directory {
     records: BTreeMap<NodeId, Known>,
     names: BTreeMap<NodeName, NodeId>,
     health: BTreeMap<NodeId, (BootEpoch, Health)>,
+    /// Those for whom hubs answer: they need no connection to be reachable.
+    vouched: BTreeSet<NodeId>,
     told: BTreeMap<NodeId, MemberView>,
     /// The date, as last told.
     wall: WallTime,
@@ -69,6 +71,7 @@ impl Directory {
             records: BTreeMap::from([(me, known)]),
             names,
             health: BTreeMap::new(),
+            vouched: BTreeSet::new(),
             told: BTreeMap::new(),
             wall: WallTime(0),
         }
@@ -165,6 +168,25 @@ impl Directory {
         }
     }
 
+    /// Whether hubs answer for a node, and no pool that it shares with us.
+    pub(crate) fn vouched_for(&mut self, id: NodeId, vouched: bool) {
+        if vouched {
+            self.vouched.insert(id);
+        } else {
+            self.vouched.remove(&id);
+        }
+    }
+
+    /// Whether they do.
+    pub(crate) fn is_vouched_for(&self, id: NodeId) -> bool {
+        self.vouched.contains(&id)
+    }
+
+    /// The node of this name, as far as is known.
+    pub(crate) fn named(&self, name: &NodeName) -> Option<NodeId> {
+        self.names.get(name).copied()
+    }
+
     /// Tells the date, and returns those whose state may follow from it: members that said they would sleep, or
     /// that they woke.
     pub(crate) fn tick(&mut self, wall: WallTime) -> Vec<NodeId> {
@@ -194,7 +216,7 @@ impl Directory {
             let state = match health {
                 // What was said about an earlier boot says nothing about this one.
                 _ if epoch < record.epoch => MemberState::Unreachable,
-                Health::Alive if known.connected => MemberState::Reachable,
+                Health::Alive if known.connected || self.vouched.contains(&id) => MemberState::Reachable,
                 Health::Alive | Health::Suspect => MemberState::Unreachable,
                 Health::Down | Health::Left if record.phase.excuses_silence(self.wall) => MemberState::Asleep,
                 Health::Down | Health::Left if known.is_waking(self.wall) => MemberState::Unreachable,
@@ -249,18 +271,49 @@ impl Directory {
         }
     }
 
-    /// A number that two directories share when they hold the same records.
-    pub(crate) fn digest(&self) -> u64 {
-        let mut digest = 0xcbf2_9ce4_8422_2325_u64;
+    /// All others, as far as it matters to whom this node keeps a connection.
+    pub(crate) fn neighbours(&self) -> Vec<Neighbour> {
+        let others = self.records().filter(|signed| signed.record.id != self.me);
+        others
+            .map(|signed| {
+                let (id, place) = (signed.record.id, signed.record.place());
+                let gone = |(epoch, health): &(BootEpoch, Health)| {
+                    *epoch >= signed.record.epoch && matches!(health, Health::Down | Health::Left)
+                };
+                Neighbour { id, place, usable: !self.health.get(&id).is_some_and(gone) }
+            })
+            .collect()
+    }
+
+    /// How many records there are.
+    pub(crate) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// What the records come to in so many buckets, a power of two. Two directories share these numbers when they hold the
+    /// same, as far as `detail` looks.
+    pub(crate) fn digest(&self, detail: Detail, buckets: usize) -> Vec<u64> {
+        let mut digest = vec![0; buckets];
         for known in self.records.values() {
             let record = &known.signed.record;
-            for chunk in [&record.id.0[..], &record.epoch.0.to_be_bytes(), &record.sequence.to_be_bytes()] {
-                for byte in chunk {
-                    digest = (digest ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-                }
-            }
+            let version = match detail {
+                Detail::Everything => record.sequence,
+                Detail::Essence => record.essence(),
+            };
+            let parts = [&record.id.0[..], &record.epoch.0.to_be_bytes(), &version.to_be_bytes()];
+            digest[bucket_of(record.id, buckets)] ^= mix(parts.into_iter().flatten().copied());
         }
         digest
+    }
+
+    /// The records in the buckets in which this directory differs from one that comes to `theirs`.
+    pub(crate) fn differing(&self, detail: Detail, theirs: &[u64]) -> Vec<Arc<SignedRecord>> {
+        let ours = self.digest(detail, theirs.len());
+        let differs = |id: NodeId| {
+            let bucket = bucket_of(id, theirs.len());
+            ours[bucket] != theirs[bucket]
+        };
+        self.records().filter(|signed| differs(signed.record.id)).cloned().collect()
     }
 
     fn forget(&mut self, id: NodeId) {
@@ -269,6 +322,20 @@ impl Directory {
         }
         self.told.remove(&id);
     }
+}
+
+/// What two nodes that compare their records look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// Each record's number.
+    Everything,
+    /// What others have to know. A leaf is spared news such as that a certificate was renewed.
+    Essence,
+}
+
+fn bucket_of(id: NodeId, buckets: usize) -> usize {
+    // Ids are hashes: any of their bytes will do.
+    usize::from(id.0[15]) & (buckets - 1)
 }
 
 #[cfg(test)]
@@ -430,6 +497,55 @@ mod tests {
                 assert_eq!(directory.view(id).map(|view| view.state), Some(state), "at {now}");
             }
         }
+    }
+
+    #[test]
+    fn a_node_that_hubs_answer_for_needs_no_connection_to_be_reachable() {
+        let (mut directory, _) = directory();
+        let key = NodeKey::generate();
+        let id = key.node_id();
+        assert_eq!(directory.offer(record(&key, "a", 1)), Offer::New);
+        directory.health(alive(id, 1));
+        directory.vouched_for(id, true);
+        assert_eq!(directory.view(id).map(|view| view.state), Some(MemberState::Reachable));
+        directory.vouched_for(id, false);
+        assert_eq!(directory.view(id).map(|view| view.state), Some(MemberState::Unreachable));
+    }
+
+    #[test]
+    fn two_directories_exchange_only_records_in_buckets_that_differ() {
+        let (mut one, key) = directory();
+        let mut other = Directory::new(record(&key, "me", 3));
+        for number in 0..100 {
+            let signed = record(&NodeKey::generate(), &format!("n{number}"), 1);
+            assert_eq!(other.offer(signed.clone()), Offer::New);
+            assert_eq!(one.offer(signed), Offer::New);
+        }
+        assert_eq!(one.digest(Detail::Everything, 1), other.digest(Detail::Everything, 1));
+        let late = NodeKey::generate();
+        assert_eq!(one.offer(record(&late, "late", 1)), Offer::New);
+        assert_ne!(one.digest(Detail::Everything, 1), other.digest(Detail::Everything, 1));
+        let sent = one.differing(Detail::Everything, &other.digest(Detail::Everything, 32));
+        assert!((1..20).contains(&sent.len()), "{}", sent.len());
+        assert!(sent.iter().any(|signed| signed.record.id == late.node_id()));
+    }
+
+    #[test]
+    fn a_renewed_certificate_is_no_news_of_essence_and_a_new_phase_is() {
+        let (mut directory, _) = directory();
+        let key = NodeKey::generate();
+        let first = record(&key, "a", 1);
+        assert_eq!(directory.offer(first.clone()), Offer::New);
+        let digests =
+            |directory: &Directory| [Detail::Everything, Detail::Essence].map(|detail| directory.digest(detail, 1));
+        let before = digests(&directory);
+        let renewed = NodeRecord { certificate_ends: WallTime(1_900_000_000), sequence: 2, ..first.record };
+        assert_eq!(directory.offer(SignedRecord::sign(renewed.clone(), &key)), Offer::New);
+        let after = digests(&directory);
+        assert!(before[0] != after[0] && before[1] == after[1]);
+        let draining = NodeRecord { phase: Phase::Draining, sequence: 3, ..renewed };
+        assert_eq!(directory.offer(SignedRecord::sign(draining, &key)), Offer::New);
+        assert_ne!(digests(&directory)[1], after[1]);
     }
 
     #[test]

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use covenant_membership::{Effect, Event, Health, Membership, Stats};
+use covenant_membership::{Effect, Event, Health, Place, Pools, Standing, Stats, Topology};
 use covenant_transport::SendError;
-use covenant_types::{BootEpoch, LinkTier, NodeId, Uptime};
+use covenant_types::{BootEpoch, LinkTier, NodeId, Role, Uptime};
 use tokio::sync::mpsc;
 
-use crate::directory::Offer;
+use crate::demand;
+use crate::directory::{Detail, Offer};
 use crate::feed;
+use crate::mail;
 use crate::member::{MemberEvent, MemberState, Phase};
 use crate::record::SignedRecord;
 use crate::session::Session;
@@ -22,16 +24,20 @@ pub(crate) const INBOX_MAX: usize = 4096;
 const JANITOR_PERIOD: Duration = Duration::from_secs(1);
 /// How often the date is looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// So many records are sent whole to whoever connects or holds others; where there are more, digests are compared first.
+const RECORDS_AT_ONCE: usize = 64;
 /// Every so many ticks the core is told what lines are like.
 const LINES_EVERY: u64 = 5;
 
 /// The task's state.
 pub(crate) struct Driver {
     shared: Arc<Shared>,
-    core: Membership,
+    core: Pools,
     inbox: mpsc::Receiver<Input>,
     /// The sessions the core has heard of.
     known: BTreeMap<NodeId, Arc<Session>>,
+    /// Connections that nothing but messages asks for: what they had carried, and since when that has been all.
+    idle: BTreeMap<NodeId, (u64, Uptime)>,
     counted: Stats,
     /// The later boot of this node that subscribers were told of.
     told_ahead: BootEpoch,
@@ -41,12 +47,13 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    pub(crate) fn new(shared: Arc<Shared>, core: Membership, inbox: mpsc::Receiver<Input>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, core: Pools, inbox: mpsc::Receiver<Input>) -> Self {
         Self {
             shared,
             core,
             inbox,
             known: BTreeMap::new(),
+            idle: BTreeMap::new(),
             counted: Stats::default(),
             told_ahead: BootEpoch(0),
             tick: Uptime::ZERO,
@@ -65,7 +72,7 @@ impl Driver {
                 biased;
                 () = shared.sessions_changed.notified() => self.compare_sessions(),
                 () = shared.own_changed.notified() => {
-                    self.pass_on(shared.me, &[shared.me]);
+                    self.pass_on(shared.me, &[(shared.me, Detail::Essence)]);
                     self.tell_changed(shared.me);
                 }
                 input = self.inbox.recv() => match input {
@@ -110,6 +117,7 @@ impl Driver {
             self.feed_core(Event::Return);
             shared.wanted_changed.notify_one();
         }
+        mail::bring(&shared);
         let sleepers = shared.directory_mut().tick(wall);
         sleepers.into_iter().for_each(|node| self.tell_changed(node));
         if let Some(ends) = shared.transport().map(|transport| transport.certificate_ends())
@@ -122,8 +130,32 @@ impl Driver {
             for (node, rtt) in known {
                 self.tell_line(node, rtt);
             }
+            self.close_idle();
         }
         self.ticks += 1;
+    }
+
+    /// Closes connections that were made for messages and carry none. A hub leaves that to whoever looks to it.
+    fn close_idle(&mut self) {
+        let now = self.shared.env.now();
+        let warm = self.shared.warm();
+        let is_hub = self.shared.own_record().role == Role::Hub;
+        let kept = |id: &NodeId, session: &Session| {
+            warm.contains(id) || (is_hub && session.sender.role != Role::Hub) || session.is_awaited()
+        };
+        let spare: Vec<_> = self.known.iter().filter(|(id, session)| !kept(id, session)).collect();
+        let before = std::mem::take(&mut self.idle);
+        for (id, session) in spare {
+            let carried = session.carried();
+            let since = before.get(id).filter(|(last, _)| *last == carried).map_or(now, |(_, since)| *since);
+            self.idle.insert(*id, (carried, since));
+            if now.since(since) >= self.shared.idle_close
+                && let Some(transport) = self.shared.transport()
+            {
+                self.shared.counters.idle_closed.increment(1);
+                transport.disconnect(*id, "idle");
+            }
+        }
     }
 
     fn tell_line(&mut self, node: NodeId, rtt: Duration) {
@@ -144,9 +176,20 @@ impl Driver {
             Input::Datagram { from, data } => self.feed_core(Event::Datagram { from, data }),
             Input::Members { from, data } => self.feed_core(Event::Feed { from, data }),
             Input::Records { from, records } => self.take_in_records(from, records),
-            Input::Digest { from, digest } => {
-                if self.shared.directory().digest() != digest {
-                    self.send_all_records(from);
+            Input::Digest { from, digest } => self.compare(from, digest),
+            Input::Summary { from, answer, buckets } => {
+                let Some(session) = self.known.get(&from) else { return };
+                let detail = self.detail(from);
+                if answer {
+                    let ours = self.shared.directory().digest(detail, buckets.len());
+                    self.send_feed(session, feed::summary(false, &ours));
+                }
+                let records = self.shared.directory().differing(detail, &buckets);
+                feed::records(&records).into_iter().for_each(|frame| self.send_feed(session, frame));
+            }
+            Input::Seek { from, target, asker } => {
+                if let Some(session) = self.known.get(&from) {
+                    demand::sought(&self.shared, session, target, asker, &self.core.vouchers(&target));
                 }
             }
             Input::Leave(_) => {}
@@ -180,7 +223,14 @@ impl Driver {
     fn connected(&mut self, id: NodeId, session: &Session) {
         self.shared.directory_mut().connected(id, &session.sender.name);
         // Before what the core sends, so that its rumours are believed.
-        self.send_all_records(id);
+        if self.shared.directory().len() <= RECORDS_AT_ONCE {
+            self.send_all_records(id);
+        } else {
+            self.pass_own(session);
+            self.send_digest(session);
+        }
+        self.shared.mail_room().connected(id);
+        self.place(id);
         self.feed_core(Event::PeerUp { node: id, epoch: session.peer.info().epoch });
         self.tell_line(id, session.peer.rtt());
         self.tell_changed(id);
@@ -201,6 +251,9 @@ impl Driver {
                 }
                 self.shared.directory_mut().make_room();
             }
+            let essence = signed.record.essence();
+            let before = self.shared.directory().record(id).map(|known| (known.record.epoch, known.record.essence()));
+            let detail = if before == Some((epoch, essence)) { Detail::Everything } else { Detail::Essence };
             let offer = self.shared.directory_mut().offer(signed);
             match offer {
                 Offer::New => {
@@ -210,9 +263,9 @@ impl Driver {
                             self.send_feed(session, feed::heard(sequence));
                         }
                     }
-                    self.feed_core(Event::EpochKnown { node: id, epoch });
+                    self.place(id);
                     self.tell_changed(id);
-                    news.push(id);
+                    news.push((id, detail));
                 }
                 Offer::Known => {}
                 Offer::Refused(why) => {
@@ -221,7 +274,7 @@ impl Driver {
                 }
                 Offer::OwnAhead(known) if known <= self.told_ahead => {}
                 Offer::OwnAhead(known) => {
-                    let ours = self.core.me().epoch;
+                    let ours = self.core.epoch();
                     self.told_ahead = known;
                     tracing::error!(%ours, %known, "the cluster knows a later boot of this node: was its data restored from a backup?");
                     self.shared.tell(MemberEvent::OwnEpochBehind { ours, known });
@@ -234,13 +287,71 @@ impl Driver {
         }
     }
 
-    fn pass_on(&self, from: NodeId, news: &[NodeId]) {
-        let frames = {
+    /// Tells the core where a node belongs: as its certificate says where it is connected, else as its record does.
+    fn place(&mut self, id: NodeId) {
+        let Some((epoch, mut place)) =
+            self.shared.directory().record(id).map(|signed| (signed.record.epoch, signed.record.place()))
+        else {
+            return;
+        };
+        if let Some(session) = self.known.get(&id) {
+            let info = session.peer.info();
+            place = Place { role: info.role, region: info.region, ..place };
+        }
+        let effects = self.core.placed(self.shared.env.now(), id, epoch, place);
+        self.perform_all(effects);
+    }
+
+    /// What is compared with a node, and passed on to it: a leaf at either end is spared what is not essential.
+    fn detail(&self, with: NodeId) -> Detail {
+        let leaf = |place: Place| place.standing() == Standing::Leaf;
+        let theirs = self.shared.directory().record(with).map(|signed| signed.record.place());
+        let pools = self.shared.topology == Topology::Pools;
+        if pools && (leaf(self.shared.own_record().place()) || theirs.is_some_and(leaf)) {
+            Detail::Essence
+        } else {
+            Detail::Everything
+        }
+    }
+
+    /// Answers a digest that is not ours: with everything where that is little, else with a longer digest.
+    fn compare(&self, from: NodeId, digest: u64) {
+        let detail = self.detail(from);
+        let (Some(session), directory) = (self.known.get(&from), self.shared.directory()) else { return };
+        if directory.digest(detail, 1) == [digest] {
+            return;
+        }
+        if directory.len() <= RECORDS_AT_ONCE && detail == Detail::Everything {
+            drop(directory);
+            self.send_all_records(from);
+        } else {
+            let buckets = directory.digest(detail, feed::buckets_for(directory.len()));
+            self.send_feed(session, feed::summary(true, &buckets));
+        }
+    }
+
+    fn send_digest(&self, session: &Session) {
+        let detail = self.detail(session.sender.node);
+        let digest = self.shared.directory().digest(detail, 1);
+        self.send_feed(session, feed::digest(digest[0]));
+    }
+
+    fn pass_own(&self, session: &Session) {
+        let own = self.shared.directory().record(self.shared.me).cloned();
+        feed::records(own.as_slice()).into_iter().for_each(|frame| self.send_feed(session, frame));
+    }
+
+    /// Passes records on, each to those who look at what is new in it.
+    fn pass_on(&self, from: NodeId, news: &[(NodeId, Detail)]) {
+        let frames = |least: &[Detail]| {
             let directory = self.shared.directory();
-            let records: Vec<_> = news.iter().filter_map(|id| directory.record(*id)).cloned().collect();
+            let news = news.iter().filter(|(_, detail)| least.contains(detail));
+            let records: Vec<_> = news.filter_map(|(id, _)| directory.record(*id)).cloned().collect();
             feed::records(&records)
         };
-        for session in self.known.values().filter(|session| session.sender.node != from) {
+        let (all, essential) = (frames(&[Detail::Everything, Detail::Essence]), frames(&[Detail::Essence]));
+        for (id, session) in self.known.iter().filter(|(id, _)| **id != from) {
+            let frames = if self.detail(*id) == Detail::Everything { &all } else { &essential };
             frames.iter().for_each(|frame| self.send_feed(session, frame.clone()));
         }
     }
@@ -260,9 +371,12 @@ impl Driver {
     }
 
     fn feed_core(&mut self, event: Event) {
-        for effect in self.core.handle(self.shared.env.now(), event) {
-            self.perform(effect);
-        }
+        let effects = self.core.handle(self.shared.env.now(), event);
+        self.perform_all(effects);
+    }
+
+    fn perform_all(&mut self, effects: Vec<Effect>) {
+        effects.into_iter().for_each(|effect| self.perform(effect));
     }
 
     fn perform(&mut self, effect: Effect) {
@@ -282,7 +396,7 @@ impl Driver {
             Effect::SendFeed { to, data } => {
                 let Some(session) = self.known.get(&to) else { return };
                 self.send_feed(session, feed::members(&data));
-                self.send_feed(session, feed::digest(self.shared.directory().digest()));
+                self.send_digest(session);
             }
             Effect::Changed(change) => {
                 tracing::info!(node = %change.node, epoch = %change.epoch, health = ?change.health, "membership changed");
@@ -291,6 +405,8 @@ impl Driver {
                     let gone = matches!(change.health, Health::Down | Health::Left);
                     session.suspend(gone);
                 }
+                let vouched = self.core.is_vouched_for(&change.node);
+                self.shared.directory_mut().vouched_for(change.node, vouched);
                 self.shared.directory_mut().health(change);
                 self.tell_changed(change.node);
                 self.shared.wanted_changed.notify_one();

@@ -3,13 +3,23 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use covenant_types::NodeId;
 
+use crate::mail_room::{Letter, LetterId};
 use crate::record::{RECORD_BYTES_MAX, SignedRecord};
 
 /// The longest frame.
 pub(crate) const FEED_FRAME_BYTES_MAX: usize = 128 * 1024;
 /// So many records always fit in one frame.
 const RECORDS_PER_FRAME: usize = FEED_FRAME_BYTES_MAX / (RECORD_BYTES_MAX + 2) - 1;
+
+/// The most buckets of a digest: 2 KiB.
+const BUCKETS_MAX: usize = 256;
+
+/// How many buckets are worth sending where there are so many records.
+pub(crate) fn buckets_for(records: usize) -> usize {
+    (records / 4).max(1).next_power_of_two().min(BUCKETS_MAX)
+}
 
 /// One message on the feed stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +30,16 @@ pub(crate) enum FeedFrame<'a> {
     Datagram(&'a [u8]),
     /// Signed records, not yet checked.
     Records(Vec<&'a [u8]>),
-    /// The sender's [`crate::directory::Directory::digest`].
+    /// What the sender's [`crate::directory::Directory`] comes to, in one number.
     Digest(u64),
+    /// The same in buckets: send what differs, and where `answer` is set your own buckets as well.
+    Summary { answer: bool, buckets: Vec<u64> },
+    /// `asker` wants to be dialled by `target`.
+    Seek { target: NodeId, asker: NodeId },
+    /// A letter: for the receiver, or to be kept by it.
+    Letter(Letter),
+    /// The sender has this letter.
+    Delivered(LetterId),
     /// The sender holds the receiver's own record of this number, or a later one.
     Heard(u64),
     /// About names and groups: a [`crate::presence::frame::Frame`].
@@ -37,6 +55,20 @@ impl<'a> FeedFrame<'a> {
             DATAGRAM => Some(Self::Datagram(rest)),
             PRESENCE => Some(Self::Presence(rest)),
             DIGEST => Some(Self::Digest(u64::from_be_bytes(rest.try_into().ok()?))),
+            SUMMARY => {
+                let (answer, rest) = rest.split_first()?;
+                let (buckets, []) = rest.as_chunks::<8>() else { return None };
+                let fits = buckets.len().is_power_of_two() && buckets.len() <= BUCKETS_MAX && *answer <= 1;
+                let buckets = buckets.iter().map(|bucket| u64::from_be_bytes(*bucket)).collect();
+                fits.then_some(Self::Summary { answer: *answer == 1, buckets })
+            }
+            SEEK => {
+                let (target, rest) = rest.split_first_chunk::<16>()?;
+                let asker = rest.try_into().ok()?;
+                Some(Self::Seek { target: NodeId(*target), asker: NodeId(asker) })
+            }
+            LETTER => covenant_wire::decode(rest, FEED_FRAME_BYTES_MAX).ok().map(Self::Letter),
+            DELIVERED => covenant_wire::decode(rest, 64).ok().map(Self::Delivered),
             HEARD => Some(Self::Heard(u64::from_be_bytes(rest.try_into().ok()?))),
             RECORDS => {
                 let mut records = Vec::new();
@@ -66,6 +98,28 @@ pub(crate) fn datagram(data: &[u8]) -> Bytes {
 /// A frame with a digest.
 pub(crate) fn digest(digest: u64) -> Bytes {
     tagged(DIGEST, &digest.to_be_bytes())
+}
+
+/// A frame with a digest in buckets.
+pub(crate) fn summary(answer: bool, buckets: &[u64]) -> Bytes {
+    let mut data = vec![u8::from(answer)];
+    buckets.iter().for_each(|bucket| data.extend_from_slice(&bucket.to_be_bytes()));
+    tagged(SUMMARY, &data)
+}
+
+/// A frame that asks `target` to dial `asker`.
+pub(crate) fn seek(target: NodeId, asker: NodeId) -> Bytes {
+    tagged(SEEK, &[target.0, asker.0].concat())
+}
+
+/// A frame with a letter.
+pub(crate) fn letter(letter: &Letter) -> Bytes {
+    tagged(LETTER, &covenant_wire::encode(letter))
+}
+
+/// A frame that says that a letter was had.
+pub(crate) fn delivered(id: &LetterId) -> Bytes {
+    tagged(DELIVERED, &covenant_wire::encode(id))
 }
 
 /// A frame that says that the receiver's own record of this number was heard.
@@ -105,6 +159,10 @@ const RECORDS: u8 = 3;
 const DIGEST: u8 = 4;
 const HEARD: u8 = 5;
 const PRESENCE: u8 = 6;
+const SUMMARY: u8 = 7;
+const SEEK: u8 = 8;
+const LETTER: u8 = 9;
+const DELIVERED: u8 = 10;
 
 #[cfg(test)]
 mod tests {
@@ -152,11 +210,39 @@ mod tests {
         assert_eq!(FeedFrame::parse(&members(b"m")), Some(FeedFrame::Members(b"m")));
         assert_eq!(FeedFrame::parse(&datagram(b"d")), Some(FeedFrame::Datagram(b"d")));
         assert_eq!(FeedFrame::parse(&digest(7)), Some(FeedFrame::Digest(7)));
+        let (target, asker) = (NodeId([1; 16]), NodeId([2; 16]));
+        assert_eq!(FeedFrame::parse(&seek(target, asker)), Some(FeedFrame::Seek { target, asker }));
+        let id = LetterId { sender: target, epoch: BootEpoch(3), number: 4 };
+        assert_eq!(FeedFrame::parse(&delivered(&id)), Some(FeedFrame::Delivered(id)));
+        let letter = Letter {
+            to: asker,
+            id,
+            name: NodeName::new("one").unwrap(),
+            role: Role::Hub,
+            path: "/actor".parse().unwrap(),
+            type_name: "test".to_owned(),
+            trace: Some(5),
+            request: vec![1, 2, 3],
+        };
+        assert_eq!(FeedFrame::parse(&self::letter(&letter)), Some(FeedFrame::Letter(letter)));
+        for answer in [true, false] {
+            let buckets = vec![1, 2, 3, 4];
+            assert_eq!(FeedFrame::parse(&summary(answer, &buckets)), Some(FeedFrame::Summary { answer, buckets }));
+        }
     }
 
     #[test]
     fn garbage_is_no_frame() {
-        for garbage in [&[][..], &[9], &[DIGEST, 1], &[RECORDS, 0], &[RECORDS, 0, 9, 1]] {
+        for garbage in [
+            &[][..],
+            &[9],
+            &[DIGEST, 1],
+            &[RECORDS, 0],
+            &[RECORDS, 0, 9, 1],
+            &[SEEK; 32],
+            &[SUMMARY, 1],
+            &[SUMMARY, 2, 0, 0, 0, 0, 0, 0, 0, 0],
+        ] {
             assert_eq!(FeedFrame::parse(garbage), None);
         }
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use covenant_transport::{CloseCode, Inbound, Peer, Plane, RecvStream, SendStream};
 
 use crate::feed::{self, FEED_FRAME_BYTES_MAX, FeedFrame};
+use crate::mail;
 use crate::presence::frame::Frame;
 use crate::record::SignedRecord;
 use crate::remoting::receive::{read_messages, read_replies};
@@ -90,6 +91,16 @@ async fn read_feed(shared: Arc<Shared>, session: Arc<Session>, mut stream: RecvS
             Some(FeedFrame::Members(data)) => Input::Members { from, data: Bytes::copy_from_slice(data) },
             Some(FeedFrame::Datagram(data)) => Input::Datagram { from, data: Bytes::copy_from_slice(data) },
             Some(FeedFrame::Digest(digest)) => Input::Digest { from, digest },
+            Some(FeedFrame::Summary { answer, buckets }) => Input::Summary { from, answer, buckets },
+            Some(FeedFrame::Seek { target, asker }) => Input::Seek { from, target, asker },
+            Some(FeedFrame::Letter(letter)) => {
+                mail::arrived(&shared, &session, letter);
+                continue;
+            }
+            Some(FeedFrame::Delivered(id)) => {
+                mail::delivered(&shared, &session, id);
+                continue;
+            }
             Some(FeedFrame::Heard(sequence)) => {
                 session.heard.fetch_max(sequence, Ordering::Relaxed);
                 shared.heard.notify_one();

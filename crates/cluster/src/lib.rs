@@ -1,8 +1,9 @@
 //! This node among others: who they are, and the way to their actors.
 //!
 //! # Intuition
-//! A node dials a seed, and the two tell each other everybody's signed record. So it comes to dial everybody, and
-//! membership (`covenant-membership`, run by one task here) says who is alive. Each connection then carries messages to
+//! A node dials a seed, and the two tell each other everybody's signed record. So it comes to dial those it watches: all
+//! in a flat cluster, its pools or its hubs in one laid out in pools. Membership (`covenant-membership`, run by one task
+//! here) says who is alive. Others are dialled when somebody here has a message for them. Each connection then carries messages to
 //! actors in streams of their own, straight into mailboxes on the other side.
 //!
 //! # Invariants
@@ -17,12 +18,15 @@
 
 mod cluster;
 mod counters;
+mod demand;
 mod dial_book;
 mod dialer;
 mod directory;
 mod driver;
 mod feed;
 mod gateway;
+mod mail;
+mod mail_room;
 mod member;
 mod names;
 mod presence;
@@ -32,9 +36,14 @@ mod rest;
 mod session;
 mod shared;
 
+pub use covenant_membership::Topology;
+
 pub use cluster::{BulkHandler, Cluster, ClusterConfig, ClusterError, EVENTS_MAX};
+pub use demand::{DEMAND_WAIT_MAX, DEMANDS_MAX};
 pub use dialer::DIALS_MAX;
 pub use directory::RECORDS_MAX;
+pub use mail::KEEPERS;
+pub use mail_room::{LETTER_BYTES_MAX, MAIL_AGE_MAX, MAIL_BYTES_MAX, MAIL_LETTERS_MAX, MAIL_NODE_BYTES_MAX};
 pub use member::{MemberEvent, MemberState, MemberView, Phase};
 pub use names::Place;
 pub use record::NodeRecord;

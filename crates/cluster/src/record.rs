@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use covenant_identity::{NodeKey, node_id_of, verify};
+use covenant_membership::Place;
 use covenant_types::canonical::{CanonicalError, Reader, Writer};
 use covenant_types::{BootEpoch, LinkTier, NodeId, NodeName, Region, Role, WallTime};
 
@@ -48,6 +49,17 @@ impl NodeRecord {
     /// Which of two records of one node is newer.
     pub(crate) fn version(&self) -> (BootEpoch, u64) {
         (self.epoch, self.sequence)
+    }
+
+    /// Where it belongs.
+    pub(crate) fn place(&self) -> Place {
+        Place { role: self.role, region: self.region, tier: self.tier }
+    }
+
+    /// A number for all that others have to know of a boot: not that its certificate was renewed.
+    pub(crate) fn essence(&self) -> u64 {
+        let essence = Self { certificate_ends: WallTime(0), sequence: 0, ..self.clone() };
+        mix(essence.body())
     }
 
     fn body(&self) -> Vec<u8> {
@@ -127,6 +139,16 @@ impl SignedRecord {
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
+}
+
+/// FNV-1a, then one round of splitmix64, so that an exclusive or of two does not cancel what they share.
+pub(crate) fn mix(bytes: impl IntoIterator<Item = u8>) -> u64 {
+    let mut state = bytes
+        .into_iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    state ^ (state >> 31)
 }
 
 /// Bytes that are no record, or not one of the node it names. Nothing was kept.

@@ -196,6 +196,19 @@ impl Session {
         lock(&self.targets).by_id.get(usize::try_from(id).ok()?).cloned()
     }
 
+    /// Whether somebody here or there waits for something over this connection.
+    pub(crate) fn is_awaited(&self) -> bool {
+        let held = [&self.answering, &self.watching, &self.parked];
+        !self.pending.is_empty() || held.into_iter().any(|count| count.load(Ordering::Relaxed) > 0)
+    }
+
+    /// How many bytes of messages and content it has carried, both ways.
+    pub(crate) fn carried(&self) -> u64 {
+        let stats = self.peer.stats();
+        let feed = |(plane, bytes): &(Plane, u64)| if *plane == Plane::Feed { 0 } else { *bytes };
+        stats.sent.iter().chain(&stats.received).map(feed).sum()
+    }
+
     /// Queues a frame for the feed stream. False where the queue is full or the session has ended.
     pub(crate) fn send_feed(&self, frame: Bytes) -> bool {
         self.feed.try_send(frame).is_ok()

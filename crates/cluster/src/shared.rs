@@ -1,12 +1,15 @@
 //! What the parts of a node's cluster share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use covenant_env::Env;
 use covenant_identity::NodeKey;
+use covenant_membership::Topology;
 use covenant_runtime::{Deadlines, Entries, Inlet, Monitor, System};
 use covenant_transport::{CloseCode, Peer, RecvStream, Transport};
 use covenant_types::{ActorPath, Name, NodeId, NodeName};
@@ -14,7 +17,9 @@ use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 use crate::BulkHandler;
 use crate::counters::Counters;
+use crate::demand::Demands;
 use crate::directory::Directory;
+use crate::mail_room::{MailRoom, Taken};
 use crate::member::MemberEvent;
 use crate::presence::keeper::PresenceDesk;
 use crate::record::{NodeRecord, SignedRecord};
@@ -30,6 +35,10 @@ pub(crate) enum Input {
     Records { from: NodeId, records: Vec<SignedRecord> },
     /// What the sender's directory comes to.
     Digest { from: NodeId, digest: u64 },
+    /// The same in buckets, and whether ours are wanted.
+    Summary { from: NodeId, answer: bool, buckets: Vec<u64> },
+    /// `asker` wants to be dialled by `target`.
+    Seek { from: NodeId, target: NodeId, asker: NodeId },
     /// Fall silent but stay a member, and tell when that was said.
     Sleep(oneshot::Sender<()>),
     /// Take part again after sleep.
@@ -41,6 +50,8 @@ pub(crate) enum Input {
 /// What the parts of a node's cluster share.
 pub(crate) struct Shared {
     pub(crate) me: NodeId,
+    /// How the cluster is laid out.
+    pub(crate) topology: Topology,
     pub(crate) env: Env,
     pub(crate) counters: Arc<Counters>,
     /// Of calls to other nodes.
@@ -57,6 +68,18 @@ pub(crate) struct Shared {
     own: Mutex<OwnRecord>,
     /// Rung when somebody new may have to be dialled. Tells the dialer.
     pub(crate) wanted_changed: Notify,
+    /// Nodes to be dialled because somebody here wants to reach them.
+    pub(crate) demands: Demands,
+    /// Tells all who wait for a connection that one has come.
+    pub(crate) arrived: Notify,
+    /// How long a connection that is kept for nothing but messages may carry none.
+    pub(crate) idle_close: Duration,
+    /// The number of the next letter to a sleeper.
+    pub(crate) letters: AtomicU64,
+    /// What this node, as a hub, keeps for members that sleep.
+    mail_room: Mutex<MailRoom>,
+    /// Which letters this node has had.
+    taken_mail: Mutex<Taken>,
     transport: Mutex<Option<Transport>>,
     sessions: RwLock<Sessions>,
     directory: RwLock<Directory>,
@@ -83,6 +106,7 @@ struct Sessions {
 impl Shared {
     pub(crate) fn new(
         env: Env,
+        (topology, idle_close): (Topology, Duration),
         record: NodeRecord,
         key: Arc<NodeKey>,
         inbox: mpsc::Sender<Input>,
@@ -92,6 +116,7 @@ impl Shared {
         let own = SignedRecord::sign(record.clone(), &key);
         Self {
             me: record.id,
+            topology,
             own_changed: Notify::new(),
             heard: Notify::new(),
             own: Mutex::new(OwnRecord { record, key }),
@@ -102,6 +127,12 @@ impl Shared {
             events: broadcast::Sender::new(events_max),
             sessions_changed: Notify::new(),
             wanted_changed: Notify::new(),
+            demands: Demands::default(),
+            arrived: Notify::new(),
+            idle_close,
+            letters: AtomicU64::new(1),
+            mail_room: Mutex::default(),
+            taken_mail: Mutex::default(),
             transport: Mutex::new(None),
             sessions: RwLock::default(),
             directory: RwLock::new(Directory::new(own)),
@@ -131,6 +162,21 @@ impl Shared {
     /// What this node says of itself.
     pub(crate) fn own_record(&self) -> NodeRecord {
         lock(&self.own).record.clone()
+    }
+
+    /// Those to whom this node keeps a connection.
+    pub(crate) fn warm(&self) -> BTreeSet<NodeId> {
+        let place = self.own_record().place();
+        let neighbours = self.directory().neighbours();
+        self.topology.warm(self.me, &place, &neighbours)
+    }
+
+    pub(crate) fn mail_room(&self) -> MutexGuard<'_, MailRoom> {
+        lock(&self.mail_room)
+    }
+
+    pub(crate) fn taken_mail(&self) -> MutexGuard<'_, Taken> {
+        lock(&self.taken_mail)
     }
 
     pub(crate) fn set_transport(&self, transport: Transport) {
@@ -173,6 +219,7 @@ impl Shared {
             break;
         }
         self.sessions_changed.notify_one();
+        self.arrived.notify_waiters();
     }
 
     /// Ends the session of a connection, if it is still the node's.

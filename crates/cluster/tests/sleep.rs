@@ -5,7 +5,7 @@ mod support;
 use covenant_cluster::{MemberEvent, MemberState, Phase, SleepError};
 use covenant_env::{Clock, RealClock};
 use covenant_types::{BootEpoch, CallError, WallTime};
-use support::{AMPLE, Identity, Message, pair};
+use support::{AMPLE, Identity, Message, Node, Note, eventually, pair};
 
 fn in_secs(secs: u64) -> WallTime {
     WallTime(RealClock::new().wall().0 + secs)
@@ -83,4 +83,43 @@ async fn that_a_member_drains_is_seen_by_all_and_taken_back() {
     assert_eq!(answer, Ok(vec![3]), "what it has it still does");
     two.cluster.set_draining(false);
     one.until("active", phase(Phase::Active)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn casts_to_a_sleeper_are_kept_and_arrive_once_and_in_order_when_it_wakes() {
+    const CASTS: u32 = 50;
+    let one = Identity::new("one").boot(&[]).await;
+    let two = Identity::new("two").boot(&[one.address()]).await;
+    let three = Identity::new("three").boot(&[one.address()]).await;
+    for node in [&one, &two, &three] {
+        node.until_reachable(&["one", "two", "three"]).await;
+    }
+    let name = three.name();
+    let note = |sender, number, bytes| Message::Note(Note { sender, number, padding: vec![0; bytes] });
+    three.cluster.sleep(in_secs(600)).await.unwrap();
+    for node in [&one, &two] {
+        node.until_state(&name, MemberState::Asleep).await;
+    }
+    for (sender, node) in [(1, &one), (2, &two)] {
+        let actor = node.actor(&name, "actor");
+        for number in 0..CASTS {
+            actor.cast(note(sender, number, 100)).await.unwrap();
+        }
+        let long = actor.cast(note(sender, 99, covenant_cluster::LETTER_BYTES_MAX)).await;
+        assert!(matches!(long, Err(CallError::Rejected(_))), "{long:?}");
+    }
+    eventually("both hubs keep all", || {
+        [&one, &two].iter().all(|node| node.counts.of("covenant_cluster_mail_kept_total") == u64::from(CASTS) * 2)
+    })
+    .await;
+    let waiting = |node: &Node| node.counts.of("covenant_cluster_mail_waiting") > 0;
+    eventually("it waits", || waiting(&one) && waiting(&two)).await;
+    assert!(three.cluster.wake().await);
+    eventually("all arrived", || three.notes.count() == CASTS as usize * 2).await;
+    for sender in [1, 2] {
+        assert_eq!(three.notes.numbers(sender), (0..CASTS).collect::<Vec<_>>(), "sender {sender}");
+    }
+    eventually("nothing is kept any more", || !waiting(&one) && !waiting(&two)).await;
+    assert_eq!(three.notes.count(), CASTS as usize * 2, "each once");
+    assert_eq!(three.counts.of("covenant_cluster_mail_delivered_total"), u64::from(CASTS) * 2);
 }

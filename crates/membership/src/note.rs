@@ -1,11 +1,11 @@
 //! What hubs and those who look to them write to each other beside SWIM: leases, and what is said of others.
 //!
 //! kind u8, then
-//! - 1, renew: the period in milliseconds u32 · 2, renewed · 3, goodbye
-//! - 4, digest of the sender's board: u64
-//! - 5, the receiver's copy of it in buckets: number of buckets u16 · a u64 for each
-//! - 6, all words of some buckets: number of buckets u16 · which, a bit each · words to the end
-//! - 7, news: words to the end
+//! - 1, renew: the period in milliseconds u32 · 2, goodbye
+//! - 3, digest of the sender's board: u64
+//! - 4, the receiver's copy of it in buckets: number of buckets u16 · a u64 for each
+//! - 5, all words of some buckets: number of buckets u16 · which, a bit each · words to the end
+//! - 6, news: words to the end
 //!
 //! A word: node, 16 bytes · epoch u64 · health u8.
 
@@ -23,10 +23,8 @@ use crate::gate::NODES_MAX;
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Note {
-    /// I am here, and will say so again after this long.
+    /// I am here, and will say so again after this long. Answered with a digest.
     Renew(Duration),
-    /// I have heard that.
-    Renewed,
     /// I go, or sleep.
     Goodbye,
     /// What my board comes to.
@@ -46,23 +44,22 @@ impl Note {
                 buf.put_u8(1);
                 buf.put_u32(u32::try_from(period.as_millis()).unwrap_or(u32::MAX));
             }
-            Self::Renewed => buf.put_u8(2),
-            Self::Goodbye => buf.put_u8(3),
+            Self::Goodbye => buf.put_u8(2),
             Self::Digest(digest) => {
-                buf.put_u8(4);
+                buf.put_u8(3);
                 buf.put_u64(*digest);
             }
             Self::Copy(digest) => {
-                buf.put_u8(5);
+                buf.put_u8(4);
                 put_digest(digest, buf);
             }
             Self::Words(buckets, words) => {
-                buf.put_u8(6);
+                buf.put_u8(5);
                 buckets.put(buf);
                 words.iter().for_each(|word| put_word(word, buf));
             }
             Self::News(words) => {
-                buf.put_u8(7);
+                buf.put_u8(6);
                 words.iter().for_each(|word| put_word(word, buf));
             }
         }
@@ -79,15 +76,14 @@ impl Note {
         let kind = data.try_get_u8()?;
         match (kind, data) {
             (1, [_, _, _, _]) => Ok(Self::Renew(Duration::from_millis(data.get_u32().into()))),
-            (2, []) => Ok(Self::Renewed),
-            (3, []) => Ok(Self::Goodbye),
-            (4, _) if data.len() == 8 => Ok(Self::Digest(data.get_u64())),
-            (5, _) => Ok(Self::Copy(get_digest(data)?)),
-            (6, _) => {
+            (2, []) => Ok(Self::Goodbye),
+            (3, _) if data.len() == 8 => Ok(Self::Digest(data.get_u64())),
+            (4, _) => Ok(Self::Copy(get_digest(data)?)),
+            (5, _) => {
                 let buckets = Buckets::get(&mut data)?;
                 Ok(Self::Words(buckets, get_words(data)?))
             }
-            (7, _) => Ok(Self::News(get_words(data)?)),
+            (6, _) => Ok(Self::News(get_words(data)?)),
             _ => Err(CodecError::Value),
         }
     }
@@ -139,7 +135,6 @@ mod tests {
         let buckets = Buckets::differing(&[1, 2, 3, 4], &[0, 2, 3, 0]);
         for note in [
             Note::Renew(Duration::from_secs(600)),
-            Note::Renewed,
             Note::Goodbye,
             Note::Digest(9),
             Note::Copy(vec![1, 2, 3, 4]),
@@ -163,7 +158,7 @@ mod tests {
 
     #[test]
     fn more_words_than_nodes_may_be_known_are_refused() {
-        let mut bytes = vec![7];
+        let mut bytes = vec![6];
         bytes.resize(1 + WORD_BYTES * (NODES_MAX + 1), 0);
         assert!(Note::decode(&bytes).is_err());
     }

@@ -188,6 +188,12 @@ impl Pools {
         self.topology == Topology::Pools && self.authority(node).is_none()
     }
 
+    /// The hubs that say that a node is there.
+    pub fn vouchers(&self, node: &NodeId) -> Vec<NodeId> {
+        let says = |board: &crate::board::Board| board.get(node).is_some_and(|word| word.health == Health::Alive);
+        self.boards.heard.iter().filter(|(_, board)| says(board)).map(|(hub, _)| *hub).collect()
+    }
+
     /// Notes that a node has this boot, or a later one. False where too many nodes are known.
     fn know(&mut self, node: NodeId, epoch: BootEpoch) -> bool {
         if !self.known.contains_key(&node) && self.known.len() >= NODES_MAX {
@@ -390,10 +396,8 @@ impl Pools {
         match note {
             Note::Renew(period) if link.leased && self.place.is_hub() => {
                 self.leases.renewed(now, &from, period);
-                effects.push(Effect::SendFeed { to: from, data: Note::Renewed.to_bytes(NOTE) });
                 self.show(from, effects);
             }
-            Note::Renewed if link.leased && place.is_hub() => {}
             Note::Goodbye if link.leased => self.leases.left(&from),
             Note::Digest(theirs) if place.is_hub() => {
                 let board = self.boards.heard.entry(from).or_default();
@@ -414,7 +418,7 @@ impl Pools {
                     }
                 }
             }
-            Note::Renew(_) | Note::Renewed | Note::Goodbye | Note::Digest(_) | Note::Words(..) | Note::News(_) => {
+            Note::Renew(_) | Note::Goodbye | Note::Digest(_) | Note::Words(..) | Note::News(_) => {
                 self.refused += 1;
             }
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use covenant_content::Class;
-use covenant_types::{NodeId, NodeName, Region, Role, parse_duration};
+use covenant_types::{LinkTier, NodeId, NodeName, Region, Role, parse_duration};
 use serde::{Deserialize, Serialize};
 
 /// Everything an operator says about one node.
@@ -72,6 +72,23 @@ pub struct ClusterSection {
     /// How patient membership is with the links here.
     #[serde(default)]
     pub profile: LinkProfile,
+    /// How the nodes watch each other. The same on all nodes of the cluster.
+    #[serde(default)]
+    pub topology: Layout,
+    /// What kind of line this node hangs on, where the profile does not say it: `satellite` for one that runs on a battery.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<LinkTier>,
+}
+
+/// How the nodes of a cluster watch each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layout {
+    /// All watch all: for up to a few dozen nodes.
+    #[default]
+    Flat,
+    /// A pool for each region, one of all hubs, and nodes by way of space or on batteries as leaves of two hubs.
+    Pools,
 }
 
 /// A node that renews certificates.

@@ -10,7 +10,7 @@ use covenant_identity::{JoinToken, NodeGrant, NodeKey, RootAuthority, TokenTextE
 use covenant_types::{NodeId, NodeName, Region, Role};
 
 use crate::config::{
-    ClusterSection, ContentSection, ControlSection, IssuerSection, LedgerSection, LinkProfile, LogSection,
+    ClusterSection, ContentSection, ControlSection, IssuerSection, Layout, LedgerSection, LinkProfile, LogSection,
     MetricsSection, NodeConfig, NodeSection,
 };
 use crate::files::{FilesError, NodeFiles};
@@ -98,6 +98,8 @@ pub fn init(spec: &InitSpec, env: &Env) -> Result<NodeMade, MakeError> {
         seeds: Vec::new(),
         book_home: spec.name.clone(),
         profile: spec.place.profile,
+        topology: Layout::Flat,
+        tier: None,
         issuers: Vec::new(),
     };
     let config = config(&grant, &spec.place, cluster, subscribe);
@@ -134,6 +136,8 @@ pub async fn join(place: &NodePlace, token: &str, env: &Env) -> Result<NodeMade,
         seeds: answer.seeds.iter().map(|(_, _, address)| *address).take(SEEDS_MAX).collect(),
         book_home: answer.book_home.clone(),
         profile: place.profile,
+        topology: Layout::Flat,
+        tier: None,
         issuers: token.addresses.iter().map(issuer).collect(),
     };
     let config = config(&token.grant, place, cluster, subscribe);

@@ -28,7 +28,7 @@ mod renewal;
 mod trees;
 
 pub use boot_error::BootError;
-pub use config::{ConfigError, LinkProfile, NodeConfig};
+pub use config::{ConfigError, Layout, LinkProfile, NodeConfig};
 pub use control::body as read_body;
 pub use covenant_identity::{NodeKey, certificates_from_pem, make_csr};
 pub use covenant_transport::tls;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use covenant_cluster::{Cluster, ClusterConfig, Phase};
+use covenant_cluster::{Cluster, ClusterConfig, Phase, Topology};
 use covenant_content::{ContentConfig, Trust};
 use covenant_env::{Env, Task};
 use covenant_identity::{NodeGrant, PeerIdentity, Subject, Verb};
@@ -31,7 +31,7 @@ use crate::issuer::{self, HubIssuer, IssuerHandle};
 use crate::known_peers::KnownPeers;
 use crate::live_tree::{Booted, Journal, LiveTree, Told, TreeStore};
 use crate::renewal::Renewer;
-use crate::{LinkProfile, NodeConfig, Trees};
+use crate::{Layout, LinkProfile, NodeConfig, Trees};
 
 /// What the handlers and keepers of one node share.
 pub(crate) struct Shared {
@@ -380,7 +380,11 @@ fn start_cluster(
     let issuer = issuer.map(|issuer| -> Arc<dyn Issuer> { Arc::new(IssuerHandle(issuer)) });
     let mut seeds = config.cluster.seeds.clone();
     seeds.extend(peers.addresses().filter(|address| !config.cluster.seeds.contains(address)));
-    let cluster = ClusterConfig { transport, seeds };
+    let topology = match config.cluster.topology {
+        Layout::Flat => Topology::Flat,
+        Layout::Pools => Topology::Pools,
+    };
+    let cluster = ClusterConfig { transport, seeds, topology, tier: config.cluster.tier };
     Ok(Cluster::start(cluster, env.clone(), issuer)?)
 }
 

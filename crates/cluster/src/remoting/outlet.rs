@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use covenant_runtime::{CAST_WAIT_MAX, Deadlines, Outlet, Remotable, Reply, Sending, current_trace};
-use covenant_types::{ActorPath, CallError, NodeName, TraceId};
+use covenant_types::{ActorPath, CallError, NodeId, NodeName, TraceId};
 use serde::Serialize;
 
+use crate::demand::{self, DEMAND_WAIT_MAX};
+use crate::mail;
 use crate::remoting::credit::Target;
 use crate::remoting::frame::{FRAME_BYTES_MAX, put_call, put_cast, put_name};
 use crate::remoting::lane::{LANE_BYTES_MAX, Refused, Urgency};
@@ -88,11 +90,12 @@ impl<M: Remotable> RemoteOutlet<M> {
 
     fn begin(
         &self,
+        route: Result<(Arc<Session>, Arc<Target>), CallError>,
         request: M::Request,
         reply: Option<Reply<M::Response>>,
         deadline: Duration,
     ) -> Result<Outgoing<M::Request>, CallError> {
-        let (session, target) = match self.route() {
+        let (session, target) = match route {
             Ok(route) => route,
             Err(error) => {
                 if let Some(reply) = reply {
@@ -121,7 +124,80 @@ impl<M: Remotable> RemoteOutlet<M> {
 impl<M: Remotable> Outlet<M> for RemoteOutlet<M> {
     fn send(&self, message: M, deadline: Option<Duration>) -> Sending {
         let (request, reply) = message.into_remote();
-        let mut outgoing = match self.begin(request, reply, deadline.unwrap_or(REPLY_WAIT_MAX)) {
+        let route = self.route();
+        if let (Err(CallError::NoConnection), None) = (&route, &reply)
+            && let Some(posted) = self.post(&request)
+        {
+            return Sending::Done(posted);
+        }
+        match self.way_to_be_made(&route) {
+            Some(way) => self.send_once_connected(way, request, reply, deadline),
+            None => self.send_by(route, request, reply, deadline),
+        }
+    }
+
+    fn deadlines(&self) -> Option<&Deadlines> {
+        Some(&self.deadlines)
+    }
+}
+
+impl<M: Remotable> RemoteOutlet<M> {
+    /// Has a cast kept for a node that sleeps. `None` where it does not.
+    fn post(&self, request: &M::Request) -> Option<Result<(), CallError>> {
+        let shared = self.shared.upgrade()?;
+        let sleeper = mail::sleeper(&shared, &self.node)?;
+        let request = covenant_wire::encode(request);
+        Some(mail::post(&shared, sleeper, (&self.path, M::NAME), current_trace(), request))
+    }
+
+    /// The node, where there is no connection to it but one is on its way now.
+    fn way_to_be_made(&self, route: &Result<(Arc<Session>, Arc<Target>), CallError>) -> Option<NodeId> {
+        let shared = match route {
+            Err(CallError::NoConnection) => self.shared.upgrade()?,
+            Ok(_) | Err(_) => return None,
+        };
+        let id = demand::can_be_reached(&shared, &self.node)?;
+        demand::demand(&shared, id, DEMAND_WAIT_MAX).then_some(id)
+    }
+
+    fn send_once_connected(
+        &self,
+        to: NodeId,
+        request: M::Request,
+        reply: Option<Reply<M::Response>>,
+        deadline: Option<Duration>,
+    ) -> Sending {
+        let outlet = Self {
+            shared: Weak::clone(&self.shared),
+            deadlines: Arc::clone(&self.deadlines),
+            node: self.node.clone(),
+            path: self.path.clone(),
+            route: ArcSwapOption::empty(),
+            message: PhantomData,
+        };
+        Sending::Waits(Box::pin(async move {
+            let mut left = deadline;
+            if let Some(shared) = outlet.shared.upgrade() {
+                let began = shared.env.now();
+                let within = deadline.map_or(DEMAND_WAIT_MAX, |deadline| deadline.min(DEMAND_WAIT_MAX));
+                demand::reach(&shared, to, within).await;
+                left = deadline.map(|deadline| deadline.saturating_sub(shared.env.now().since(began)));
+            }
+            match outlet.send_by(outlet.route(), request, reply, left) {
+                Sending::Done(result) => result,
+                Sending::Waits(turn) => turn.await,
+            }
+        }))
+    }
+
+    fn send_by(
+        &self,
+        route: Result<(Arc<Session>, Arc<Target>), CallError>,
+        request: M::Request,
+        reply: Option<Reply<M::Response>>,
+        deadline: Option<Duration>,
+    ) -> Sending {
+        let mut outgoing = match self.begin(route, request, reply, deadline.unwrap_or(REPLY_WAIT_MAX)) {
             Ok(outgoing) => outgoing,
             Err(error) => return Sending::Done(Err(error)),
         };
@@ -140,10 +216,6 @@ impl<M: Remotable> Outlet<M> for RemoteOutlet<M> {
                 }))
             }
         }
-    }
-
-    fn deadlines(&self) -> Option<&Deadlines> {
-        Some(&self.deadlines)
     }
 }
 

@@ -69,6 +69,12 @@ impl Pending {
         table.release(index).map(|waiting| waiting.answer)
     }
 
+    /// Whether none is under way.
+    pub(crate) fn is_empty(&self) -> bool {
+        let table = self.lock();
+        table.slots.len() == table.free.len()
+    }
+
     /// Ends the calls whose deadline has passed. Their callers have given up by themselves.
     pub(crate) fn expire(&self, now: Uptime) {
         self.end(CallError::Timeout, |waiting| waiting.expires <= now);

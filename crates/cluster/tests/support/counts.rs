@@ -29,8 +29,10 @@ impl Recorder for Counts {
         Counter::from_arc(Arc::clone(self.0.lock().expect("no test panics with it").entry(name).or_default()))
     }
 
-    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::noop()
+    /// As a counter: of a gauge this can tell whether it is zero.
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        let name = format!("{} ", key.name());
+        Gauge::from_arc(Arc::clone(self.0.lock().expect("no test panics with it").entry(name).or_default()))
     }
 
     fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {

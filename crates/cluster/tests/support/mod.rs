@@ -8,13 +8,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use covenant_cluster::{Cluster, ClusterConfig, MemberState, MemberView};
+use covenant_cluster::{Cluster, ClusterConfig, MemberState, MemberView, Topology};
 use covenant_env::{Env, Metrics};
 use covenant_identity::{IssuingAuthority, NodeGrant, NodeKey, RootAuthority, make_csr};
 use covenant_runtime::{BehaviourRegistry, Ref, Resources, System, SystemConfig};
 use covenant_supervision::{TreeSource, TreeSourceError, TreeSpec, load_tree};
 use covenant_transport::{NodeCredentials, Profile, TransportConfig};
-use covenant_types::{ActorPath, BootEpoch, NodeName, Region, Role, WallTime};
+use covenant_types::{ActorPath, BootEpoch, LinkTier, NodeName, Region, Role, WallTime};
 
 #[allow(unused_imports, reason = "each test takes what it needs")]
 pub use actor::{Message, Note, Notes, OtherMessage, SameNameMessage};
@@ -56,12 +56,29 @@ impl TreeSource for Files {
 pub struct Identity {
     pub name: NodeName,
     pub key: Arc<NodeKey>,
+    pub topology: Topology,
+    pub tier: Option<LinkTier>,
+    pub role: Role,
+    pub region: Region,
     epoch: u64,
 }
 
 impl Identity {
     pub fn new(name: &str) -> Self {
-        Self { name: NodeName::new(name).expect("a node name"), key: Arc::new(NodeKey::generate()), epoch: 0 }
+        Self {
+            name: NodeName::new(name).expect("a node name"),
+            key: Arc::new(NodeKey::generate()),
+            topology: Topology::Flat,
+            tier: None,
+            role: Role::Hub,
+            region: Region::Africa,
+            epoch: 0,
+        }
+    }
+
+    /// Of a cluster laid out in pools.
+    pub fn placed(name: &str, role: Role, region: Region, tier: LinkTier) -> Self {
+        Self { topology: Topology::Pools, tier: Some(tier), role, region, ..Self::new(name) }
     }
 
     /// What its endpoint is told.
@@ -106,7 +123,11 @@ impl Node {
         let seed = u64::from(identity.key.public_key()[0]) << 8 | identity.epoch;
         let env = Env::real(handle.clone(), handle, seed, Metrics::new(counts.clone()));
         let transport = identity.transport_config(env.wall());
-        let config = ClusterConfig { transport, seeds: seeds.to_vec() };
+        let config = ClusterConfig {
+            topology: identity.topology,
+            tier: identity.tier,
+            ..ClusterConfig::new(transport, seeds.to_vec())
+        };
         let cluster = Cluster::start(config, env.clone(), None).expect("the node starts");
 
         let notes = Arc::new(Notes::default());
@@ -209,7 +230,7 @@ fn authority(now: WallTime) -> &'static IssuingAuthority {
 
 fn credentials(identity: &Identity, now: WallTime) -> NodeCredentials {
     let authority = authority(now);
-    let grant = NodeGrant { name: identity.name.clone(), role: Role::Hub, region: Region::Africa };
+    let grant = NodeGrant { name: identity.name.clone(), role: identity.role, region: identity.region };
     let certificate = authority.sign_node(&make_csr(&identity.key), &grant, now).expect("a certificate");
     let chain = authority.chain_for(certificate);
     NodeCredentials::new(Arc::clone(&identity.key), chain, vec![authority.root().to_vec()]).expect("credentials")

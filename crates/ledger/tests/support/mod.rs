@@ -58,7 +58,7 @@ impl Identity {
             epoch: BootEpoch(self.epoch),
             profile: Profile::Loopback,
         };
-        let cluster = Cluster::start(ClusterConfig { transport, seeds: seeds.to_vec() }, env.clone(), None).unwrap();
+        let cluster = Cluster::start(ClusterConfig::new(transport, seeds.to_vec()), env.clone(), None).unwrap();
         let path = dir.join(self.name.as_str()).join("ledger/book.redb");
         let mut resources = Resources::new();
         resources.insert(Arc::clone(&cluster));
