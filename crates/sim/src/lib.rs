@@ -5,9 +5,10 @@
 //! - Faults never shift what they do not touch: each decision draws the same number of random numbers whatever comes of it.
 //!
 //! # Reading order
-//! 1. [`Trace`]  2. [`swim`]  3. [`whole`]
+//! 1. [`Trace`]  2. [`swim`], one pool  3. [`land`], many  4. [`whole`] nodes
 #![deny(clippy::disallowed_methods)]
 
+pub mod land;
 pub mod swim;
 mod trace;
 pub mod whole;

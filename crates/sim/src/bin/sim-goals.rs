@@ -43,11 +43,12 @@ fn main() -> ExitCode {
 
 type Group = fn(&Effort) -> Vec<Row>;
 
-const GROUPS: [(&str, Group); 7] = [
+const GROUPS: [(&str, Group); 8] = [
     ("lan", goals::lan),
     ("mixed", goals::mixed),
     ("quiet", goals::quiet),
     ("traffic", goals::traffic),
+    ("pools", goals::pools),
     ("heal", goals::heals),
     ("join", goals::joins),
     ("stall", goals::lifeguard),

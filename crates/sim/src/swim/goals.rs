@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use covenant_membership::Profile;
+use covenant_membership::{Paces, Profile};
+use covenant_types::Region;
 
 use super::line::Burst;
 use super::measure::{
     Detection, Rest, Stall, Stalls, detection, heal, join, percentile, plain_detection, plain_stalls, rest, stalls,
 };
 use super::world::{Setup, World};
+use crate::land::{Land, hub, leaf, member};
 
 /// How much to simulate.
 #[derive(Clone, Copy, Debug)]
@@ -219,6 +221,48 @@ pub fn traffic(effort: &Effort) -> Vec<Row> {
     vec![
         row("a member of a hub pool of 150, at rest", &hubs, 250.0),
         row("a member of a LAN pool of 200, at rest", &Setup::lan(200), 450.0),
+    ]
+}
+
+/// What a cluster laid out in pools says when nothing happens.
+pub fn pools(effort: &Effort) -> Vec<Row> {
+    // Five hubs to each of six regions, and 40 more nodes in one of them.
+    let mut places: Vec<_> = Region::ALL.iter().flat_map(|region| [hub(*region); 5]).collect();
+    places.extend((0..40).map(|_| member(Region::Africa)));
+    let (a_hub, a_member, a_leaf) = (0, places.len() - 1, places.len());
+    places.push(leaf(Region::Africa));
+    let size = places.len();
+    let mut land = Land::new(places, Paces::network(), 7);
+    land.run(secs(300));
+    let span = effort.rest_secs.max(1200);
+    let before = [a_hub, a_member, a_leaf].map(|node| land.traffic(node));
+    land.run(secs(span));
+    let of = |node: usize, before| {
+        let (bytes, messages) = land.traffic_since(node, before);
+        (bytes as f64 / span as f64, messages as f64 / span as f64)
+    };
+    let near = |what: &str, node, before| {
+        let (bytes, messages) = of(node, before);
+        Row {
+            goal: "G10",
+            what: format!("{what} of {size} nodes in pools, at rest, both ways"),
+            measured: format!("{bytes:.0} B/s payload in {messages:.1} packets/s"),
+            target: "reported".to_owned(),
+            met: None,
+        }
+    };
+    let (bytes, messages) = of(a_leaf, before[2]);
+    let day = (bytes + messages * super::line::PACKET_OVERHEAD as f64) * 86_400.0;
+    vec![
+        near("a hub", a_hub, before[0]),
+        near("a member of a region of 45", a_member, before[1]),
+        Row {
+            goal: "G10",
+            what: "a leaf of two hubs, at rest, both ways".to_owned(),
+            measured: format!("{:.1} kB a day payload, with IP, UDP and QUIC {:.1} kB", bytes * 86.4, day / 1000.0),
+            target: "60 kB a day".to_owned(),
+            met: Some(day <= 60_000.0),
+        },
     ]
 }
 

@@ -1,12 +1,10 @@
 //! Clusters laid out in pools: regions, hubs, leaves, in virtual time.
 
-mod land;
-
 use std::time::Duration;
 
 use covenant_membership::{Health, Paces};
+use covenant_sim::land::{Land, hub, leaf, member};
 use covenant_types::{LinkTier, Region, Role};
-use land::{Land, hub, leaf, member};
 
 fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -104,6 +102,20 @@ fn a_region_cut_off_is_down_for_the_others_and_comes_back_whole() {
     assert!(africa.iter().all(|one| africa.iter().all(|other| one == other || land.sees(*one, *other, Health::Alive))));
     land.heal();
     land.until("whole again", seconds(60), |land| land.complete());
+}
+
+#[test]
+fn when_all_hubs_die_those_left_wait_for_them_and_are_whole_again_without_a_restart() {
+    let mut land = land(8);
+    let hubs = [0, 1, 5, 6, 10];
+    hubs.iter().for_each(|hub| land.crash(*hub));
+    land.until("all hubs down", seconds(10), |land| hubs.iter().all(|hub| land.all_see(*hub, Health::Down)));
+    land.run(seconds(60));
+    assert!(land.sees(4, 9, Health::Down), "nobody answers for a leaf elsewhere");
+    assert!(land.sees(2, 3, Health::Alive), "who watch each other need no hub");
+    hubs.iter().for_each(|hub| land.boot(*hub));
+    land.until("whole again", seconds(30), |land| land.complete());
+    assert_eq!(land.epoch(0, 4), Some(1), "the leaf did not restart");
 }
 
 #[test]

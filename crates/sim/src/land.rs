@@ -1,5 +1,6 @@
-//! Nodes in several regions, whose connections follow the topology. No loss: that is tested where one pool is.
-#![allow(unreachable_pub, reason = "part of a test")]
+//! Nodes in several regions, laid out in pools: connections follow the topology, and boards and leases are at work.
+//!
+//! No loss, and one delay for all: what those do to a pool is seen in [`swim`](crate::swim).
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -11,19 +12,23 @@ use covenant_types::{BootEpoch, LinkTier, NodeId, Region, Role, Uptime};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+/// A hub on a good line.
 pub fn hub(region: Region) -> Place {
     Place { role: Role::Hub, region, tier: LinkTier::Lan }
 }
 
+/// A tower on a good line.
 pub fn member(region: Region) -> Place {
     Place { role: Role::Tower, region, tier: LinkTier::Lan }
 }
 
+/// A tower by way of space.
 pub fn leaf(region: Region) -> Place {
     Place { role: Role::Tower, region, tier: LinkTier::Satellite }
 }
 
-pub fn id(node: usize) -> NodeId {
+/// The id of a node.
+fn id(node: usize) -> NodeId {
     let mut id = [0; 16];
     id[..8].copy_from_slice(&node.to_be_bytes());
     // Buckets are told by the last byte.
@@ -46,6 +51,7 @@ enum Happening {
     Idle { node: usize, peer: usize },
 }
 
+#[derive(Debug)]
 struct Node {
     place: Place,
     boot: u64,
@@ -55,6 +61,8 @@ struct Node {
     traffic: (u64, u64),
 }
 
+/// All nodes, and what is under way between them.
+#[derive(Debug)]
 pub struct Land {
     now: Uptime,
     sequence: u64,
@@ -68,6 +76,7 @@ pub struct Land {
 }
 
 impl Land {
+    /// Boots nodes at these places.
     pub fn new(places: Vec<Place>, paces: Paces, seed: u64) -> Self {
         let count = places.len();
         let node = |place| Node { place, boot: 0, core: None, away: false, wake: None, traffic: (0, 0) };
@@ -101,6 +110,7 @@ impl Land {
         }
     }
 
+    /// Ends a node without a word. Its connections break after a while.
     pub fn crash(&mut self, node: usize) {
         self.nodes[node].core = None;
         for peer in self.peers(node) {
@@ -108,6 +118,7 @@ impl Land {
         }
     }
 
+    /// Has a node say goodbye, and closes its connections.
     pub fn leave(&mut self, node: usize) {
         self.event(node, Event::Leave);
         self.nodes[node].away = true;
@@ -117,6 +128,7 @@ impl Land {
         }
     }
 
+    /// Has a node that said goodbye take part again, in the same boot.
     pub fn come_back(&mut self, node: usize) {
         self.nodes[node].away = false;
         self.event(node, Event::Return);
@@ -131,14 +143,17 @@ impl Land {
         }
     }
 
+    /// Ends the cut.
     pub fn heal(&mut self) {
         self.island.clear();
     }
 
+    /// Sends bytes over a connection as if a node had made them.
     pub fn inject(&mut self, from: usize, to: usize, datagram: bool, data: &[u8]) {
         self.send(from, to, datagram, data.to_vec());
     }
 
+    /// Lets time pass.
     pub fn run(&mut self, span: Duration) {
         let end = self.now.after(span);
         while self.agenda.peek().is_some_and(|Reverse((at, ..))| *at <= end) {
@@ -147,6 +162,10 @@ impl Land {
         self.now = end;
     }
 
+    /// Lets time pass until something holds.
+    ///
+    /// # Panics
+    /// It does not hold in time.
     pub fn until(&mut self, what: &str, within: Duration, condition: impl Fn(&Self) -> bool) {
         let end = self.now.after(within);
         while !condition(self) {
@@ -155,6 +174,10 @@ impl Land {
         }
     }
 
+    /// Lets time pass in which something must not hold.
+    ///
+    /// # Panics
+    /// It holds.
     pub fn never(&mut self, what: &str, within: Duration, condition: impl Fn(&Self) -> bool) {
         let end = self.now.after(within);
         while self.now < end {
@@ -163,18 +186,22 @@ impl Land {
         }
     }
 
+    /// Whether a node holds another to be so.
     pub fn sees(&self, viewer: usize, node: usize, health: Health) -> bool {
         self.view(viewer, node).is_some_and(|seen| seen == health)
     }
 
+    /// In which boot a node holds another to be.
     pub fn epoch(&self, viewer: usize, node: usize) -> Option<u64> {
         self.nodes[viewer].core.as_ref()?.member(&id(node)).map(|member| member.epoch.0)
     }
 
+    /// Whether all that run hold a node to be so.
     pub fn all_see(&self, node: usize, health: Health) -> bool {
         self.viewers().filter(|viewer| *viewer != node).all(|viewer| self.sees(viewer, node, health))
     }
 
+    /// Whether any that runs does.
     pub fn anybody_sees(&self, node: usize, health: Health) -> bool {
         self.viewers().any(|viewer| self.sees(viewer, node, health))
     }
@@ -189,22 +216,27 @@ impl Land {
         })
     }
 
+    /// How many connections a node has.
     pub fn degree(&self, node: usize) -> usize {
         self.peers(node).len()
     }
 
+    /// Whether two nodes have a connection.
     pub fn connected(&self, one: usize, other: usize) -> bool {
         self.links.contains(&(one.min(other), one.max(other)))
     }
 
+    /// What a node refused so far.
     pub fn refused(&self, node: usize) -> u64 {
         self.nodes[node].core.as_ref().map_or(0, |core| core.stats().refused)
     }
 
+    /// What a node sent and received so far: bytes of payload, messages.
     pub fn traffic(&self, node: usize) -> (u64, u64) {
         self.nodes[node].traffic
     }
 
+    /// The same from then until now.
     pub fn traffic_since(&self, node: usize, before: (u64, u64)) -> (u64, u64) {
         let now = self.nodes[node].traffic;
         (now.0 - before.0, now.1 - before.1)
