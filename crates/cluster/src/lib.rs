@@ -13,7 +13,7 @@
 //! - Everything that queues has a bound with a name, and a counter for what did not fit.
 //!
 //! # Reading order
-//! 1. [`Cluster`]  2. [`MemberView`], [`MemberEvent`]  3. `driver`, `dialer`, `directory`  4. `session`, `remoting`  5. `presence`
+//! 1. [`Cluster`]  2. [`MemberView`], [`MemberEvent`]  3. `driver`, `dialer`, `directory`  4. `session`, `remoting`  5. `presence`  6. `placement`
 #![deny(clippy::disallowed_methods)]
 
 mod cluster;
@@ -29,6 +29,7 @@ mod mail;
 mod mail_room;
 mod member;
 mod names;
+mod placement;
 mod presence;
 mod record;
 mod remoting;
@@ -46,6 +47,10 @@ pub use mail::KEEPERS;
 pub use mail_room::{LETTER_BYTES_MAX, MAIL_AGE_MAX, MAIL_BYTES_MAX, MAIL_LETTERS_MAX, MAIL_NODE_BYTES_MAX};
 pub use member::{MemberEvent, MemberState, MemberView, Phase};
 pub use names::Place;
+pub use placement::{
+    FENCED_KEYS_MAX, Fences, HELD_MAX, LEASE_SPAN_MAX, LEASE_SPAN_MIN, LEASES_MAX, Lease, LeaseAnswer, LeaseError,
+    LeaseSource, Leases, SimulatedLeases, StaleToken,
+};
 pub use record::NodeRecord;
 pub use remoting::credit::{CREDIT_BYTES, CREDIT_POOL_BYTES, CREDIT_START_BYTES};
 pub use remoting::frame::{FRAME_BYTES_MAX, TARGETS_MAX};

@@ -11,6 +11,7 @@
 mod actor_path;
 pub mod canonical;
 mod exit;
+mod fence;
 mod geography;
 mod name;
 mod node;
@@ -21,6 +22,7 @@ mod transfer_id;
 
 pub use actor_path::{ActorPath, ActorPathError, RemotePath};
 pub use exit::{CallError, ExitReason};
+pub use fence::Fence;
 pub use geography::{LinkTier, Region, Role, UnknownWord};
 pub use name::{Name, NameError, Scope};
 pub use node::{BootEpoch, Incarnation, NodeId, NodeIdError, NodeName, NodeNameError, StartAttempt, StartAttempts};
