@@ -19,6 +19,7 @@ fn help_teaches_every_verb_and_every_exit_code() {
         "node",
         "members",
         "status",
+        "where",
         "tree",
         "top",
         "actor",

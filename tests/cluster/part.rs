@@ -65,6 +65,32 @@ fn a_node_drains_sleeps_and_leaves_as_it_is_told_and_the_others_know() {
 }
 
 #[test]
+fn where_says_on_which_nodes_a_path_lives() {
+    let _turn = turn();
+    let dir = tempfile::tempdir().unwrap();
+    let up = Up::start(dir.path());
+    let steady = covenant(dir.path(), &["wait", "--for", "steady", "--timeout", "60s"]);
+    assert!(steady.status.success(), "{steady:?}");
+    let on = |what: &str| -> Vec<String> {
+        let found = up.ask(&["where", what, "--node", "hub-africa"]);
+        assert_eq!(found["silent"], serde_json::json!([]), "{found}");
+        let rows = found["found"].as_array().unwrap().iter();
+        rows.map(|row| format!("{} #{}", row["node"].as_str().unwrap(), row["sight"]["incarnation"])).collect()
+    };
+    let everywhere = on("/watch/watcher");
+    assert!(everywhere.len() == 5 && everywhere.iter().all(|line| line.ends_with(" #1")), "{everywhere:?}");
+    assert_eq!(on("hub-asia:/sync"), ["hub-asia #1"]);
+    assert!(covenant(dir.path(), &["actor", "kill", "hub-asia:/watch/watcher"]).status.success());
+    wait_for("the next incarnation", || on("/watch/watcher").contains(&"hub-asia #2".to_owned()).then_some(()));
+    assert_refused(&covenant(dir.path(), &["where", "/no/such/path"]), 3, &["no node has the path /no/such/path"]);
+    assert_refused(&covenant(dir.path(), &["where", "no.such.name"]), 3, &["no.such.name"]);
+    assert_refused(&covenant(dir.path(), &["where", "Not A Name"]), 2, &["a path begins with"]);
+    let table = covenant(dir.path(), &["where", "hub-asia:/sync", "--node", "hub-africa"]);
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert!(table.starts_with("NODE") && table.contains("hub-asia  /sync"), "{table}");
+}
+
+#[test]
 fn the_doctor_says_what_it_looked_at_and_finds_a_member_that_is_gone() {
     let _turn = turn();
     let dir = tempfile::tempdir().unwrap();

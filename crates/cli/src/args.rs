@@ -86,6 +86,11 @@ pub(crate) enum Verb {
     Doctor,
     /// All nodes, one tree, mailboxes, rates and restarts, updated in place
     Top,
+    /// Where a path, a name or a group lives now: on which nodes, in which incarnation
+    Where {
+        /// A path as /sync/scheduler or hub-africa:/sync/scheduler, a name, or a group
+        what: String,
+    },
     /// Supervision trees: show, check, compare and change them
     #[command(subcommand)]
     Tree(TreeVerb),

@@ -36,6 +36,7 @@ mod remoting;
 mod rest;
 mod session;
 mod shared;
+mod whereabouts;
 
 pub use covenant_membership::Topology;
 
@@ -59,3 +60,4 @@ pub use remoting::pending::PENDING_CALLS_MAX;
 pub use remoting::watch::{MONITORS_MAX, MonitorRefused, RemoteMonitor};
 pub use rest::{Asleep, HUBS_TOLD, SleepError, TELLING_WITHIN};
 pub use session::LANES;
+pub use whereabouts::{Found, FoundAs, Sought, SoughtError, Whereabouts};

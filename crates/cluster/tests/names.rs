@@ -325,3 +325,30 @@ async fn what_a_node_that_sleeps_said_is_stale_and_its_names_stay_its_own() {
 fn now() -> u64 {
     covenant_env::Env::for_test(0).wall().0
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_something_lives_is_asked_of_the_nodes_that_have_it() {
+    let text = format!("{}{}", child("a", "group = \"g\""), child("b", "name = \"n\""));
+    let one = node(&mut Identity::new("one"), &[], &text).await;
+    let two = node(&mut Identity::new("two"), &[&one], &child("a", "group = \"g\"")).await;
+    all_reachable(&[&one, &two]).await;
+    eventually("all is seen", || members(&two, "g").len() == 2 && holder(&two, "n").is_some()).await;
+    one.system.kill(&path("b")).await.unwrap();
+    eventually("it is back", || one.system.sight(&path("b")).unwrap().incarnation == Incarnation(2)).await;
+    let found = async |what: &str| -> Vec<String> {
+        let whereabouts = two.cluster.locate(&what.parse().unwrap()).await;
+        assert_eq!((whereabouts.silent.len(), whereabouts.unseen), (0, 0));
+        let line = |found: covenant_cluster::Found| {
+            let sight = found.sight.map(|sight| format!("{} #{}", sight.state, sight.incarnation));
+            format!("{}:{} {:?} {}", found.node, found.path, found.found_as, sight.unwrap_or_default())
+        };
+        whereabouts.found.into_iter().map(line).collect()
+    };
+    assert_eq!(found("/a").await, ["one:/a Path running #1", "two:/a Path running #1"]);
+    assert_eq!(found("/b").await, ["one:/b Path running #2"]);
+    assert_eq!(found("two:/b").await, [""; 0]);
+    assert_eq!(found("n").await, ["one:/b Name running #2"]);
+    assert_eq!(found("g").await, ["one:/a Member running #1", "two:/a Member running #1"]);
+    assert_eq!(found("nobody").await, [""; 0]);
+    assert!("Not A Name".parse::<covenant_cluster::Sought>().is_err());
+}

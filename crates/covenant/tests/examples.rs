@@ -14,6 +14,11 @@ const STORIES: &[(&str, &str)] = &[
          before it replied: error: the line dropped; asking again\nread 3 bar\nconnected 3 times\n",
     ),
     (
+        "crew",
+        "the porter says: the house is open\n/ann hears the bell\n/ben hears the bell\n/cat hears the bell\n3 were told\nsixty \
+         rooms are cleaned by 3\nonly ben's rooms have another cleaner: true\n",
+    ),
+    (
         "door",
         "a wrong code opens it: false\nthe right one does: true\nada goes in\ngrace goes in\nada was number 1, grace number \
          2\nthe door closes\nlate: Err(Timeout)\n",

@@ -99,6 +99,8 @@ verbs! {
     Status = "status" needs Viewer,
     /// A node's live tree.
     TreeShow = "tree show" needs Viewer,
+    /// Where a path, a name or a group lives.
+    Where = "where" needs Viewer,
     /// What went wrong.
     Incidents = "incidents" needs Viewer,
     /// What the nations have.
@@ -217,6 +219,7 @@ mod tests {
             (Verb::Members, &[Viewer, Operator, Chaos, Admin]),
             (Verb::Status, &[Viewer, Operator, Chaos, Admin]),
             (Verb::TreeShow, &[Viewer, Operator, Chaos, Admin]),
+            (Verb::Where, &[Viewer, Operator, Chaos, Admin]),
             (Verb::Incidents, &[Viewer, Operator, Chaos, Admin]),
             (Verb::Balances, &[Viewer, Operator, Chaos, Admin]),
             (Verb::ContentList, &[Viewer, Operator, Chaos, Admin]),

@@ -5,6 +5,7 @@ pub mod doctor;
 pub mod fault;
 pub mod part;
 pub mod tree;
+pub mod whereabouts;
 
 use std::net::SocketAddr;
 

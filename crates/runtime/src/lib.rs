@@ -71,7 +71,7 @@ pub use resources::Resources;
 pub use state_machine::{Machine, StateMachine, Step};
 pub use system::{StopReport, System, SystemConfig};
 pub use tie::{Down, DownReason, Monitor, MonitorRef, TIES_MAX, TiesView, TooManyTies};
-pub use view::{ActorKind, ActorState, MailboxView, TreeView};
+pub use view::{ActorKind, ActorState, MailboxView, Sight, TreeView};
 
 use std::any::Any;
 

@@ -6,6 +6,8 @@ use covenant_supervision::{ChildKind, ChildState};
 use covenant_types::{ActorPath, Incarnation};
 use serde::{Deserialize, Serialize};
 
+use crate::System;
+
 /// One actor or supervisor, and all below it. A snapshot: each line is true, the whole was never one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TreeView {
@@ -69,6 +71,23 @@ impl From<ChildKind> for ActorKind {
             ChildKind::Worker => Self::Worker,
             ChildKind::Supervisor => Self::Supervisor,
         }
+    }
+}
+
+/// One path, at a glance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sight {
+    /// How often it has started.
+    pub incarnation: Incarnation,
+    /// What it is doing.
+    pub state: ActorState,
+}
+
+impl System {
+    /// One path at a glance; `None` where the tree has no such path. Costs no more in a large tree.
+    pub fn sight(&self, path: &ActorPath) -> Option<Sight> {
+        let slot = self.slot(path)?;
+        Some(Sight { incarnation: slot.incarnation(), state: slot.state() })
     }
 }
 

@@ -11,6 +11,7 @@ mod ledger;
 mod part;
 mod simulate;
 pub(crate) mod tree;
+mod whereabouts;
 
 use std::path::Path;
 
@@ -48,6 +49,7 @@ async fn perform(global: Global, verb: Verb, behaviours: &BehaviourRegistry, out
         Verb::Wait(args) => part::wait(&global, args, output).await,
         Verb::Events(args) => part::events(&global, &args, output).await,
         Verb::Doctor => doctor::run(&global, output).await,
+        Verb::Where { what } => whereabouts::locate(&global, what, output).await,
         Verb::Tree(verb) => tree::run(&global, verb, behaviours, output).await,
         Verb::Actor(verb) => actor::run(&global, verb, output).await,
         Verb::New(verb) => crate::new::run(verb, output),

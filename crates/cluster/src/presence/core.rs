@@ -232,6 +232,7 @@ impl Presence {
             return Ok(Vec::new()); // its connection went meanwhile
         }
         match frame {
+            Frame::Seek { .. } | Frame::Sights { .. } => Ok(Vec::new()), // the keeper's
             Frame::Digest(held) => {
                 let me = self.me.id;
                 if let Some(peer) = self.peers.get_mut(&from) {

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use covenant_types::{NodeId, Region};
+use covenant_runtime::Sight;
+use covenant_types::{ActorPath, NodeId, Region};
 use serde::{Deserialize, Serialize};
 
 use super::entry::{About, Entry, ShardId, Stamp};
@@ -17,6 +18,9 @@ const FRAME_BYTES_MAX: usize = 120 * 1024;
 /// The most shards one digest names: one speaker of each region, and some that no longer are.
 const DIGEST_MAX: usize = 64;
 
+/// The most paths that are asked for at once.
+pub(crate) const SEEK_PATHS_MAX: usize = 128;
+
 /// A message between two nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Frame {
@@ -26,6 +30,10 @@ pub(crate) enum Frame {
     Delta { whose: Whose, from: u64, to: Stamp, changes: Vec<Change> },
     /// A part of a whole shard. The parts come in order, over one stream.
     Whole { whose: Whose, stamp: Stamp, part: u16, parts: u16, entries: Vec<Entry> },
+    /// What is at these paths of the receiver?
+    Seek { question: u32, paths: Vec<ActorPath> },
+    /// That is, in the order of the paths.
+    Sights { question: u32, sights: Vec<Option<Sight>> },
 }
 
 /// A shard, as named between two nodes.
@@ -60,6 +68,8 @@ impl Frame {
         let frame: Self = covenant_wire::decode(bytes, FRAME_BYTES_MAX).ok()?;
         let fits = match &frame {
             Self::Digest(held) => held.len() <= DIGEST_MAX,
+            Self::Seek { paths, .. } => paths.len() <= SEEK_PATHS_MAX,
+            Self::Sights { sights, .. } => sights.len() <= SEEK_PATHS_MAX,
             Self::Delta { whose, from, to, changes } => {
                 let about = whose.shard(NodeId([0; 16])).about;
                 *from < to.version && changes.iter().all(|change| change.entry.belongs_to(about))
@@ -116,7 +126,7 @@ fn whole(whose: Whose, stamp: Stamp, all: &BTreeSet<Entry>) -> Vec<Bytes> {
 
 #[cfg(test)]
 mod tests {
-    use covenant_types::{ActorPath, BootEpoch, Name, Scope};
+    use covenant_types::{BootEpoch, Name, Scope};
     use proptest::prelude::*;
 
     use super::*;
@@ -202,6 +212,8 @@ mod tests {
                 entries: vec![member(1)],
             },
             Frame::Whole { whose: Whose::Direct, stamp, part: 1, parts: 1, entries: Vec::new() },
+            Frame::Seek { question: 1, paths: vec![ActorPath::root(); SEEK_PATHS_MAX + 1] },
+            Frame::Sights { question: 1, sights: vec![None; SEEK_PATHS_MAX + 1] },
         ] {
             assert_eq!(Frame::parse(&covenant_wire::encode(&frame)), None, "{frame:?}");
         }

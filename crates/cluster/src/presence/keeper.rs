@@ -1,14 +1,14 @@
 //! Runs [`Presence`]: one task, which hears of connections, members and this node's actors, and does what it says.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use covenant_runtime::OtherNodes;
+use covenant_runtime::{OtherNodes, Sight};
 use covenant_transport::{CloseCode, Profile};
-use covenant_types::{Name, NodeId, Uptime};
-use tokio::sync::{Notify, mpsc};
+use covenant_types::{ActorPath, Name, NodeId, Uptime};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::core::{Lost, Outbox, Pace, Presence, Seen};
 use super::frame::Frame;
@@ -20,13 +20,27 @@ use crate::shared::Shared;
 /// How many frames may wait for the keeper. The streams they came on wait with them.
 const INBOX_MAX: usize = 64;
 
+/// How long a node may take to say what is at its paths.
+const SEEK_WITHIN: Duration = Duration::from_secs(2);
+
 /// What the rest of the cluster holds of presence.
 pub(crate) struct PresenceDesk {
     core: RwLock<Presence>,
     /// Rung when connections, members or this node's own entries are others.
     rung: Notify,
     inbox: mpsc::Sender<(Arc<Session>, Frame)>,
+    /// Questions to other nodes that are not answered yet.
+    seeking: Mutex<Seeking>,
 }
+
+#[derive(Default)]
+struct Seeking {
+    asked: u32,
+    waiting: BTreeMap<(NodeId, u32), oneshot::Sender<Vec<Option<Sight>>>>,
+}
+
+/// The most questions that wait for an answer at a time.
+const SEEKING_MAX: usize = 1024;
 
 /// The frames for the keeper.
 pub(crate) type PresenceInbox = mpsc::Receiver<(Arc<Session>, Frame)>;
@@ -34,7 +48,15 @@ pub(crate) type PresenceInbox = mpsc::Receiver<(Arc<Session>, Frame)>;
 impl PresenceDesk {
     pub(crate) fn new(me: Seen, pace: Pace, now: Uptime) -> (Self, PresenceInbox) {
         let (inbox, frames) = mpsc::channel(INBOX_MAX);
-        (Self { core: RwLock::new(Presence::new(me, pace, now)), rung: Notify::new(), inbox }, frames)
+        (
+            Self {
+                core: RwLock::new(Presence::new(me, pace, now)),
+                rung: Notify::new(),
+                inbox,
+                seeking: Mutex::default(),
+            },
+            frames,
+        )
     }
 
     /// Something that matters here has changed.
@@ -55,6 +77,36 @@ impl PresenceDesk {
     /// Who is in a group on other nodes.
     pub(crate) fn gathering(&self, group: &Name) -> Gathering {
         self.core().gathering(group)
+    }
+
+    /// Asks another node what is at paths of its own; `None` where it did not answer. At most [`SEEK_PATHS_MAX`] of them.
+    ///
+    /// # Cancel safety
+    /// A future that is dropped may leave its place among the questions taken until the node answers.
+    pub(crate) async fn seek(&self, session: &Session, paths: Vec<ActorPath>) -> Option<Vec<Option<Sight>>> {
+        let (answer, answered) = oneshot::channel();
+        let count = paths.len();
+        let key = {
+            let mut seeking = self.seeking();
+            seeking.waiting.retain(|_, waiting| !waiting.is_closed());
+            if seeking.waiting.len() >= SEEKING_MAX {
+                return None;
+            }
+            seeking.asked = seeking.asked.wrapping_add(1);
+            let key = (session.sender.node, seeking.asked);
+            seeking.waiting.insert(key, answer);
+            key
+        };
+        if !session.send_presence(Frame::Seek { question: key.1, paths }.bytes()) {
+            self.seeking().waiting.remove(&key);
+            return None;
+        }
+        let sights = tokio::time::timeout(SEEK_WITHIN, answered).await.ok()?.ok()?;
+        (sights.len() == count).then_some(sights)
+    }
+
+    fn seeking(&self) -> MutexGuard<'_, Seeking> {
+        self.seeking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether this node's claims no longer yield to all others.
@@ -164,6 +216,22 @@ impl Keeper {
 
     fn take_in(&mut self, session: &Arc<Session>, frame: Frame) {
         let from = session.sender.node;
+        match frame {
+            Frame::Seek { question, paths } => {
+                let system = self.shared.system();
+                let sight = |path| system.as_ref().and_then(|system| system.sight(path));
+                let sights = paths.iter().map(sight).collect();
+                // Where there is no room the other side asks in vain.
+                let _full = session.send_presence(Frame::Sights { question, sights }.bytes());
+                return;
+            }
+            Frame::Sights { question, sights } => {
+                let waiting = self.shared.presence.seeking().waiting.remove(&(from, question));
+                let _gave_up = waiting.map(|waiting| waiting.send(sights));
+                return;
+            }
+            Frame::Digest(_) | Frame::Delta { .. } | Frame::Whole { .. } => {}
+        }
         // What an older connection brought is said again over the present one.
         if !self.sessions.by_id.get(&from).is_some_and(|known| Arc::ptr_eq(known, session)) {
             if self.shared.session(from).is_none_or(|present| !Arc::ptr_eq(&present, session)) {

@@ -13,6 +13,7 @@ mod part;
 mod routes;
 mod state;
 mod tree;
+mod whereabouts;
 
 use std::sync::Arc;
 

@@ -13,7 +13,7 @@ use covenant_runtime::{TreeView, traced};
 use covenant_watch::Incident;
 
 use super::caller::{Caller, Done, act};
-use super::{Answer, Control, actor, body, content, fault, identity, ledger, part, state, tree as trees};
+use super::{Answer, Control, actor, body, content, fault, identity, ledger, part, state, tree as trees, whereabouts};
 use crate::api::{ActorKilled, ApiError, ErrorKind, KillActor, Status};
 use crate::http::Connected;
 
@@ -29,6 +29,7 @@ pub(crate) fn router(control: Control) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/members", get(members))
         .route("/v1/tree", get(tree))
+        .route("/v1/where", post(whereabouts::locate))
         .route("/v1/tree/plan", post(trees::plan).layer(DefaultBodyLimit::max(trees::BUNDLE_BYTES_MAX)))
         .route("/v1/tree/drift", post(trees::drift).layer(DefaultBodyLimit::max(trees::BUNDLE_BYTES_MAX)))
         .route("/v1/tree/apply", post(trees::apply).layer(DefaultBodyLimit::max(trees::BUNDLE_BYTES_MAX)))

@@ -13,16 +13,16 @@ use covenant_runtime::{Down, DownReason, RuntimeEvent};
 use covenant_types::{ActorPath, ExitReason, Incarnation, NodeName};
 use tokio::runtime::{Builder, Runtime};
 
-use names::{AGAIN, Find, Where, program};
+use names::{AGAIN, Where, ask, end, holder, program};
 use support::{Identity, Node, PATIENCE, eventually};
 
 fn path(text: &str) -> ActorPath {
     text.parse().unwrap()
 }
 
-/// The first node, which keeps the names.
-async fn keeper(others: &str) -> Node {
-    let (tree, registry) = program(&format!("[[child]]\nid = \"names\"\nbehaviour = \"names\"\n{others}"), &[]);
+/// The first node.
+async fn first(main: &str) -> Node {
+    let (tree, registry) = program(main, &[]);
     Identity::new("one").boot_with(&[], tree, registry).await
 }
 
@@ -34,10 +34,9 @@ async fn joined(one: &Node, main: &str, files: &[(&str, &str)]) -> Node {
 
 /// Asks for the name at `one` until whoever has it there is as wanted, and sends it what is given.
 async fn until_named(one: &Node, name: &str, wanted: impl Fn(&Where) -> bool) -> Where {
-    let find = Find::at(one);
     let asking = async {
         loop {
-            match find.ask(name).await {
+            match ask(one, name).await {
                 Some(found) if wanted(&found) => break found,
                 _ => tokio::time::sleep(AGAIN).await,
             }
@@ -52,7 +51,7 @@ async fn simple_global_supervisor() {
     let worker = "intensity = 9\n[[child]]\nid = \"w\"\nbehaviour = \"named\"\nconfig = { name = \"worker\" }\n";
     let files = [("outer", subtree("inner")), ("inner", worker.to_owned())];
     let files = files.each_ref().map(|(name, text)| (*name, text.as_str()));
-    let one = keeper("").await;
+    let one = first("").await;
     let two = joined(&one, &subtree("outer"), &files).await;
     let now = |incarnation: u32| move |found: &Where| found.incarnation == Incarnation(incarnation);
     let found = until_named(&one, "worker", now(1)).await;
@@ -63,18 +62,12 @@ async fn simple_global_supervisor() {
     until_named(&one, "worker", now(2)).await;
     two.system.kill(&found.path).await.unwrap();
     until_named(&one, "worker", now(3)).await;
-    Find::at(&one).end("worker").await;
+    end(&one, "worker").await;
     until_named(&one, "worker", now(4)).await;
 
     // Terminated, it has no name; restarted, it has it again.
     two.system.terminate_child(&found.path).await.unwrap();
-    let find = Find::at(&one);
-    let gone = async {
-        while find.holder("worker").await.is_some() {
-            tokio::time::sleep(AGAIN).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, gone).await.unwrap();
+    eventually("nobody has the name", || holder(&one, "worker").is_none()).await;
     two.system.restart_child(&found.path).await.unwrap();
     until_named(&one, "worker", now(5)).await;
     assert_eq!(two.system.tree().find(&path("/outer")).unwrap().incarnation, Incarnation(1));
@@ -86,8 +79,9 @@ async fn x12_name_conflicts_are_not_counted() {
     let solo = "[[child]]\nid = \"solo\"\nbehaviour = \"named\"\nconfig = { name = \"solo\" }\n\
                 backoff = { min = \"20ms\", max = \"40ms\" }\n";
     let calm = "[[child]]\nid = \"calm\"\nbehaviour = \"named\"\nconfig = { name = \"calm\" }\n";
-    let one = keeper(solo).await;
+    let one = first(solo).await;
     until_named(&one, "solo", |found| found.node.as_str() == "one").await;
+    eventually("its claims no longer yield to others", || one.cluster.has_settled()).await;
     // Its supervisor forgives nothing.
     let two = joined(&one, &format!("intensity = 0\n{calm}{solo}"), &[]).await;
     let mut events = two.system.events();
@@ -112,7 +106,7 @@ async fn x12_name_conflicts_are_not_counted() {
     assert!(found.incarnation > Incarnation(5), "{found:?}");
     assert_eq!(until_named(&one, "calm", |_| true).await.incarnation, Incarnation(1), "its sibling never noticed");
     // Any other end is one too many.
-    Find::at(&one).end("solo").await;
+    end(&one, "solo").await;
     assert_eq!(tokio::time::timeout(PATIENCE, two.system.ended()).await.unwrap(), ExitReason::Shutdown);
 }
 
