@@ -4,6 +4,7 @@
 mod actor_kills;
 mod actors;
 mod cli;
+mod denied;
 mod harness;
 mod kill_rounds;
 mod new;

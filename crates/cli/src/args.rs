@@ -1,6 +1,7 @@
 //! What can be typed. The help texts are the first thing a newcomer reads.
 
 mod actors;
+mod cert;
 mod fault;
 mod identity;
 mod part;
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use covenant_types::NodeName;
 
 pub(crate) use actors::{ActorVerb, CrashVerb, Simulate, TreeVerb};
+pub(crate) use cert::{CertVerb, Remove, Replace, Revoke};
 pub(crate) use fault::FaultVerb;
 pub(crate) use identity::{Addresses, Init, Join, OperatorVerb, TokenVerb};
 pub(crate) use part::{Drain, DrainVerb, Events, Leave, Sleep, Wait, Wanted};
@@ -63,7 +65,7 @@ pub(crate) struct Global {
 pub(crate) enum Verb {
     /// Start a small cluster on this machine, and watch it live
     Up(Up),
-    /// Run one node, or kill and start nodes of `covenant up`
+    /// Run one node, replace a lost one, or kill and start nodes of `covenant up`
     #[command(subcommand)]
     Node(NodeVerb),
     /// Who is in the cluster, as one node sees it
@@ -78,6 +80,8 @@ pub(crate) enum Verb {
     Wake,
     /// Stop a node in order; it stays a member and comes back when it is started again
     Leave(Leave),
+    /// Give up a node that does not come back: it is never let in again
+    Remove(Remove),
     /// Wait until the cluster is as it should be
     Wait(Wait),
     /// What happened to members, as one node saw it
@@ -127,6 +131,9 @@ pub(crate) enum Verb {
     /// People who may tell nodes what to do
     #[command(subcommand)]
     Operator(OperatorVerb),
+    /// Certificates: how they do, and taking them back
+    #[command(subcommand)]
+    Cert(CertVerb),
     /// The record of what operators did
     #[command(subcommand)]
     Audit(AuditVerb),
@@ -176,6 +183,8 @@ pub(crate) struct NewBehaviour {
 pub(crate) enum NodeVerb {
     /// Run one node until SIGTERM or SIGINT
     Run(NodeRun),
+    /// Give up a lost node, and make a token for another one under its name
+    Replace(Replace),
     /// The processes that `covenant up` runs
     Ls,
     /// SIGKILL a node that `covenant up` started; its policy restarts it

@@ -78,7 +78,8 @@ impl Cluster {
     /// The endpoint cannot be opened. Nothing runs then.
     pub fn start(config: ClusterConfig, env: Env, issuer: Option<Arc<dyn Issuer>>) -> Result<Arc<Self>, ClusterError> {
         let ClusterConfig { transport, seeds, topology, tier } = config;
-        let (key, grant) = (Arc::clone(transport.identity.key()), transport.identity.grant());
+        let credentials = Arc::clone(&transport.identity);
+        let (key, grant, identity) = (credentials.key(), credentials.grant(), credentials.identity());
         let (epoch, profile, advertise) = (transport.epoch, transport.profile, transport.advertise);
         let (inbox, inputs) = mpsc::channel(INBOX_MAX);
         let record = NodeRecord {
@@ -92,7 +93,9 @@ impl Cluster {
             tier: tier.unwrap_or_else(|| tier_of(profile)),
             phase: Phase::Active,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            certificate_ends: transport.identity.identity().not_after,
+            certificate_issuer: credentials.issuer(),
+            certificate_begins: identity.not_before,
+            certificate_ends: identity.not_after,
             sequence: 0,
         };
         let me = Seen {
@@ -109,7 +112,7 @@ impl Cluster {
             env.clone(),
             (topology, idle_of(profile)),
             record,
-            Arc::clone(&key),
+            Arc::clone(&credentials),
             inbox,
             EVENTS_MAX,
             presence,

@@ -7,6 +7,7 @@ use metrics::{Counter, Gauge};
 pub(crate) struct Counters {
     metrics: Metrics,
     pub(crate) members: Gauge,
+    pub(crate) denied: Gauge,
     pub(crate) inbox_dropped: Counter,
     pub(crate) datagrams_unsent: Counter,
     pub(crate) feeds_dropped: Counter,
@@ -37,6 +38,7 @@ impl Counters {
         let counter = |name| metrics.counter(name, &[]);
         Self {
             members: metrics.gauge("covenant_cluster_members_reachable", &[]),
+            denied: metrics.gauge("covenant_cluster_denied", &[]),
             inbox_dropped: counter("covenant_cluster_inbox_dropped_total"),
             datagrams_unsent: counter("covenant_cluster_datagrams_unsent_total"),
             feeds_dropped: counter("covenant_cluster_feeds_dropped_total"),
@@ -72,6 +74,11 @@ impl Counters {
     /// Counts letters for sleepers that were lost. `why` is one of a closed set of words.
     pub(crate) fn mail_dropped(&self, why: &str, letters: u64) {
         self.metrics.counter("covenant_cluster_mail_dropped_total", &[("why", why)]).increment(letters);
+    }
+
+    /// Counts a denial that was not believed or not kept. `why` is one of a closed set of words.
+    pub(crate) fn denial_refused(&self, why: &str) {
+        self.metrics.counter("covenant_cluster_denials_refused_total", &[("why", why)]).increment(1);
     }
 
     /// Counts a member whose accusations are not heard. `why` is one of a closed set of words.

@@ -117,6 +117,11 @@ impl Dialer {
         let answered = match &result {
             Ok(id) => Some(*id),
             Err(DialError::Refused { code: CloseCode::DialledSelf, .. }) => Some(self.shared.me),
+            Err(error @ DialError::Refused { code: CloseCode::Revoked, .. }) => {
+                self.shared.counters.dials_failed.increment(1);
+                tracing::warn!(?target, %error, "refused: one of the two nodes is on the deny-list");
+                None
+            }
             Err(error) => {
                 self.shared.counters.dials_failed.increment(1);
                 tracing::debug!(?target, %error, "a dial failed");

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use covenant_identity::DenyList;
 use covenant_membership::{Change, Health, Neighbour};
 use covenant_types::{BootEpoch, NodeId, NodeName, WallTime};
 
@@ -22,6 +23,8 @@ pub(crate) struct Directory {
     /// Those for whom hubs answer: they need no connection to be reachable.
     vouched: BTreeSet<NodeId>,
     told: BTreeMap<NodeId, MemberView>,
+    /// Who is denied. Their records are kept to be shown and for nothing else, until a successor takes the name.
+    denied: Arc<DenyList>,
     /// The date, as last told.
     wall: WallTime,
 }
@@ -73,6 +76,7 @@ impl Directory {
             health: BTreeMap::new(),
             vouched: BTreeSet::new(),
             told: BTreeMap::new(),
+            denied: Arc::default(),
             wall: WallTime(0),
         }
     }
@@ -87,7 +91,29 @@ impl Directory {
     /// Whether this record would be news. Ask before paying for its signature.
     pub(crate) fn is_news(&self, offered: &SignedRecord) -> bool {
         let known = self.records.get(&offered.record.id);
-        known.is_none_or(|known| known.signed.record.version() < offered.record.version())
+        !self.is_denied(offered.record.id)
+            && known.is_none_or(|known| known.signed.record.version() < offered.record.version())
+    }
+
+    fn is_denied(&self, id: NodeId) -> bool {
+        self.denied.of_key(id).is_some()
+    }
+
+    /// Takes in who is denied. Returns the members that were not before.
+    pub(crate) fn deny(&mut self, list: Arc<DenyList>) -> Vec<NodeId> {
+        let before = std::mem::replace(&mut self.denied, list);
+        let is_new = |id: &NodeId| self.denied.of_key(*id).is_some() && before.of_key(*id).is_none();
+        let removed: Vec<NodeId> = self.records.keys().copied().filter(is_new).collect();
+        for id in &removed {
+            let Some(known) = self.records.get_mut(id) else { continue };
+            // The first to give way where there is no room.
+            (known.proven, known.connected) = (false, false);
+            let name = &known.signed.record.name;
+            if self.names.get(name) == Some(id) {
+                self.names.remove(name);
+            }
+        }
+        removed
     }
 
     /// Takes in a record whose signature was checked.
@@ -121,6 +147,7 @@ impl Directory {
             }
             None => (false, false, None),
         };
+        self.forget_predecessors(&name);
         self.names.insert(name, id);
         self.records.insert(id, Known { signed: Arc::new(offered), proven, connected, woke });
         Offer::New
@@ -195,6 +222,13 @@ impl Directory {
         self.records.values().filter(dated).map(|known| known.signed.record.id).collect()
     }
 
+    /// Whoever was removed is shown until a successor has its name.
+    fn forget_predecessors(&mut self, name: &NodeName) {
+        let has_it = |id: &NodeId| self.records.get(id).is_some_and(|known| known.signed.record.name == *name);
+        let all: Vec<NodeId> = self.denied.keys().filter(has_it).collect();
+        all.into_iter().for_each(|id| self.forget(id));
+    }
+
     /// The view of `id` if it differs from the one last told.
     pub(crate) fn changed(&mut self, id: NodeId) -> Option<MemberView> {
         let view = self.view(id)?;
@@ -209,7 +243,9 @@ impl Directory {
     pub(crate) fn view(&self, id: NodeId) -> Option<MemberView> {
         let known = self.records.get(&id)?;
         let record = &known.signed.record;
-        let (epoch, state) = if id == self.me {
+        let (epoch, state) = if self.is_denied(id) {
+            (record.epoch, MemberState::Removed)
+        } else if id == self.me {
             (record.epoch, MemberState::Reachable)
         } else {
             let (epoch, health) = *self.health.get(&id)?;
@@ -241,6 +277,8 @@ impl Directory {
             tier: record.tier,
             address: record.address,
             version: record.version.clone(),
+            certificate_issuer: record.certificate_issuer,
+            certificate_begins: record.certificate_begins,
             certificate_ends: record.certificate_ends,
             rtt_ms: None,
             loss_permille: None,
@@ -252,21 +290,21 @@ impl Directory {
         self.records.keys().filter_map(|id| self.view(*id)).collect()
     }
 
-    /// All records, by id.
+    /// All records of those who are not denied, by id.
     pub(crate) fn records(&self) -> impl Iterator<Item = &Arc<SignedRecord>> {
-        self.records.values().map(|known| &known.signed)
+        self.records.values().map(|known| &known.signed).filter(|signed| !self.is_denied(signed.record.id))
     }
 
-    /// The record of one node.
+    /// The record of one node that is not denied.
     pub(crate) fn record(&self, id: NodeId) -> Option<&Arc<SignedRecord>> {
-        self.records.get(&id).map(|known| &known.signed)
+        self.records.get(&id).map(|known| &known.signed).filter(|_| !self.is_denied(id))
     }
 
     /// Whether dialling this node may make sense: it has not left, or a later boot of it is known.
     pub(crate) fn worth_dialling(&self, id: NodeId) -> bool {
-        let Some(known) = self.records.get(&id) else { return false };
+        let Some(signed) = self.record(id) else { return false };
         match self.health.get(&id) {
-            Some((epoch, Health::Left)) => *epoch < known.signed.record.epoch,
+            Some((epoch, Health::Left)) => *epoch < signed.record.epoch,
             Some((_, Health::Alive | Health::Suspect | Health::Down)) | None => id != self.me,
         }
     }
@@ -294,8 +332,8 @@ impl Directory {
     /// same, as far as `detail` looks.
     pub(crate) fn digest(&self, detail: Detail, buckets: usize) -> Vec<u64> {
         let mut digest = vec![0; buckets];
-        for known in self.records.values() {
-            let record = &known.signed.record;
+        for signed in self.records() {
+            let record = &signed.record;
             let version = match detail {
                 Detail::Everything => record.sequence,
                 Detail::Essence => record.essence(),
@@ -318,7 +356,10 @@ impl Directory {
 
     fn forget(&mut self, id: NodeId) {
         if let Some(known) = self.records.remove(&id) {
-            self.names.remove(&known.signed.record.name);
+            let name = &known.signed.record.name;
+            if self.names.get(name) == Some(&id) {
+                self.names.remove(name);
+            }
         }
         self.told.remove(&id);
     }
@@ -359,6 +400,8 @@ mod tests {
             tier: LinkTier::Lan,
             phase: Phase::Active,
             version: "1.2.3".to_owned(),
+            certificate_issuer: NodeId([9; 16]),
+            certificate_begins: WallTime(1_799_000_000),
             certificate_ends: WallTime(1_800_000_000),
             sequence: 1,
         };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use covenant_identity::DenyList;
 use covenant_membership::{Effect, Event, Health, Place, Pools, Standing, Stats, Topology};
 use covenant_transport::SendError;
 use covenant_types::{BootEpoch, LinkTier, NodeId, Role, Uptime};
@@ -41,6 +42,8 @@ pub(crate) struct Driver {
     counted: Stats,
     /// The later boot of this node that subscribers were told of.
     told_ahead: BootEpoch,
+    /// Those whose denial was passed on.
+    denied: Arc<DenyList>,
     /// When the date is looked at next.
     tick: Uptime,
     ticks: u64,
@@ -56,6 +59,7 @@ impl Driver {
             idle: BTreeMap::new(),
             counted: Stats::default(),
             told_ahead: BootEpoch(0),
+            denied: Arc::default(),
             tick: Uptime::ZERO,
             ticks: 0,
         }
@@ -64,12 +68,15 @@ impl Driver {
     /// Runs until this node leaves or the task is dropped.
     pub(crate) async fn run(mut self) {
         let shared = Arc::clone(&self.shared);
+        let mut denials = shared.credentials.denials().changes();
+        denials.mark_changed();
         loop {
             let now = shared.env.now();
             let due = self.core.next_wake().map_or(self.tick, |wake| wake.min(self.tick));
             let wake = due.since(now);
             tokio::select! {
                 biased;
+                Ok(()) = denials.changed() => self.compare_denials(),
                 () = shared.sessions_changed.notified() => self.compare_sessions(),
                 () = shared.own_changed.notified() => {
                     self.pass_on(shared.me, &[(shared.me, Detail::Essence)]);
@@ -120,10 +127,12 @@ impl Driver {
         mail::bring(&shared);
         let sleepers = shared.directory_mut().tick(wall);
         sleepers.into_iter().for_each(|node| self.tell_changed(node));
-        if let Some(ends) = shared.transport().map(|transport| transport.certificate_ends())
-            && ends != shared.own_record().certificate_ends
-        {
-            shared.republish(|record| record.certificate_ends = ends);
+        let identity = shared.credentials.identity();
+        if identity.not_after != shared.own_record().certificate_ends {
+            shared.republish(|record| {
+                record.certificate_issuer = shared.credentials.issuer();
+                (record.certificate_begins, record.certificate_ends) = (identity.not_before, identity.not_after);
+            });
         }
         if self.ticks.is_multiple_of(LINES_EVERY) {
             let known: Vec<_> = self.known.iter().map(|(id, session)| (*id, session.peer.rtt())).collect();
@@ -182,10 +191,10 @@ impl Driver {
                 let detail = self.detail(from);
                 if answer {
                     let ours = self.shared.directory().digest(detail, buckets.len());
-                    self.send_feed(session, feed::summary(false, &ours));
+                    self.shared.send_feed(session, feed::summary(false, &ours));
                 }
                 let records = self.shared.directory().differing(detail, &buckets);
-                feed::records(&records).into_iter().for_each(|frame| self.send_feed(session, frame));
+                feed::records(&records).into_iter().for_each(|frame| self.shared.send_feed(session, frame));
             }
             Input::Seek { from, target, asker } => {
                 if let Some(session) = self.known.get(&from) {
@@ -220,8 +229,23 @@ impl Driver {
         self.shared.presence.ring();
     }
 
+    /// Passes on who was denied since the last time, and holds them for removed. Their connections the transport closes.
+    fn compare_denials(&mut self) {
+        let list = self.shared.credentials.denials().list();
+        let before = std::mem::replace(&mut self.denied, Arc::clone(&list));
+        let news: Vec<_> = list.iter().filter(|signed| before.is_news(signed)).cloned().collect();
+        for frame in feed::denials(&news) {
+            self.known.values().for_each(|session| self.shared.send_feed(session, frame.clone()));
+        }
+        self.shared.counters.denied.set(u32::try_from(list.len()).map_or(f64::INFINITY, f64::from));
+        let removed = self.shared.directory_mut().deny(list);
+        removed.into_iter().for_each(|id| self.tell_changed(id));
+        self.shared.wanted_changed.notify_one();
+    }
+
     fn connected(&mut self, id: NodeId, session: &Session) {
         self.shared.directory_mut().connected(id, &session.sender.name);
+        self.shared.send_feed(session, feed::denied(self.denied.digest()));
         // Before what the core sends, so that its rumours are believed.
         if self.shared.directory().len() <= RECORDS_AT_ONCE {
             self.send_all_records(id);
@@ -260,7 +284,7 @@ impl Driver {
                     if let Some(session) = self.known.get(&id) {
                         self.shared.directory_mut().connected(id, &session.sender.name);
                         if id == from {
-                            self.send_feed(session, feed::heard(sequence));
+                            self.shared.send_feed(session, feed::heard(sequence));
                         }
                     }
                     self.place(id);
@@ -326,19 +350,19 @@ impl Driver {
             self.send_all_records(from);
         } else {
             let buckets = directory.digest(detail, feed::buckets_for(directory.len()));
-            self.send_feed(session, feed::summary(true, &buckets));
+            self.shared.send_feed(session, feed::summary(true, &buckets));
         }
     }
 
     fn send_digest(&self, session: &Session) {
         let detail = self.detail(session.sender.node);
         let digest = self.shared.directory().digest(detail, 1);
-        self.send_feed(session, feed::digest(digest[0]));
+        self.shared.send_feed(session, feed::digest(digest[0]));
     }
 
     fn pass_own(&self, session: &Session) {
         let own = self.shared.directory().record(self.shared.me).cloned();
-        feed::records(own.as_slice()).into_iter().for_each(|frame| self.send_feed(session, frame));
+        feed::records(own.as_slice()).into_iter().for_each(|frame| self.shared.send_feed(session, frame));
     }
 
     /// Passes records on, each to those who look at what is new in it.
@@ -352,7 +376,7 @@ impl Driver {
         let (all, essential) = (frames(&[Detail::Everything, Detail::Essence]), frames(&[Detail::Essence]));
         for (id, session) in self.known.iter().filter(|(id, _)| **id != from) {
             let frames = if self.detail(*id) == Detail::Everything { &all } else { &essential };
-            frames.iter().for_each(|frame| self.send_feed(session, frame.clone()));
+            frames.iter().for_each(|frame| self.shared.send_feed(session, frame.clone()));
         }
     }
 
@@ -360,13 +384,7 @@ impl Driver {
         let Some(session) = self.known.get(&to) else { return };
         let records: Vec<_> = self.shared.directory().records().cloned().collect();
         for frame in feed::records(&records) {
-            self.send_feed(session, frame);
-        }
-    }
-
-    fn send_feed(&self, session: &Session, frame: bytes::Bytes) {
-        if !session.send_feed(frame) {
-            self.shared.counters.feeds_dropped.increment(1);
+            self.shared.send_feed(session, frame);
         }
     }
 
@@ -388,15 +406,16 @@ impl Driver {
                 match session.peer.send_datagram(data.clone()) {
                     Ok(()) => {}
                     Err(SendError::TooLarge(_) | SendError::NoDatagrams) => {
-                        self.send_feed(session, feed::datagram(&data));
+                        self.shared.send_feed(session, feed::datagram(&data));
                     }
                     Err(_) => self.shared.counters.datagrams_unsent.increment(1),
                 }
             }
             Effect::SendFeed { to, data } => {
                 let Some(session) = self.known.get(&to) else { return };
-                self.send_feed(session, feed::members(&data));
+                self.shared.send_feed(session, feed::members(&data));
                 self.send_digest(session);
+                self.shared.send_feed(session, feed::denied(self.denied.digest()));
             }
             Effect::Changed(change) => {
                 tracing::info!(node = %change.node, epoch = %change.epoch, health = ?change.health, "membership changed");

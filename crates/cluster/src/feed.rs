@@ -1,8 +1,9 @@
-//! What runs on the feed stream: facts too large for a datagram, and records. One frame each.
+//! What runs on the feed stream: facts too large for a datagram, records, denials. One frame each.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use covenant_identity::{DENIAL_BYTES_MAX, SignedDenial};
 use covenant_types::NodeId;
 
 use crate::mail_room::{Letter, LetterId};
@@ -12,6 +13,8 @@ use crate::record::{RECORD_BYTES_MAX, SignedRecord};
 pub(crate) const FEED_FRAME_BYTES_MAX: usize = 128 * 1024;
 /// So many records always fit in one frame.
 const RECORDS_PER_FRAME: usize = FEED_FRAME_BYTES_MAX / (RECORD_BYTES_MAX + 2) - 1;
+/// So many denials always fit in one frame.
+const DENIALS_PER_FRAME: usize = FEED_FRAME_BYTES_MAX / (DENIAL_BYTES_MAX + 2) - 1;
 
 /// The most buckets of a digest: 2 KiB.
 const BUCKETS_MAX: usize = 256;
@@ -40,6 +43,10 @@ pub(crate) enum FeedFrame<'a> {
     Letter(Letter),
     /// The sender has this letter.
     Delivered(LetterId),
+    /// Signed denials, not yet checked.
+    Denials(Vec<&'a [u8]>),
+    /// The digest of the sender's deny-list.
+    Denied(u64),
     /// The sender holds the receiver's own record of this number, or a later one.
     Heard(u64),
     /// About names and groups: a [`crate::presence::frame::Frame`].
@@ -49,7 +56,7 @@ pub(crate) enum FeedFrame<'a> {
 impl<'a> FeedFrame<'a> {
     /// Reads a frame; `None` if it is none.
     pub(crate) fn parse(frame: &'a [u8]) -> Option<Self> {
-        let (kind, mut rest) = frame.split_first()?;
+        let (kind, rest) = frame.split_first()?;
         match *kind {
             MEMBERS => Some(Self::Members(rest)),
             DATAGRAM => Some(Self::Datagram(rest)),
@@ -70,19 +77,24 @@ impl<'a> FeedFrame<'a> {
             LETTER => covenant_wire::decode(rest, FEED_FRAME_BYTES_MAX).ok().map(Self::Letter),
             DELIVERED => covenant_wire::decode(rest, 64).ok().map(Self::Delivered),
             HEARD => Some(Self::Heard(u64::from_be_bytes(rest.try_into().ok()?))),
-            RECORDS => {
-                let mut records = Vec::new();
-                while !rest.is_empty() {
-                    let (length, tail) = rest.split_first_chunk::<2>()?;
-                    let (record, tail) = tail.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
-                    records.push(record);
-                    rest = tail;
-                }
-                Some(Self::Records(records))
-            }
+            DENIED => Some(Self::Denied(u64::from_be_bytes(rest.try_into().ok()?))),
+            RECORDS => pieces(rest).map(Self::Records),
+            DENIALS => pieces(rest).map(Self::Denials),
             _ => None,
         }
     }
+}
+
+/// What [`packed`] put together.
+fn pieces(mut rest: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut pieces = Vec::new();
+    while !rest.is_empty() {
+        let (length, tail) = rest.split_first_chunk::<2>()?;
+        let (piece, tail) = tail.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+        pieces.push(piece);
+        rest = tail;
+    }
+    Some(pieces)
 }
 
 /// A frame with what the membership core made.
@@ -134,16 +146,29 @@ pub(crate) fn presence(data: &[u8]) -> Bytes {
 
 /// Frames with all these records.
 pub(crate) fn records(records: &[Arc<SignedRecord>]) -> Vec<Bytes> {
-    let frame = |records: &[Arc<SignedRecord>]| {
-        let mut frame = vec![RECORDS];
-        for record in records {
-            let length = u16::try_from(record.bytes().len()).expect("a record has at most 512 bytes");
-            frame.extend_from_slice(&length.to_be_bytes());
-            frame.extend_from_slice(record.bytes());
-        }
-        Bytes::from(frame)
-    };
+    let frame = |records: &[Arc<SignedRecord>]| packed(RECORDS, records.iter().map(|record| record.bytes()));
     records.chunks(RECORDS_PER_FRAME).map(frame).collect()
+}
+
+/// Frames with all these denials.
+pub(crate) fn denials(denials: &[SignedDenial]) -> Vec<Bytes> {
+    let frame = |denials: &[SignedDenial]| packed(DENIALS, denials.iter().map(SignedDenial::bytes));
+    denials.chunks(DENIALS_PER_FRAME).map(frame).collect()
+}
+
+/// A frame with the digest of the deny-list.
+pub(crate) fn denied(digest: u64) -> Bytes {
+    tagged(DENIED, &digest.to_be_bytes())
+}
+
+fn packed<'a>(kind: u8, pieces: impl Iterator<Item = &'a [u8]>) -> Bytes {
+    let mut frame = vec![kind];
+    for piece in pieces {
+        let length = u16::try_from(piece.len()).expect("records and denials have at most 2048 bytes");
+        frame.extend_from_slice(&length.to_be_bytes());
+        frame.extend_from_slice(piece);
+    }
+    Bytes::from(frame)
 }
 
 fn tagged(kind: u8, data: &[u8]) -> Bytes {
@@ -163,11 +188,13 @@ const SUMMARY: u8 = 7;
 const SEEK: u8 = 8;
 const LETTER: u8 = 9;
 const DELIVERED: u8 = 10;
+const DENIALS: u8 = 11;
+const DENIED: u8 = 12;
 
 #[cfg(test)]
 mod tests {
     use covenant_identity::NodeKey;
-    use covenant_types::{BootEpoch, LinkTier, NodeName, Region, Role, WallTime};
+    use covenant_types::{BootEpoch, LinkTier, NodeId, NodeName, Region, Role, WallTime};
 
     use crate::Phase;
 
@@ -188,6 +215,8 @@ mod tests {
             tier: LinkTier::Lan,
             phase: Phase::Active,
             version: "1.2.3".to_owned(),
+            certificate_issuer: NodeId([9; 16]),
+            certificate_begins: WallTime(1_799_000_000),
             certificate_ends: WallTime(1_800_000_000),
             sequence: 1,
         };
@@ -229,6 +258,11 @@ mod tests {
             let buckets = vec![1, 2, 3, 4];
             assert_eq!(FeedFrame::parse(&summary(answer, &buckets)), Some(FeedFrame::Summary { answer, buckets }));
         }
+        assert_eq!(FeedFrame::parse(&denied(7)), Some(FeedFrame::Denied(7)));
+        assert_eq!(
+            FeedFrame::parse(&packed(DENIALS, [&b"one"[..], b""].into_iter())),
+            Some(FeedFrame::Denials(vec![b"one", b""]))
+        );
     }
 
     #[test]
@@ -239,6 +273,8 @@ mod tests {
             &[DIGEST, 1],
             &[RECORDS, 0],
             &[RECORDS, 0, 9, 1],
+            &[DENIALS, 0, 9, 1],
+            &[DENIED],
             &[SEEK; 32],
             &[SUMMARY, 1],
             &[SUMMARY, 2, 0, 0, 0, 0, 0, 0, 0, 0],

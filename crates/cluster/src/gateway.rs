@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use covenant_identity::{DenialError, SignedDenial, Taken};
 use covenant_transport::{CloseCode, Inbound, Peer, Plane, RecvStream, SendStream};
 
 use crate::feed::{self, FEED_FRAME_BYTES_MAX, FeedFrame};
@@ -113,6 +114,20 @@ async fn read_feed(shared: Arc<Shared>, session: Arc<Session>, mut stream: RecvS
                 },
                 None => return shared.refuse_stream(&session, &mut stream, CloseCode::Malformed),
             },
+            Some(FeedFrame::Denied(digest)) => {
+                let list = shared.credentials.denials().list();
+                if list.digest() != digest {
+                    let all: Vec<_> = list.iter().cloned().collect();
+                    feed::denials(&all).into_iter().for_each(|frame| shared.send_feed(&session, frame));
+                }
+                continue;
+            }
+            Some(FeedFrame::Denials(denials)) => {
+                if !denials.into_iter().all(|bytes| denied(&shared, &session, bytes)) {
+                    return shared.refuse_stream(&session, &mut stream, CloseCode::Malformed);
+                }
+                continue;
+            }
             Some(FeedFrame::Records(records)) => {
                 let records = records.into_iter().filter_map(|bytes| checked(&shared, &session, bytes)).collect();
                 Input::Records { from, records }
@@ -121,6 +136,31 @@ async fn read_feed(shared: Arc<Shared>, session: Arc<Session>, mut stream: RecvS
         };
         if shared.inbox.send(input).await.is_err() {
             return;
+        }
+    }
+}
+
+/// Takes in a denial. False where no honest node would have passed it on.
+fn denied(shared: &Shared, session: &Session, bytes: &[u8]) -> bool {
+    let from = &session.sender.name;
+    match SignedDenial::parse(bytes).and_then(|signed| shared.credentials.deny(signed)) {
+        // The driver hears of what is new, and passes it on.
+        Ok(Taken::New | Taken::Known) => true,
+        Ok(Taken::Full) => {
+            tracing::error!(%from, "the deny-list is full: somebody who is denied elsewhere is not denied here");
+            shared.counters.denial_refused("full");
+            true
+        }
+        // They may trust a root that we do not, or no longer.
+        Err(error @ (DenialError::UnknownRoot | DenialError::NotAtThatTime)) => {
+            tracing::warn!(%from, %error, "a denial was refused");
+            shared.counters.denial_refused("unknown_root");
+            true
+        }
+        Err(error) => {
+            tracing::error!(%from, %error, "a member passed on a denial that nobody signed");
+            shared.counters.denial_refused("forged");
+            false
         }
     }
 }
@@ -134,8 +174,8 @@ fn checked(shared: &Shared, session: &Session, bytes: &[u8]) -> Option<SignedRec
     // A signature costs more to check than everything else together.
     if !shared.directory().is_news(&signed) {
         // Its own, that came on another way before: it is heard as well.
-        if signed.record.id == session.sender.node && !session.send_feed(feed::heard(signed.record.sequence)) {
-            shared.counters.feeds_dropped.increment(1);
+        if signed.record.id == session.sender.node {
+            shared.send_feed(session, feed::heard(signed.record.sequence));
         }
         return None;
     }

@@ -20,6 +20,8 @@ pub enum MemberState {
     Down,
     /// It said goodbye.
     Left,
+    /// It was denied: neither it nor a later boot of it is let in again. A successor under its name is another node.
+    Removed,
 }
 
 impl MemberState {
@@ -31,6 +33,7 @@ impl MemberState {
             Self::Unreachable => "unreachable",
             Self::Down => "down",
             Self::Left => "left",
+            Self::Removed => "removed",
         }
     }
 }
@@ -105,6 +108,10 @@ pub struct MemberView {
     pub address: SocketAddr,
     /// The version of its program.
     pub version: String,
+    /// The authority that signed its certificate, by the hash of its key.
+    pub certificate_issuer: NodeId,
+    /// When its certificate begins.
+    pub certificate_begins: WallTime,
     /// When its certificate ends.
     pub certificate_ends: WallTime,
     /// The round trip, where there is a connection.

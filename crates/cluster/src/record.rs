@@ -9,7 +9,7 @@ use covenant_types::{BootEpoch, LinkTier, NodeId, NodeName, Region, Role, WallTi
 
 use crate::member::Phase;
 
-const DOMAIN: &str = "covenant/node-record/2";
+const DOMAIN: &str = "covenant/node-record/3";
 /// The longest encoded record, signature included.
 pub(crate) const RECORD_BYTES_MAX: usize = 512;
 const SIGNATURE_BYTES: usize = 64;
@@ -39,6 +39,10 @@ pub struct NodeRecord {
     pub phase: Phase,
     /// The version of its program, at most 32 bytes.
     pub version: String,
+    /// The authority that signed its certificate, by the hash of its key.
+    pub certificate_issuer: NodeId,
+    /// When its certificate begins.
+    pub certificate_begins: WallTime,
     /// When its certificate ends.
     pub certificate_ends: WallTime,
     /// Later records of one boot have a higher number.
@@ -71,7 +75,8 @@ impl NodeRecord {
             Phase::Draining => ("draining", 0, 0),
             Phase::Asleep { since, until } => ("asleep", since.0, until.0),
         };
-        writer.text(word).u64(since).u64(until).text(&self.version).u64(self.certificate_ends.0).u64(self.sequence);
+        writer.text(word).u64(since).u64(until).text(&self.version).bytes(&self.certificate_issuer.0);
+        writer.u64(self.certificate_begins.0).u64(self.certificate_ends.0).u64(self.sequence);
         writer.finish()
     }
 }
@@ -119,6 +124,8 @@ impl SignedRecord {
                 _ => return Err(CanonicalError::BadValue("phase").into()),
             },
             version: reader.text()?.to_owned(),
+            certificate_issuer: NodeId(reader.bytes()?.try_into().map_err(|_| CanonicalError::BadValue("issuer"))?),
+            certificate_begins: WallTime(reader.u64()?),
             certificate_ends: WallTime(reader.u64()?),
             sequence: reader.u64()?,
         };
@@ -178,6 +185,8 @@ mod tests {
             tier: LinkTier::Lan,
             phase: Phase::Asleep { since: WallTime(5), until: WallTime(9) },
             version: "1.2.3".to_owned(),
+            certificate_issuer: NodeId([9; 16]),
+            certificate_begins: WallTime(1_799_000_000),
             certificate_ends: WallTime(1_800_000_000),
             sequence: 1,
         };

@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use covenant_env::Env;
-use covenant_identity::NodeKey;
 use covenant_membership::Topology;
 use covenant_runtime::{Deadlines, Entries, Inlet, Monitor, System};
-use covenant_transport::{CloseCode, Peer, RecvStream, Transport};
+use covenant_transport::{CloseCode, NodeCredentials, Peer, RecvStream, Transport};
 use covenant_types::{ActorPath, Name, NodeId, NodeName};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
@@ -53,6 +52,8 @@ pub(crate) struct Shared {
     /// How the cluster is laid out.
     pub(crate) topology: Topology,
     pub(crate) env: Env,
+    /// What this node proves itself with, and who is denied.
+    pub(crate) credentials: Arc<NodeCredentials>,
     pub(crate) counters: Arc<Counters>,
     /// Of calls to other nodes.
     pub(crate) deadlines: Arc<Deadlines>,
@@ -65,7 +66,7 @@ pub(crate) struct Shared {
     /// Rung when a peer says that it holds this node's own record.
     pub(crate) heard: Notify,
     /// What this node says of itself.
-    own: Mutex<OwnRecord>,
+    own: Mutex<NodeRecord>,
     /// Rung when somebody new may have to be dialled. Tells the dialer.
     pub(crate) wanted_changed: Notify,
     /// Nodes to be dialled because somebody here wants to reach them.
@@ -89,12 +90,6 @@ pub(crate) struct Shared {
     pub(crate) presence: PresenceDesk,
 }
 
-/// What this node says of itself, and the key it signs that with.
-struct OwnRecord {
-    record: NodeRecord,
-    key: Arc<NodeKey>,
-}
-
 #[derive(Default)]
 struct Sessions {
     by_id: BTreeMap<NodeId, Arc<Session>>,
@@ -108,18 +103,19 @@ impl Shared {
         env: Env,
         (topology, idle_close): (Topology, Duration),
         record: NodeRecord,
-        key: Arc<NodeKey>,
+        credentials: Arc<NodeCredentials>,
         inbox: mpsc::Sender<Input>,
         events_max: usize,
         presence: PresenceDesk,
     ) -> Self {
-        let own = SignedRecord::sign(record.clone(), &key);
+        let own = SignedRecord::sign(record.clone(), credentials.key());
         Self {
             me: record.id,
             topology,
             own_changed: Notify::new(),
             heard: Notify::new(),
-            own: Mutex::new(OwnRecord { record, key }),
+            own: Mutex::new(record),
+            credentials,
             counters: Arc::new(Counters::new(env.metrics.clone())),
             deadlines: Deadlines::new(Arc::clone(&env.clock)),
             env,
@@ -145,23 +141,23 @@ impl Shared {
     /// Changes what this node says of itself, and has it told to all. Returns the number of the new record.
     pub(crate) fn republish(&self, change: impl FnOnce(&mut NodeRecord)) -> u64 {
         let mut own = lock(&self.own);
-        change(&mut own.record);
-        own.record.sequence += 1;
-        let signed = SignedRecord::sign(own.record.clone(), &own.key);
+        change(&mut own);
+        own.sequence += 1;
+        let signed = SignedRecord::sign(own.clone(), self.credentials.key());
         // Under the lock, so that an older one never comes after a newer one.
         self.directory_mut().set_own(signed);
         self.own_changed.notify_one();
-        own.record.sequence
+        own.sequence
     }
 
     /// Whether this node sleeps: it dials nobody.
     pub(crate) fn is_asleep(&self) -> bool {
-        lock(&self.own).record.phase.is_asleep()
+        lock(&self.own).phase.is_asleep()
     }
 
     /// What this node says of itself.
     pub(crate) fn own_record(&self) -> NodeRecord {
-        lock(&self.own).record.clone()
+        lock(&self.own).clone()
     }
 
     /// Those to whom this node keeps a connection.
@@ -312,6 +308,13 @@ impl Shared {
 
     pub(crate) fn bulk(&self) -> Option<Arc<dyn BulkHandler>> {
         read(&self.bulk).clone()
+    }
+
+    /// Queues a frame for a feed stream, or counts it where there is no room.
+    pub(crate) fn send_feed(&self, session: &Session, frame: Bytes) {
+        if !session.send_feed(frame) {
+            self.counters.feeds_dropped.increment(1);
+        }
     }
 
     /// Closes the connection to a peer that sent what no honest peer sends.

@@ -111,6 +111,8 @@ verbs! {
     TreePlan = "tree plan" needs Viewer,
     /// What crashed and why.
     Crashes = "crashes" needs Viewer,
+    /// How long certificates last, and who is denied.
+    CertStatus = "cert status" needs Viewer,
     /// What an actor shows of itself.
     ActorInspect = "actor inspect" needs Viewer,
     /// Which faults of the network a node holds on itself.
@@ -153,6 +155,12 @@ verbs! {
     NodeKill = "node kill" needs Chaos,
     /// Makes an operator.
     OperatorCreate = "operator create" needs Admin,
+    /// Denies a node or an operator.
+    CertRevoke = "cert revoke" needs Admin,
+    /// Gives up a node that does not come back.
+    NodeRemove = "node remove" needs Admin,
+    /// Gives up a node and lets a successor in under its name.
+    NodeReplace = "node replace" needs Admin,
     /// Works with the certificate authority.
     Ca = "ca" needs Admin,
 }
@@ -225,6 +233,7 @@ mod tests {
             (Verb::ContentList, &[Viewer, Operator, Chaos, Admin]),
             (Verb::TreePlan, &[Viewer, Operator, Chaos, Admin]),
             (Verb::Crashes, &[Viewer, Operator, Chaos, Admin]),
+            (Verb::CertStatus, &[Viewer, Operator, Chaos, Admin]),
             (Verb::ActorInspect, &[Viewer, Operator, Chaos, Admin]),
             (Verb::FaultList, &[Viewer, Operator, Chaos, Admin]),
             (Verb::ActorTrace, &[Operator, Admin]),
@@ -246,6 +255,9 @@ mod tests {
             (Verb::FaultLift, &[Chaos, Admin]),
             (Verb::NodeKill, &[Chaos, Admin]),
             (Verb::OperatorCreate, &[Admin]),
+            (Verb::CertRevoke, &[Admin]),
+            (Verb::NodeRemove, &[Admin]),
+            (Verb::NodeReplace, &[Admin]),
             (Verb::Ca, &[Admin]),
         ];
         assert_eq!(table.iter().map(|(verb, _)| *verb).collect::<Vec<_>>(), Verb::ALL, "the table has every verb");

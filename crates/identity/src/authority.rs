@@ -126,7 +126,7 @@ impl IssuingAuthority {
     pub fn sign_node(&self, csr: &[u8], grant: &NodeGrant, now: WallTime) -> Result<Vec<u8>, AuthorityError> {
         let public_key = check_csr(csr)?;
         let subject = Subject::Node { id: node_id_of(&public_key), grant: grant.clone() };
-        self.sign(&public_key, &subject, grant.name.to_string(), NODE_LIFETIME, now)
+        self.sign(&public_key, &subject, grant.name.to_string(), NODE_LIFETIME, earlier(now, CLOCK_SLACK), now)
     }
 
     /// Signs an operator. Returns the certificate, DER.
@@ -140,9 +140,25 @@ impl IssuingAuthority {
         role: OperatorRole,
         now: WallTime,
     ) -> Result<Vec<u8>, AuthorityError> {
+        self.sign_operator_from(csr, name, role, WallTime(0), now)
+    }
+
+    /// The same, with a certificate that does not begin before `from`: one whose earlier certificates were denied.
+    ///
+    /// # Errors
+    /// As [`sign_operator`](Self::sign_operator).
+    pub fn sign_operator_from(
+        &self,
+        csr: &[u8],
+        name: &OperatorName,
+        role: OperatorRole,
+        from: WallTime,
+        now: WallTime,
+    ) -> Result<Vec<u8>, AuthorityError> {
         let public_key = check_csr(csr)?;
         let subject = Subject::Operator { name: name.clone(), role };
-        self.sign(&public_key, &subject, name.to_string(), OPERATOR_LIFETIME, now)
+        let not_before = earlier(now, CLOCK_SLACK).max(from);
+        self.sign(&public_key, &subject, name.to_string(), OPERATOR_LIFETIME, not_before, now)
     }
 
     fn sign(
@@ -151,6 +167,7 @@ impl IssuingAuthority {
         subject: &Subject,
         common_name: String,
         lifetime: Duration,
+        not_before: WallTime,
         now: WallTime,
     ) -> Result<Vec<u8>, AuthorityError> {
         if now >= self.own.not_after {
@@ -160,7 +177,6 @@ impl IssuingAuthority {
             Subject::Node { .. } => Kind::Node,
             Subject::Operator { .. } => Kind::Operator,
         };
-        let not_before = earlier(now, CLOCK_SLACK);
         let draft = Draft {
             common_name,
             uri: subject.uri(&self.own.cluster),
@@ -195,6 +211,11 @@ impl IssuingAuthority {
             return Err(AuthorityError::NotAnAuthority("the root did not sign it"));
         }
         Ok(Self { own, root })
+    }
+
+    /// Its signature over a denial.
+    pub(crate) fn signature_of(&self, denial: &[u8]) -> [u8; 64] {
+        self.own.key.sign(denial)
     }
 
     /// This authority's certificate, DER.

@@ -1,7 +1,8 @@
 //! Who is who: keys, certificates, join tokens, and what an operator may do.
 //!
 //! # Intuition
-//! A node is its key. A certificate says what the cluster calls it, and lasts a day. A token lets one stranger in, once.
+//! A node is its key. A certificate says what the cluster calls it, and lasts a day. A token lets one stranger in, once. A
+//! denial, signed like a certificate, keeps somebody out.
 //!
 //! # Invariants
 //! - No clock is read: every judgement about time takes `now`.
@@ -13,13 +14,15 @@
 //!
 //! # Reading order
 //! 1. [`NodeKey`]  2. [`RootAuthority`], [`IssuingAuthority`]  3. [`PeerIdentity`]  4. [`JoinToken`], [`TokenBook`]
-//! 5. [`OperatorRole`], [`Verb`]
+//! 5. [`OperatorRole`], [`Verb`]  6. [`Denial`], [`DenyList`]
 #![deny(clippy::disallowed_methods)]
 
 mod access;
 mod authority;
 mod certificate;
 mod chain;
+mod denial;
+mod deny_list;
 mod key;
 mod pem;
 mod renewal;
@@ -35,6 +38,8 @@ pub use authority::{
 };
 pub use certificate::MintError;
 pub use chain::{ChainError, verify_chain};
+pub use denial::{DENIAL_BYTES_MAX, Denial, DenialError, Denied, REASON_CHARS_MAX, SignedDenial};
+pub use deny_list::{DENIALS_MAX, DENY_LIST_BYTES_MAX, DenyList, Taken};
 pub use key::{KeyError, NodeKey, node_id_of, verify};
 pub use pem::{PemError, certificates_from_pem, certificates_to_pem};
 pub use renewal::{RENEWAL_GRACE, RenewalError, check_renewal, renew_at};
@@ -43,4 +48,4 @@ pub use token::{ADDRESSES_MAX, JoinToken, TokenId, TokenTextError};
 pub use token_book::{
     IssueError, RedeemError, TOKEN_LIFETIME_MAX, TOKENS_MAX, TokenBook, TokenDraw, TokenIssuer, TokenState, TokenView,
 };
-pub use x509::{CertificateError, DER_BYTES_MAX, check_csr};
+pub use x509::{CertificateError, DER_BYTES_MAX, check_csr, key_id_of};

@@ -1,6 +1,6 @@
 //! Certificates and signing requests are read here. Everything that arrives is hostile.
 
-use covenant_types::WallTime;
+use covenant_types::{NodeId, WallTime};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::der_parser::asn1_rs::BitString;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
@@ -8,7 +8,7 @@ use x509_parser::oid_registry::OID_SIG_ED25519;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 
-use crate::key::verify;
+use crate::key::{node_id_of, verify};
 
 /// The longest certificate or signing request.
 pub const DER_BYTES_MAX: usize = 4096;
@@ -51,6 +51,14 @@ pub(crate) fn parse_certificate(der: &[u8]) -> Result<Parsed, CertificateError> 
         signed: certificate.tbs_certificate.as_ref().to_vec(),
         signature: signature(&certificate.signature_algorithm, &certificate.signature_value)?,
     })
+}
+
+/// The hash of the key that a certificate is of: what names an authority, and a node.
+///
+/// # Errors
+/// It is malformed.
+pub fn key_id_of(certificate: &[u8]) -> Result<NodeId, CertificateError> {
+    parse_certificate(certificate).map(|parsed| node_id_of(&parsed.public_key))
 }
 
 /// Checks a signing request and returns the public key whose owner made it.

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use covenant_identity::{
-    IssuingAuthority, NodeKey, PeerIdentity, TokenBook, certificates_from_pem, certificates_to_pem,
+    DENY_LIST_BYTES_MAX, DenyList, IssuingAuthority, NodeKey, PeerIdentity, TokenBook, certificates_from_pem,
+    certificates_to_pem,
 };
 use covenant_store::write_atomic;
 use covenant_transport::NodeCredentials;
@@ -122,6 +123,33 @@ impl NodeFiles {
     pub(crate) fn write_tokens(&self, book: &TokenBook) -> Result<(), FilesError> {
         let text = serde_json::to_vec(book).map_err(|error| FilesError::bad(&self.tokens(), error))?;
         self.write(&self.tokens(), &text, 0o600)
+    }
+
+    fn denied(&self) -> PathBuf {
+        self.data.join("identity/denied")
+    }
+
+    /// Writes who is denied and waits until that is on disk.
+    pub(crate) fn write_denied(&self, list: &DenyList) -> Result<(), FilesError> {
+        self.write(&self.denied(), &list.to_bytes(), 0o600)
+    }
+
+    /// Who is denied. Nobody where there is no file.
+    pub(crate) fn read_denied(&self) -> Result<DenyList, FilesError> {
+        let path = self.denied();
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(DenyList::new()),
+            Err(source) => return Err(FilesError::Io { path, source }),
+        };
+        let mut bytes = Vec::new();
+        let read = file.take(DENY_LIST_BYTES_MAX as u64 + 1).read_to_end(&mut bytes);
+        read.map_err(|source| FilesError::Io { path: path.clone(), source })?;
+        DenyList::from_bytes(&bytes).map_err(|error| {
+            let what =
+                format!("{error}: restore it, or take it away and have the others tell this node again who is denied");
+            FilesError::bad(&path, what)
+        })
     }
 
     /// Writes any file whole or not at all.

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use axum::Router;
 use covenant_env::{Env, Spawner, Task, Tasks};
+use covenant_identity::PeerIdentity;
+use covenant_transport::Denials;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls_pki_types::CertificateDer;
@@ -90,7 +92,8 @@ pub fn serve_unix(env: &Env, path: &Path, router: Router) -> Result<Server, List
     Ok(Server { _task: task, socket: Some(path.to_owned()) })
 }
 
-/// Serves `router` over TLS with certificates on both sides.
+/// Serves `router` over TLS with certificates on both sides. Whoever is denied is refused in the handshake, and cut off in the
+/// middle of a request where that comes later.
 ///
 /// # Errors
 /// The address is taken.
@@ -98,21 +101,39 @@ pub async fn serve_tls(
     env: &Env,
     address: SocketAddr,
     config: Arc<rustls::ServerConfig>,
+    denials: Arc<Denials>,
     router: Router,
 ) -> Result<Server, ListenError> {
     let listener = bind_tcp("the control API", address).await?;
     let acceptor = TlsAcceptor::from(config);
     let task = env.system.spawn(accept(env.system.clone(), listener, move |stream: TcpStream| {
-        let (router, acceptor) = (router.clone(), acceptor.clone());
+        let (router, acceptor, denials) = (router.clone(), acceptor.clone(), Arc::clone(&denials));
         async move {
             let Ok(Ok(stream)) = tokio::time::timeout(HEAD_WITHIN, acceptor.accept(stream)).await else { return };
-            let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first().cloned());
+            let chain = stream.get_ref().1.peer_certificates().map(<[_]>::to_vec).unwrap_or_default();
             // The verifier asks for one; without it nothing is served.
-            let Some(certificate) = certificate else { return };
-            serve(stream, router, Connected::Certified(certificate.into_owned())).await;
+            let Some(certificate) = chain.first().cloned() else { return };
+            tokio::select! {
+                biased;
+                () = until_denied(&denials, &chain) => tracing::warn!("a caller of the control API was denied and is cut off"),
+                () = serve(stream, router, Connected::Certified(certificate)) => {}
+            }
         }
     }));
     Ok(Server { _task: task, socket: None })
+}
+
+/// Waits until whoever has this chain is denied.
+async fn until_denied(denials: &Denials, chain: &[CertificateDer<'_>]) {
+    let mut changes = denials.changes();
+    let Some((own, above)) = chain.split_first() else { return };
+    let Ok(identity) = PeerIdentity::from_certificate(own) else { return };
+    while !denials.denies(&identity, above) {
+        if changes.changed().await.is_err() {
+            // The list is gone with its node, and this with that.
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// Serves `router`, which gives away nothing that needs a name, in the clear on a loopback address.

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use covenant_env::Env;
 use covenant_identity::{
-    IssuingAuthority, JoinToken, NodeGrant, OperatorName, OperatorRole, RedeemError, TokenBook, TokenDraw, TokenId,
-    TokenIssuer, check_renewal, fingerprint,
+    Denial, DenialError, IssuingAuthority, JoinToken, NodeGrant, OperatorName, OperatorRole, RedeemError, SignedDenial,
+    TokenBook, TokenDraw, TokenId, TokenIssuer, check_renewal, fingerprint, node_id_of,
 };
+use covenant_transport::Denials;
 use covenant_transport::join::{Issuer, JoinAnswer, JoinRefusal, JoinRequest};
-use covenant_types::{NodeId, NodeName};
+use covenant_types::{NodeId, NodeName, WallTime};
 use futures_util::future::BoxFuture;
 
 use crate::files::{FilesError, NodeFiles};
@@ -21,6 +22,7 @@ pub(crate) struct HubIssuer {
     files: NodeFiles,
     me: Me,
     env: Env,
+    denials: Arc<Denials>,
     /// Changed only together with the file: see [`HubIssuer::change`].
     tokens: Mutex<TokenBook>,
 }
@@ -45,9 +47,15 @@ pub(crate) enum TokenError {
 
 impl HubIssuer {
     /// Reads the tokens issued so far.
-    pub(crate) fn open(authority: IssuingAuthority, files: NodeFiles, me: Me, env: Env) -> Result<Self, FilesError> {
+    pub(crate) fn open(
+        authority: IssuingAuthority,
+        files: NodeFiles,
+        me: Me,
+        env: Env,
+        denials: Arc<Denials>,
+    ) -> Result<Self, FilesError> {
         let tokens = Mutex::new(files.read_tokens()?);
-        Ok(Self { authority, files, me, env, tokens })
+        Ok(Self { authority, files, me, env, denials, tokens })
     }
 
     /// Makes a token for one node. Blocks on the disk.
@@ -69,7 +77,10 @@ impl HubIssuer {
         name: &OperatorName,
         role: OperatorRole,
     ) -> Result<Vec<Vec<u8>>, covenant_identity::AuthorityError> {
-        let certificate = self.authority.sign_operator(csr, name, role, self.env.wall())?;
+        // Who was denied begins anew after that.
+        let denied = self.denials.list().of_operator(name).map(|signed| signed.denial().at);
+        let from = denied.map_or(WallTime(0), |at| WallTime(at.0.saturating_add(1)));
+        let certificate = self.authority.sign_operator_from(csr, name, role, from, self.env.wall())?;
         Ok(self.authority.chain_for(certificate))
     }
 
@@ -81,6 +92,17 @@ impl HubIssuer {
     ) -> Result<Vec<Vec<u8>>, covenant_identity::AuthorityError> {
         let certificate = self.authority.sign_node(csr, grant, self.env.wall())?;
         Ok(self.authority.chain_for(certificate))
+    }
+
+    /// Signs a denial, which is worth nothing until it is taken in and spread.
+    pub(crate) fn deny(&self, denial: Denial) -> Result<SignedDenial, DenialError> {
+        self.authority.deny(denial)
+    }
+
+    /// Refuses a key that is denied.
+    fn refuse_denied(&self, key: &[u8; 32]) -> Result<(), JoinRefusal> {
+        let denied = self.denials.list().of_key(node_id_of(key)).is_some();
+        if denied { Err(JoinRefusal::Revoked) } else { Ok(()) }
     }
 
     /// Changes the book in memory only after the changed one is on disk.
@@ -95,7 +117,8 @@ impl HubIssuer {
 
     fn redeem(&self, id: TokenId, secret: &[u8; 32], csr: &[u8]) -> Result<JoinAnswer, JoinRefusal> {
         // A request that cannot be signed must not use the token up.
-        covenant_identity::check_csr(csr).map_err(|error| JoinRefusal::BadRequest(error.to_string()))?;
+        let key = covenant_identity::check_csr(csr).map_err(|error| JoinRefusal::BadRequest(error.to_string()))?;
+        self.refuse_denied(&key)?;
         let now = self.env.wall();
         let grant =
             self.change(|book| book.redeem(id, secret, now).map_err(Refused::Token)).map_err(
@@ -118,6 +141,8 @@ impl HubIssuer {
         let issuers = [self.authority.certificate()];
         let grant =
             check_renewal(old, csr, self.authority.cluster(), &issuers, now).map_err(|error| refused(&error))?;
+        let key = covenant_identity::check_csr(csr).map_err(|error| refused(&error))?;
+        self.refuse_denied(&key)?;
         let certificate = self.authority.sign_node(csr, &grant, now).map_err(|error| internal(&error))?;
         tracing::info!(node = %grant.name, "a certificate was renewed");
         Ok(self.answer(certificate))

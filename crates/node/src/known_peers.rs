@@ -73,6 +73,8 @@ mod tests {
             tier: covenant_types::LinkTier::Lan,
             address: SocketAddr::from(([127, 0, 0, 1], port)),
             version: String::new(),
+            certificate_issuer: NodeId([0; 16]),
+            certificate_begins: covenant_types::WallTime(0),
             certificate_ends: covenant_types::WallTime(0),
             rtt_ms: None,
             loss_permille: None,

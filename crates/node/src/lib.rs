@@ -14,6 +14,7 @@ mod boot_error;
 mod config;
 mod control;
 mod crash;
+mod denials;
 mod doctor;
 mod events;
 mod files;

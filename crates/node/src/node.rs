@@ -24,6 +24,7 @@ use crate::audit::{Act, AuditLog};
 use crate::boot_error::BootError;
 use crate::control;
 use crate::crash::Keeper;
+use crate::denials::DenialFile;
 use crate::events::EventLog;
 use crate::files::NodeFiles;
 use crate::http::{self, Server};
@@ -45,6 +46,7 @@ pub(crate) struct Shared {
     pub(crate) live_tree: LiveTree,
     pub(crate) credentials: Arc<NodeCredentials>,
     pub(crate) issuer: Option<Arc<HubIssuer>>,
+    pub(crate) denial_file: Arc<DenialFile>,
     pub(crate) audit: AuditLog,
     pub(crate) crashes: Arc<Keeper>,
     pub(crate) events: Arc<EventLog>,
@@ -111,6 +113,8 @@ pub async fn boot(
     let (credentials, identity) = files.credentials()?;
     let grant = check_identity(&config, &identity, credentials.id())?;
     let credentials = Arc::new(credentials);
+    // Before anybody can be reached, and anything signed.
+    let denial_file = Arc::new(DenialFile::open(credentials.clone(), files.clone())?);
     let issuer = open_issuer(&files, &config, &credentials, &env)?;
     let renewer = Renewer {
         credentials: credentials.clone(),
@@ -158,6 +162,7 @@ pub async fn boot(
         live_tree,
         credentials,
         issuer,
+        denial_file: denial_file.clone(),
         audit,
         crashes,
         gauges: ProcessGauges::new(&env.metrics),
@@ -173,6 +178,7 @@ pub async fn boot(
         capsules,
         eventful,
         env.system.spawn(renewer.run()),
+        env.system.spawn(denial_file.run(env.clone())),
         env.system.spawn(upkeep(shared.clone(), notifier.clone(), peers)),
     ];
     notifier.ready(&shared.summary());
@@ -232,6 +238,9 @@ impl Shared {
     pub(crate) fn not_ready(&self) -> Option<String> {
         if self.draining.load(Ordering::Relaxed) {
             return Some("the node is stopping".to_owned());
+        }
+        if self.credentials.denials().list().of_key(self.id).is_some() {
+            return Some("the node's certificate was revoked: no other node talks to it".to_owned());
         }
         match self.cluster.phase() {
             Phase::Active => {}
@@ -316,7 +325,8 @@ fn open_issuer(
         listen: config.node.listen,
         book_home: config.cluster.book_home.clone(),
     };
-    Ok(Some(Arc::new(HubIssuer::open(authority, files.clone(), me, env.clone())?)))
+    let denials = credentials.denials().clone();
+    Ok(Some(Arc::new(HubIssuer::open(authority, files.clone(), me, env.clone(), denials)?)))
 }
 
 /// Petting the watchdog goes through the system runtime, the supervisors and the lane of a behaviour on `work`: a node in
@@ -347,7 +357,8 @@ async fn serve(shared: &Arc<Shared>) -> Result<Vec<Server>, BootError> {
     if let Some(address) = shared.config.control.listen {
         let config = covenant_transport::tls::control_server_config(&shared.credentials, env.clock.clone());
         let config = config.map_err(|error| BootError::Tls(error.to_string()))?;
-        servers.push(http::serve_tls(env, address, Arc::new(config), control::router(shared.clone())).await?);
+        let denials = shared.credentials.denials().clone();
+        servers.push(http::serve_tls(env, address, Arc::new(config), denials, control::router(shared.clone())).await?);
     }
     if let Some(address) = shared.config.metrics.listen {
         servers.push(http::serve_open(env, address, control::health_router(shared.clone())).await?);

@@ -66,7 +66,9 @@ impl Renewer {
         if self.issuers.is_empty() {
             return Err("the configuration names no issuer that could renew it".to_owned());
         }
-        let issuers = self.issuers.iter().map(|issuer| (issuer.id, issuer.address)).collect();
+        let denied = self.credentials.denials().list();
+        let trusted = self.issuers.iter().filter(|issuer| denied.of_key(issuer.id).is_none());
+        let issuers = trusted.map(|issuer| (issuer.id, issuer.address)).collect();
         let renewal = Renewal::of(&self.credentials, issuers);
         match tokio::time::timeout(ATTEMPT_WITHIN, renew(&renewal, self.credentials.key(), &self.env)).await {
             Ok(Ok(answer)) => Ok(answer.chain),

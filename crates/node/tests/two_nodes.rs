@@ -8,12 +8,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use covenant_cluster::MemberState;
-use covenant_identity::{NodeKey, PeerIdentity, make_csr};
-use covenant_node::api::{CreateOperator, CreateToken, ErrorKind, OperatorCreated, Status, TokenCreated};
+use covenant_node::api::{CreateToken, ErrorKind, Status, TokenCreated};
 use covenant_node::{BootError, NodeConfig, Trees, audit};
 use covenant_types::{NodeName, Region, Role};
 use serde_json::json;
-use support::{World, get, operator, post, wait_for};
+use support::{World, certified, get, operator, post, wait_for};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_nodes_in_one_process_find_each_other_work_and_count_apart() {
@@ -271,18 +270,6 @@ async fn operators_do_what_their_role_allows_and_every_act_is_a_line() {
     assert!(!log.contains("PRIVATE KEY"));
     audit::verify(&path).unwrap();
     first.stop().await;
-}
-
-async fn certified(node: &support::Running, who: &str, role: &str) -> support::Person {
-    let key = NodeKey::generate();
-    let request = CreateOperator { name: who.to_owned(), role: role.to_owned(), csr: make_csr(&key) };
-    let made = post(&node.socket(), "/v1/operator", &json!(request)).await.unwrap();
-    let made: OperatorCreated = serde_json::from_value(made).unwrap();
-    let chain = covenant_identity::certificates_from_pem(&made.chain_pem).unwrap();
-    let identity = PeerIdentity::from_certificate(&chain[0]).unwrap();
-    assert_eq!(identity.not_after, made.expires);
-    let roots = covenant_identity::certificates_from_pem(&made.root_pem).unwrap();
-    support::Person { key, chain, roots, cluster: identity.trust_domain }
 }
 
 fn name(text: &str) -> NodeName {

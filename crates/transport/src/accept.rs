@@ -7,6 +7,7 @@ use quinn::{Endpoint, Incoming};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::close::code_of;
 use crate::greeting::{Greeter, turn_away};
 use crate::hello::{Refusal, protocol};
 use crate::join::{JOIN_ALPN, JoinService};
@@ -22,10 +23,12 @@ pub(crate) async fn run(
     let spawner = greeter.env.system.clone();
     let mut handshakes = Tasks::new(spawner.clone(), HANDSHAKES_MAX);
     let mut links = Tasks::new(spawner.clone(), LINKS_MAX);
+    let mut denied = greeter.config.identity.denials().changes();
     loop {
         tokio::select! {
-            // Connections that stand go before new ones.
+            // Who must go goes first, and connections that stand go before new ones.
             biased;
+            Ok(()) = denied.changed() => greeter.roster.close_denied(),
             Some(peer) = lane.recv() => {
                 let (roster, counters) = (Arc::clone(&greeter.roster), Arc::clone(&greeter.counters));
                 if !links.spawn(link::serve(peer.clone(), roster, counters, spawner.clone())) {
@@ -58,7 +61,8 @@ async fn handshake(incoming: Incoming, greeter: Arc<Greeter>, joins: Arc<JoinSer
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
             tracing::debug!(%from, %error, "handshake failed");
-            return greeter.counters.handshake_failed("tls");
+            let why = code_of(&error).map_or("tls", CloseCode::as_str);
+            return greeter.counters.handshake_failed(why);
         }
         Err(_) => return greeter.counters.handshake_failed(CloseCode::TooSlow.as_str()),
     };

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use quinn::{ConnectionError, VarInt};
+use quinn::{ConnectionError, TransportErrorCode, VarInt};
 
 /// The code a connection is closed with. Numbers are part of the protocol: never reuse one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +38,8 @@ pub enum CloseCode {
     WrongVersion = 23,
     /// The protocol of the connection is not served here.
     WrongProtocol = 24,
+    /// The peer, or an authority above it, is on the deny-list.
+    Revoked = 25,
     /// A frame was malformed.
     Malformed = 32,
     /// A frame was longer than allowed.
@@ -52,7 +54,7 @@ pub enum CloseCode {
 
 impl CloseCode {
     /// Every code.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Done,
         Self::Leaving,
         Self::Disconnected,
@@ -68,6 +70,7 @@ impl CloseCode {
         Self::WrongCluster,
         Self::WrongVersion,
         Self::WrongProtocol,
+        Self::Revoked,
         Self::Malformed,
         Self::TooLarge,
         Self::TooSlow,
@@ -107,6 +110,7 @@ impl CloseCode {
             Self::WrongCluster => "wrong_cluster",
             Self::WrongVersion => "wrong_version",
             Self::WrongProtocol => "wrong_protocol",
+            Self::Revoked => "revoked",
             Self::Malformed => "malformed",
             Self::TooLarge => "too_large",
             Self::TooSlow => "too_slow",
@@ -122,19 +126,27 @@ impl fmt::Display for CloseCode {
     }
 }
 
-/// The code a lost connection was closed with by either side's application, if it was.
+/// The code a lost connection was closed with by either side's application, or what its alert of TLS comes to.
 pub(crate) fn code_of(error: &ConnectionError) -> Option<CloseCode> {
     match error {
         ConnectionError::ApplicationClosed(close) => CloseCode::from_number(close.error_code.into_inner()),
+        ConnectionError::TransportError(error) => revoked(error.code),
+        ConnectionError::ConnectionClosed(close) => revoked(close.error_code),
         ConnectionError::VersionMismatch
-        | ConnectionError::TransportError(_)
-        | ConnectionError::ConnectionClosed(_)
         | ConnectionError::Reset
         | ConnectionError::TimedOut
         | ConnectionError::LocallyClosed
         | ConnectionError::CidsExhausted => None,
     }
 }
+
+/// TLS's alert that a certificate was revoked: ours as they see it, or theirs as we do.
+fn revoked(code: TransportErrorCode) -> Option<CloseCode> {
+    (code == TransportErrorCode::crypto(ALERT_CERTIFICATE_REVOKED)).then_some(CloseCode::Revoked)
+}
+
+/// RFC 8446, section 6.2.
+const ALERT_CERTIFICATE_REVOKED: u8 = 44;
 
 /// A lost connection in words for people.
 pub(crate) fn describe(error: &ConnectionError) -> String {

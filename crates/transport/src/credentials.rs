@@ -4,14 +4,19 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use covenant_identity::{CertificateError, NodeGrant, NodeKey, PeerIdentity, Subject, renew_at};
+use covenant_identity::{
+    CertificateError, DenialError, NodeGrant, NodeKey, PeerIdentity, SignedDenial, Subject, Taken, key_id_of, renew_at,
+};
 use covenant_types::{NodeId, WallTime};
 use rustls::RootCertStore;
 use rustls::crypto::ring::sign::any_eddsa_type;
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
-/// A node's key, its certificate chain, and the roots it trusts. The chain can be swapped while the node runs.
+use crate::Denials;
+
+/// A node's key, its certificate chain, the roots it trusts, and whom it trusts no more. The chain can be swapped while the
+/// node runs.
 pub struct NodeCredentials {
     key: Arc<NodeKey>,
     cluster: String,
@@ -19,6 +24,7 @@ pub struct NodeCredentials {
     root_store: Arc<RootCertStore>,
     signer: Arc<dyn SigningKey>,
     current: ArcSwap<Loaded>,
+    denials: Arc<Denials>,
 }
 
 /// One chain, ready for TLS.
@@ -26,6 +32,7 @@ struct Loaded {
     chain: Vec<Vec<u8>>,
     identity: PeerIdentity,
     grant: NodeGrant,
+    issuer: NodeId,
     /// The chain without the root, which peers have.
     serving: Arc<CertifiedKey>,
     /// The chain with the root, for joiners, who have its fingerprint only.
@@ -42,7 +49,8 @@ impl NodeCredentials {
         let root_store = Arc::new(root_store(&roots)?);
         let loaded = load(&key, chain, &roots, &signer)?;
         let cluster = loaded.identity.trust_domain.clone();
-        Ok(Self { key, cluster, roots, root_store, signer, current: ArcSwap::from_pointee(loaded) })
+        let denials = Arc::new(Denials::new());
+        Ok(Self { key, cluster, roots, root_store, signer, current: ArcSwap::from_pointee(loaded), denials })
     }
 
     /// Puts a renewed chain in place. Handshakes from now on use it; connections that stand are not touched.
@@ -83,6 +91,11 @@ impl NodeCredentials {
         self.current.load().grant.clone()
     }
 
+    /// The authority that signed the certificate in force, by the hash of its key.
+    pub fn issuer(&self) -> NodeId {
+        self.current.load().issuer
+    }
+
     /// When to renew: at half the certificate's life.
     pub fn renew_at(&self) -> WallTime {
         let current = self.current.load();
@@ -97,6 +110,25 @@ impl NodeCredentials {
     /// The roots it trusts, DER.
     pub fn roots(&self) -> &[Vec<u8>] {
         &self.roots
+    }
+
+    /// Who is denied.
+    pub fn denials(&self) -> &Arc<Denials> {
+        &self.denials
+    }
+
+    /// Takes in a denial if an authority of this cluster signed it. From then on whom it names is refused, and whoever is
+    /// connected of them is not much longer.
+    ///
+    /// # Errors
+    /// It is not believed. Nothing was kept.
+    pub fn deny(&self, signed: SignedDenial) -> Result<Taken, DenialError> {
+        // A signature costs more to check than everything else together.
+        if !self.denials.list().is_news(&signed) {
+            return Ok(Taken::Known);
+        }
+        signed.verify(&self.cluster, &self.roots)?;
+        Ok(self.denials.take(signed))
     }
 
     pub(crate) fn root_store(&self) -> &Arc<RootCertStore> {
@@ -155,11 +187,13 @@ fn load(
     let Subject::Node { grant, .. } = identity.subject.clone() else {
         return Err(CredentialsError::NotANode);
     };
+    let above = chain.get(1).or(roots.first()).ok_or(CredentialsError::NoRoot)?;
+    let issuer = key_id_of(above)?;
     let below_root: Vec<Vec<u8>> = chain.iter().filter(|der| !roots.contains(der)).cloned().collect();
     let mut with_root = below_root.clone();
     with_root.extend(roots.iter().cloned());
     let certified = |chain: &[Vec<u8>]| Arc::new(CertifiedKey::new(to_der(chain), Arc::clone(signer)));
-    Ok(Loaded { identity, grant, serving: certified(&below_root), admitting: certified(&with_root), chain })
+    Ok(Loaded { identity, grant, issuer, serving: certified(&below_root), admitting: certified(&with_root), chain })
 }
 
 /// The most certificates in a chain.

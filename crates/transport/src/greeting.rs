@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::counters::Counters;
 use crate::dial::Dials;
-use crate::hello::{Certified, HELLO_BYTES_MAX, Hello, Refusal, certified, protocol};
+use crate::hello::{Certified, HELLO_BYTES_MAX, Hello, Refusal, certified, is_denied, protocol};
 use crate::links::Precedence;
 use crate::roster::Roster;
 use crate::stream::StreamError;
@@ -138,7 +138,9 @@ impl Greeter {
         if protocol(connection).as_deref() != Some(ALPN) {
             return Err(Refusal::new(CloseCode::WrongProtocol, "the connection is not of covenant/1"));
         }
-        certified(connection, &self.config.cluster, self.env.wall())
+        let certified = certified(connection, &self.config.cluster, self.env.wall())?;
+        // TLS has looked already; a moment ago, when the list may have been shorter.
+        if is_denied(connection, self.config.identity.denials()) { Err(Refusal::revoked()) } else { Ok(certified) }
     }
 
     fn peer(&self, connection: &Connection, certified: Certified, theirs: &Hello, client: NodeId) -> Peer {

@@ -10,8 +10,8 @@ use quinn::crypto::rustls::HandshakeData;
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
-use crate::CloseCode;
 use crate::stream::StreamError;
+use crate::{CloseCode, Denials};
 
 /// What a node says of itself. Travels as the version of the protocol, two bytes, and this; only a Hello of the same version
 /// is read any further.
@@ -36,6 +36,11 @@ pub(crate) struct Refusal {
 impl Refusal {
     pub(crate) fn new(code: CloseCode, reason: impl Into<String>) -> Self {
         Self { code, reason: reason.into() }
+    }
+
+    /// What somebody hears who is denied.
+    pub(crate) fn revoked() -> Self {
+        Self::new(CloseCode::Revoked, "its certificate was revoked")
     }
 }
 
@@ -119,6 +124,13 @@ pub(crate) fn certified(connection: &Connection, cluster: &str, now: WallTime) -
         Subject::Node { id, grant } => Ok(Certified { id, grant }),
         Subject::Operator { .. } => Err(Refusal::new(CloseCode::BadCertificate, "an operator is not a node")),
     }
+}
+
+/// Whether the peer is on the deny-list, or an authority that vouches for it.
+pub(crate) fn is_denied(connection: &Connection, denials: &Denials) -> bool {
+    let chain = connection.peer_identity().and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
+    let Some((own, above)) = chain.as_ref().and_then(|chain| chain.split_first()) else { return false };
+    PeerIdentity::from_certificate(own).is_ok_and(|identity| denials.denies(&identity, above))
 }
 
 /// The protocol both ends agreed on in the handshake.

@@ -8,6 +8,7 @@
 //! # Invariants
 //! - No work is accepted before the peer's certificate, its time, its role and its Hello have been checked by us.
 //! - At most one connection per node is open to the layer above; which one is decided alike at both ends (`links`).
+//! - Whoever is denied is refused in the handshake, and its connection closed at once where one stands.
 //! - No session is resumed and nothing is sent before the handshake is over: resumption would skip the verifier.
 //! - Everything that queues or runs has a bound: peers, handshakes, dials, streams, joins.
 //!
@@ -22,6 +23,7 @@ mod close;
 mod config;
 mod counters;
 mod credentials;
+mod denials;
 mod dial;
 mod faults;
 mod greeting;
@@ -42,6 +44,7 @@ pub use bytes::Bytes;
 pub use close::CloseCode;
 pub use config::{Profile, TransportConfig};
 pub use credentials::{CredentialsError, NodeCredentials};
+pub use denials::Denials;
 pub use faults::{
     Direction, ENDED_MAX, Effects, EndedLease, Fate, Fault, FaultError, FaultLease, FaultPlan, FaultSpec, Faults,
     FaultySocket, HARD_DEADLINE_MAX, HELD_BYTES_MAX, HELD_MAX, LEASES_MAX, LeaseEnd, LeaseError, LeaseTerms, PeerScope,

@@ -3,6 +3,7 @@
 //! # Invariants
 //! - At most one connection per node is in the roster, and only one the layer above was not told the end of.
 //! - `peer_down` of a replaced connection comes before `peer_up` of the one that replaced it.
+//! - Nobody who is denied is in the roster for longer than it takes to close its connection.
 //! - The lock is never held while the layer above is called.
 
 use std::collections::BTreeMap;
@@ -12,13 +13,14 @@ use covenant_types::NodeId;
 use tokio::sync::{mpsc, watch};
 
 use crate::counters::Counters;
-use crate::hello::Refusal;
+use crate::hello::{Refusal, is_denied};
 use crate::links::{Verdict, judge};
-use crate::{CloseCode, Inbound, Peer};
+use crate::{CloseCode, Denials, Inbound, Peer};
 
 pub(crate) struct Roster {
     state: Mutex<State>,
     counters: Arc<Counters>,
+    denials: Arc<Denials>,
     /// Counts admissions, for those who wait for one.
     arrivals: watch::Sender<u64>,
 }
@@ -30,9 +32,9 @@ struct State {
 }
 
 impl Roster {
-    pub(crate) fn new(inbound: Arc<dyn Inbound>, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(inbound: Arc<dyn Inbound>, counters: Arc<Counters>, denials: Arc<Denials>) -> Self {
         let state = State { peers: BTreeMap::new(), inbound: Some(inbound) };
-        Self { state: Mutex::new(state), counters, arrivals: watch::Sender::new(0) }
+        Self { state: Mutex::new(state), counters, denials, arrivals: watch::Sender::new(0) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -50,6 +52,10 @@ impl Roster {
             let Some(inbound) = state.inbound.clone() else {
                 return Err(Refusal::new(CloseCode::Leaving, "this node is stopping"));
             };
+            // Under the lock: either this sees the denial, or whoever closes the denied sees this connection.
+            if is_denied(peer.connection(), &self.denials) {
+                return Err(Refusal::revoked());
+            }
             match state.peers.get(&id) {
                 Some(existing) if existing.is_open() => match judge(&existing.precedence(), &peer.precedence()) {
                     Verdict::Replaces => {}
@@ -80,6 +86,19 @@ impl Roster {
         lane.send(peer.clone());
         self.arrivals.send_modify(|count| *count += 1);
         Ok(())
+    }
+
+    /// Closes the connections of those who are denied. The layer above hears of it as of any that is lost.
+    pub(crate) fn close_denied(&self) {
+        let refusal = Refusal::revoked();
+        let denied: Vec<Peer> = {
+            let state = self.lock();
+            state.peers.values().filter(|peer| is_denied(peer.connection(), &self.denials)).cloned().collect()
+        };
+        for peer in denied.iter().filter(|peer| peer.is_open()) {
+            tracing::warn!(peer = %peer.info().name, id = %peer.info().id, "denied: closing the connection");
+            peer.close(refusal.code, &refusal.reason);
+        }
     }
 
     /// Takes a lost connection out and tells the layer above.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use covenant_env::{Env, Task};
-use covenant_types::{NodeId, WallTime};
+use covenant_types::NodeId;
 use quinn::{Connection, ConnectionError, Endpoint};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -69,7 +69,7 @@ impl Transport {
         let greeter = Arc::new(Greeter {
             id: credentials.id(),
             listen: config.advertise.unwrap_or(local),
-            roster: Arc::new(Roster::new(inbound, Arc::clone(&counters))),
+            roster: Arc::new(Roster::new(inbound, Arc::clone(&counters), Arc::clone(credentials.denials()))),
             counters: Arc::clone(&counters),
             dials: Dials::default(),
             env: env.clone(),
@@ -164,11 +164,6 @@ impl Transport {
     /// This node.
     pub fn id(&self) -> NodeId {
         self.greeter.id
-    }
-
-    /// When the certificate that this node shows at present ends.
-    pub fn certificate_ends(&self) -> WallTime {
-        self.greeter.config.identity.identity().not_after
     }
 
     /// The address listened at.

@@ -58,8 +58,10 @@ impl From<covenant_cluster::MemberState> for MemberState {
             covenant_cluster::MemberState::Reachable => Self::Reachable,
             covenant_cluster::MemberState::Unreachable => Self::Unreachable,
             covenant_cluster::MemberState::Down => Self::Down,
-            // Who says until when it is away is not missed until then.
-            covenant_cluster::MemberState::Left | covenant_cluster::MemberState::Asleep => Self::Left,
+            // Who says until when it is away is not missed until then, and who was removed not at all.
+            covenant_cluster::MemberState::Left
+            | covenant_cluster::MemberState::Asleep
+            | covenant_cluster::MemberState::Removed => Self::Left,
         }
     }
 }

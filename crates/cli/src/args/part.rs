@@ -61,7 +61,7 @@ pub(crate) struct Leave {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Wait {
     /// steady: every member reachable, asleep or gone in order, and nothing changed for two seconds; ready: the node is
-    /// ready; NODE=STATE: that member is reachable, unreachable, asleep, down, left, active or draining
+    /// ready; NODE=STATE: that member is reachable, unreachable, asleep, down, left, removed, active or draining
     #[arg(long = "for", value_name = "WHAT")]
     pub(crate) what: Wanted,
     /// How long to wait; exits with 7 then
@@ -78,7 +78,8 @@ pub(crate) enum Wanted {
 }
 
 /// The words that a member can be waited for by: states and phases.
-pub(crate) const MEMBER_WORDS: [&str; 7] = ["reachable", "unreachable", "asleep", "down", "left", "active", "draining"];
+pub(crate) const MEMBER_WORDS: [&str; 8] =
+    ["reachable", "unreachable", "asleep", "down", "left", "removed", "active", "draining"];
 
 impl FromStr for Wanted {
     type Err = String;

@@ -125,7 +125,7 @@ fn member_tone(state: Option<MemberState>) -> Tone {
         Some(MemberState::Reachable) => Tone::Good,
         Some(MemberState::Unreachable) => Tone::Warn,
         Some(MemberState::Down) => Tone::Bad,
-        Some(MemberState::Left | MemberState::Asleep) | None => Tone::Dim,
+        Some(MemberState::Left | MemberState::Asleep | MemberState::Removed) | None => Tone::Dim,
     }
 }
 

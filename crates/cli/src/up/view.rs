@@ -208,7 +208,7 @@ fn member_colour(state: Option<MemberState>) -> Color {
         Some(MemberState::Reachable) => Color::Green,
         Some(MemberState::Unreachable) => Color::Yellow,
         Some(MemberState::Down) => Color::Red,
-        Some(MemberState::Left | MemberState::Asleep) | None => Color::DarkGray,
+        Some(MemberState::Left | MemberState::Asleep | MemberState::Removed) | None => Color::DarkGray,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use covenant_cluster::{MemberState, MemberView, Phase};
 use covenant_env::Clock;
+use covenant_node::api::cert::Life;
 use covenant_node::api::{ApiError, Status};
 use covenant_types::{NodeName, WallTime};
 use covenant_watch::Incident;
@@ -51,13 +52,13 @@ fn state_and_phase(member: &MemberView) -> String {
     }
 }
 
-/// How long a member's certificate still counts. They last a day and are renewed at half of that.
+/// How long a member's certificate still counts.
 fn certificate(member: &MemberView, now: WallTime) -> (Tone, String) {
     let left = member.certificate_ends.0.saturating_sub(now.0);
-    let tone = match left {
-        0 => Tone::Bad,
-        1..CERTIFICATE_LOW_SECS => Tone::Warn,
-        CERTIFICATE_LOW_SECS.. => Tone::Dim,
+    let tone = match Life::at(now, member.certificate_begins, member.certificate_ends) {
+        Life::Ended => Tone::Bad,
+        Life::Late => Tone::Warn,
+        Life::Fresh => Tone::Dim,
     };
     let text = match left {
         0 => "ended".to_owned(),
@@ -67,15 +68,12 @@ fn certificate(member: &MemberView, now: WallTime) -> (Tone, String) {
     (tone, text)
 }
 
-/// A third of a day: renewal has failed for hours.
-const CERTIFICATE_LOW_SECS: u64 = 8 * 3600;
-
 fn tone(state: MemberState) -> Tone {
     match state {
         MemberState::Reachable => Tone::Good,
         MemberState::Unreachable => Tone::Warn,
         MemberState::Down => Tone::Bad,
-        MemberState::Left | MemberState::Asleep => Tone::Dim,
+        MemberState::Left | MemberState::Asleep | MemberState::Removed => Tone::Dim,
     }
 }
 
@@ -155,6 +153,7 @@ fn process_row(view: &ProcessView) -> Vec<(Tone, String)> {
 pub(crate) async fn node(global: &Global, verb: NodeVerb, output: &Output) -> Result<(), ApiError> {
     match verb {
         NodeVerb::Run(_) => Err(ApiError::usage("a node is run without a cluster around it")),
+        NodeVerb::Replace(args) => super::cert::replace(global, args, output).await,
         NodeVerb::Ls => processes(global, output).await,
         NodeVerb::Kill { node, hold } => node_kill(global, node, hold, output).await,
         NodeVerb::Start { node } => node_start(global, node, output).await,

@@ -1,6 +1,7 @@
 //! One function per verb: ask, then print.
 
 mod actor;
+mod cert;
 mod cluster;
 pub(crate) mod content;
 mod crash;
@@ -46,6 +47,7 @@ async fn perform(global: Global, verb: Verb, behaviours: &BehaviourRegistry, out
         Verb::Sleep(args) => part::sleep(&global, args, output).await,
         Verb::Wake => part::wake(&global, output).await,
         Verb::Leave(args) => part::leave(&global, &args, output).await,
+        Verb::Remove(args) => cert::remove(&global, args, output).await,
         Verb::Wait(args) => part::wait(&global, args, output).await,
         Verb::Events(args) => part::events(&global, &args, output).await,
         Verb::Doctor => doctor::run(&global, output).await,
@@ -64,6 +66,7 @@ async fn perform(global: Global, verb: Verb, behaviours: &BehaviourRegistry, out
         Verb::Token(verb) => identity::token(&global, verb, output).await,
         Verb::Join(args) => identity::join(&args, output).await,
         Verb::Operator(verb) => identity::operator(&global, verb, output).await,
+        Verb::Cert(verb) => cert::run(&global, verb, output).await,
         Verb::Audit(AuditVerb::Verify { file }) => audit_verify(&file, output),
         Verb::Completions { shell } => {
             let mut script = Vec::new();

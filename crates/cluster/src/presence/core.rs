@@ -196,7 +196,9 @@ impl Presence {
         self.members = members;
         let (members, peers) = (&self.members, &self.peers);
         self.shards.retain(|id, shard| match members.get(&id.writer) {
-            Some(seen) => seen.state != MemberState::Left && seen.epoch <= shard.stamp().epoch,
+            Some(seen) => {
+                !matches!(seen.state, MemberState::Left | MemberState::Removed) && seen.epoch <= shard.stamp().epoch
+            }
             None => id.about != About::Actors || peers.contains_key(&id.writer),
         });
         self.has_news = true; // who speaks for the region, and who listens, may be others

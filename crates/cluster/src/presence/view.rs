@@ -106,7 +106,7 @@ impl Presence {
         match seen.state {
             MemberState::Reachable => Some(false),
             MemberState::Asleep | MemberState::Unreachable => Some(true),
-            MemberState::Down | MemberState::Left => None,
+            MemberState::Down | MemberState::Left | MemberState::Removed => None,
         }
     }
 

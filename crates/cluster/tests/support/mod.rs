@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use covenant_cluster::{Cluster, ClusterConfig, MemberState, MemberView, Topology};
 use covenant_env::{Env, Metrics};
-use covenant_identity::{IssuingAuthority, NodeGrant, NodeKey, RootAuthority, make_csr};
+use covenant_identity::{Denial, Denied, IssuingAuthority, NodeGrant, NodeKey, RootAuthority, SignedDenial, make_csr};
 use covenant_runtime::{BehaviourRegistry, Ref, Resources, System, SystemConfig};
 use covenant_supervision::{TreeSource, TreeSourceError, TreeSpec, load_tree};
 use covenant_transport::{NodeCredentials, Profile, TransportConfig};
-use covenant_types::{ActorPath, BootEpoch, LinkTier, NodeName, Region, Role, WallTime};
+use covenant_types::{ActorPath, BootEpoch, LinkTier, NodeId, NodeName, Region, Role, WallTime};
 
 #[allow(unused_imports, reason = "each test takes what it needs")]
 pub use actor::{Message, Note, Notes, OtherMessage, SameNameMessage};
@@ -114,6 +114,7 @@ pub struct Node {
     pub system: System,
     pub notes: Arc<Notes>,
     pub counts: Counts,
+    pub credentials: Arc<NodeCredentials>,
 }
 
 impl Node {
@@ -123,6 +124,7 @@ impl Node {
         let seed = u64::from(identity.key.public_key()[0]) << 8 | identity.epoch;
         let env = Env::real(handle.clone(), handle, seed, Metrics::new(counts.clone()));
         let transport = identity.transport_config(env.wall());
+        let credentials = Arc::clone(&transport.identity);
         let config = ClusterConfig {
             topology: identity.topology,
             tier: identity.tier,
@@ -136,7 +138,7 @@ impl Node {
         resources.insert(Arc::clone(&cluster));
         let system = System::start(SystemConfig { env, tree, registry, resources }).await.expect("the tree starts");
         cluster.attach(system.clone());
-        Self { cluster, system, notes, counts }
+        Self { cluster, system, notes, counts, credentials }
     }
 
     pub fn name(&self) -> NodeName {
@@ -216,6 +218,13 @@ pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
 
 pub fn path(id: &str) -> ActorPath {
     ActorPath::root().child(id).expect("an id")
+}
+
+/// The cluster's authority denies a node.
+pub fn denial(id: NodeId) -> SignedDenial {
+    let at = Env::for_test(0).wall();
+    let (who, reason, by) = (Denied::Key { id, grant: None }, "stolen".to_owned(), "the test".to_owned());
+    authority(at).deny(Denial { who, at, reason, by }).expect("a denial")
 }
 
 const CLUSTER: &str = "test-cluster";

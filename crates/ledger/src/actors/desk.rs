@@ -195,8 +195,9 @@ impl Way {
 /// connection has not timed out yet.
 fn can_be_reached(cluster: &Cluster, home: &NodeName) -> bool {
     let member = cluster.members().into_iter().find(|member| member.name == *home);
-    let given_up = member
-        .is_some_and(|member| matches!(member.state, MemberState::Down | MemberState::Left | MemberState::Asleep));
+    let given_up = member.is_some_and(|member| {
+        matches!(member.state, MemberState::Down | MemberState::Left | MemberState::Asleep | MemberState::Removed)
+    });
     !given_up && cluster.peer(home).is_some()
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
+use covenant_cluster::{MemberState, MemberView};
 use covenant_identity::{
     NodeGrant, OperatorName, OperatorRole, PeerIdentity, TOKEN_LIFETIME_MAX, Verb, certificates_to_pem,
 };
@@ -23,25 +24,35 @@ pub(crate) async fn create_token(
     let request: CreateToken = body(&bytes)?;
     let target = format!("{} ({}, {})", request.name, request.role, request.region);
     act(&control, &caller, Verb::TokenCreate, target, async {
-        let issuer = issuer(&control)?;
+        issuer(&control)?;
         let lifetime = Duration::from_secs(request.ttl_s);
         if lifetime.is_zero() || lifetime > TOKEN_LIFETIME_MAX {
             return Err(ApiError::usage("a token holds between one second and seven days; nothing was done"));
         }
-        if control.cluster.members().iter().any(|member| member.name == request.name) {
+        let is_taken = |member: &MemberView| member.name == request.name && member.state != MemberState::Removed;
+        if control.cluster.members().iter().any(is_taken) {
             let message =
                 format!("{} is a member already; names are unique in a cluster; nothing was done", request.name);
             return Err(ApiError::new(ErrorKind::Conflict, message));
         }
         let grant = NodeGrant { name: request.name, role: request.role, region: request.region };
-        let made =
-            control.env.blocking(move || issuer.create_token(grant, lifetime)).await.map_err(ApiError::failure)?;
-        let token = made.map_err(|error| ApiError::failure(format!("{error}; no token was made")))?;
-        let after = format!("token {} until {}", token.id, token.expires.0);
-        let answer = TokenCreated { token: token.to_text().to_string(), expires: token.expires };
+        let (answer, after) = make_token(&control, grant, lifetime).await?;
         Ok(Done { answer, before: String::new(), after })
     })
     .await
+}
+
+/// A token for one node, and what the audit log says of it.
+pub(crate) async fn make_token(
+    control: &Control,
+    grant: NodeGrant,
+    lifetime: Duration,
+) -> Result<(TokenCreated, String), ApiError> {
+    let issuer = issuer(control)?;
+    let made = control.env.blocking(move || issuer.create_token(grant, lifetime)).await.map_err(ApiError::failure)?;
+    let token = made.map_err(|error| ApiError::failure(format!("{error}; no token was made")))?;
+    let said = format!("token {} until {}", token.id, token.expires.0);
+    Ok((TokenCreated { token: token.to_text().to_string(), expires: token.expires }, said))
 }
 
 pub(crate) async fn create_operator(
@@ -71,7 +82,7 @@ pub(crate) async fn create_operator(
     .await
 }
 
-fn issuer(control: &Control) -> Result<Arc<HubIssuer>, ApiError> {
+pub(crate) fn issuer(control: &Control) -> Result<Arc<HubIssuer>, ApiError> {
     control.issuer.clone().ok_or_else(|| {
         let message = format!(
             "{} has no issuing authority; ask the node that `covenant init` made, with --node or --address; nothing was done",

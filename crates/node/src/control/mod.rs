@@ -5,6 +5,7 @@
 
 mod actor;
 pub(crate) mod caller;
+mod cert;
 mod content;
 mod fault;
 mod identity;

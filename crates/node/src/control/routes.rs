@@ -13,7 +13,9 @@ use covenant_runtime::{TreeView, traced};
 use covenant_watch::Incident;
 
 use super::caller::{Caller, Done, act};
-use super::{Answer, Control, actor, body, content, fault, identity, ledger, part, state, tree as trees, whereabouts};
+use super::{
+    Answer, Control, actor, body, cert, content, fault, identity, ledger, part, state, tree as trees, whereabouts,
+};
 use crate::api::{ActorKilled, ApiError, ErrorKind, KillActor, Status};
 use crate::http::Connected;
 
@@ -47,6 +49,10 @@ pub(crate) fn router(control: Control) -> Router {
         .route("/v1/node/sleep", post(part::sleep))
         .route("/v1/node/wake", post(part::wake))
         .route("/v1/node/leave", post(part::leave))
+        .route("/v1/node/remove", post(cert::remove))
+        .route("/v1/node/replace", post(cert::replace))
+        .route("/v1/cert", get(cert::status))
+        .route("/v1/cert/revoke", post(cert::revoke))
         .route("/v1/events", post(part::events))
         .route("/v1/faults", get(fault::list))
         .route("/v1/fault/set", post(fault::set))

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use covenant_env::{Clock, Env, RealClock};
-use covenant_identity::NodeKey;
-use covenant_node::api::{ApiError, CreateToken, TokenCreated};
+use covenant_identity::{NodeKey, PeerIdentity, make_csr};
+use covenant_node::api::{ApiError, CreateOperator, CreateToken, OperatorCreated, TokenCreated};
 use covenant_node::{BootError, InitSpec, LinkProfile, Node, NodeConfig, NodePlace, Trees, tls};
 use covenant_runtime::{ActorState, BehaviourRegistry};
 use covenant_telemetry::{NodeMetrics, Notifier};
@@ -182,6 +182,19 @@ pub(crate) struct Person {
     pub(crate) chain: Vec<Vec<u8>>,
     pub(crate) roots: Vec<Vec<u8>>,
     pub(crate) cluster: String,
+}
+
+/// A person whom `node` certified.
+pub(crate) async fn certified(node: &Running, who: &str, role: &str) -> Person {
+    let key = NodeKey::generate();
+    let request = CreateOperator { name: who.to_owned(), role: role.to_owned(), csr: make_csr(&key) };
+    let made = post(&node.socket(), "/v1/operator", &json!(request)).await.unwrap();
+    let made: OperatorCreated = serde_json::from_value(made).unwrap();
+    let chain = covenant_identity::certificates_from_pem(&made.chain_pem).unwrap();
+    let identity = PeerIdentity::from_certificate(&chain[0]).unwrap();
+    assert_eq!(identity.not_after, made.expires);
+    let roots = covenant_identity::certificates_from_pem(&made.root_pem).unwrap();
+    Person { key, chain, roots, cluster: identity.trust_domain }
 }
 
 pub(crate) async fn get(socket: &Path, path: &str) -> Result<Value, ApiError> {

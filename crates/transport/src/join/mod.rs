@@ -93,6 +93,9 @@ pub enum JoinRefusal {
     /// This node does not admit others.
     #[error("this node does not issue certificates")]
     NotAnIssuer,
+    /// The key is on the deny-list. Nothing was changed; only a new key helps.
+    #[error("the key was revoked and is let in nowhere any more: make a new node")]
+    Revoked,
     /// The node failed; its log says why. The token may have been used up.
     #[error("the issuing node failed, its log says why")]
     Internal,

@@ -59,7 +59,7 @@ pub fn control_client_config(
         return Err(TlsError("the chain is empty".to_owned()));
     }
     let certified = CertifiedKey::new(to_der(&below_root), signer(identity.key)?);
-    let verifier = ServerVerifier::new(roots, identity.cluster, Expected::Named(expected));
+    let verifier = ServerVerifier::new(roots, identity.cluster, Expected::Named(expected), None);
     let mut config = ClientConfig::builder_with_details(provider(), Arc::new(NodeTime(clock)))
         .with_protocol_versions(&[&TLS13])?
         .dangerous()

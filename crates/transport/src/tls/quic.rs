@@ -25,7 +25,8 @@ pub(crate) fn server(credentials: &Arc<NodeCredentials>, clock: Arc<dyn Clock>) 
 /// Dials nodes. Whether it is the one we want is checked after the handshake, where it can be said with a code.
 pub(crate) fn client(credentials: &Arc<NodeCredentials>, clock: Arc<dyn Clock>) -> Result<QuicClientConfig, TlsError> {
     let roots = Arc::clone(credentials.root_store());
-    let verifier = ServerVerifier::new(roots, credentials.cluster(), Expected::AnyNode);
+    let denials = Some(Arc::clone(credentials.denials()));
+    let verifier = ServerVerifier::new(roots, credentials.cluster(), Expected::AnyNode, denials);
     let mut config = ClientConfig::builder_with_details(provider(), Arc::new(NodeTime(clock)))
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
@@ -58,7 +59,7 @@ pub(super) fn server_config(
     clients: Clients,
 ) -> Result<ServerConfig, TlsError> {
     let roots = Arc::clone(credentials.root_store());
-    let verifier = ClientVerifier::new(roots, credentials.cluster(), clients)?;
+    let verifier = ClientVerifier::new(roots, credentials.cluster(), clients, Arc::clone(credentials.denials()))?;
     let mut config = ServerConfig::builder_with_details(provider(), Arc::new(NodeTime(clock)))
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(Arc::new(verifier))

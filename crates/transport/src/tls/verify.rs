@@ -17,6 +17,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::{TlsError, provider};
+use crate::Denials;
 use crate::credentials::root_store;
 
 /// Whom a client expects at the server's end.
@@ -36,6 +37,8 @@ pub(crate) struct ServerVerifier {
     roots: Trust,
     cluster: String,
     expected: Expected,
+    /// Who joins has heard of nobody who is denied.
+    denials: Option<Arc<Denials>>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -49,8 +52,13 @@ enum Trust {
 }
 
 impl ServerVerifier {
-    pub(crate) fn new(roots: Arc<RootCertStore>, cluster: &str, expected: Expected) -> Self {
-        Self::with_trust(Trust::Roots(roots), cluster, expected)
+    pub(crate) fn new(
+        roots: Arc<RootCertStore>,
+        cluster: &str,
+        expected: Expected,
+        denials: Option<Arc<Denials>>,
+    ) -> Self {
+        Self { denials, ..Self::with_trust(Trust::Roots(roots), cluster, expected) }
     }
 
     pub(crate) fn pinned(root_fingerprint: [u8; 32], cluster: &str, expected: Expected) -> Self {
@@ -59,7 +67,7 @@ impl ServerVerifier {
 
     fn with_trust(roots: Trust, cluster: &str, expected: Expected) -> Self {
         let algorithms = provider().signature_verification_algorithms;
-        Self { roots, cluster: cluster.to_owned(), expected, algorithms }
+        Self { roots, cluster: cluster.to_owned(), expected, denials: None, algorithms }
     }
 }
 
@@ -79,6 +87,9 @@ impl ServerCertVerifier for ServerVerifier {
         let certificate = ParsedCertificate::try_from(end_entity)?;
         verify_server_cert_signed_by_trust_anchor(&certificate, &roots, intermediates, now, self.algorithms.all)?;
         let identity = identity_in(end_entity, &self.cluster)?;
+        if let Some(denials) = &self.denials {
+            refuse_denied(denials, &identity, intermediates)?;
+        }
         let Subject::Node { id, grant } = &identity.subject else {
             return Err(refuse("a server must be a node"));
         };
@@ -129,14 +140,20 @@ pub(crate) struct ClientVerifier {
     chain: Arc<dyn ClientCertVerifier>,
     cluster: String,
     clients: Clients,
+    denials: Arc<Denials>,
 }
 
 impl ClientVerifier {
-    pub(crate) fn new(roots: Arc<RootCertStore>, cluster: &str, clients: Clients) -> Result<Self, TlsError> {
+    pub(crate) fn new(
+        roots: Arc<RootCertStore>,
+        cluster: &str,
+        clients: Clients,
+        denials: Arc<Denials>,
+    ) -> Result<Self, TlsError> {
         let chain = WebPkiClientVerifier::builder_with_provider(roots, provider())
             .build()
             .map_err(|error| TlsError(error.to_string()))?;
-        Ok(Self { chain, cluster: cluster.to_owned(), clients })
+        Ok(Self { chain, cluster: cluster.to_owned(), clients, denials })
     }
 }
 
@@ -160,6 +177,7 @@ impl ClientCertVerifier for ClientVerifier {
     ) -> Result<ClientCertVerified, Error> {
         let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
         let identity = identity_in(end_entity, &self.cluster)?;
+        refuse_denied(&self.denials, &identity, intermediates)?;
         match (&identity.subject, self.clients) {
             (Subject::Node { .. }, _) | (Subject::Operator { .. }, Clients::NodesAndOperators) => Ok(verified),
             (Subject::Operator { .. }, Clients::NodesAndJoiners) => Err(refuse("an operator is not a node")),
@@ -229,6 +247,10 @@ fn identity_in(certificate: &CertificateDer<'_>, cluster: &str) -> Result<PeerId
     } else {
         Err(refuse(format!("the certificate is of the cluster {:?}, not of {cluster:?}", identity.trust_domain)))
     }
+}
+
+fn refuse_denied(denials: &Denials, identity: &PeerIdentity, above: &[CertificateDer<'_>]) -> Result<(), Error> {
+    if denials.denies(identity, above) { Err(Error::InvalidCertificate(CertificateError::Revoked)) } else { Ok(()) }
 }
 
 fn only_tls13() -> Error {
