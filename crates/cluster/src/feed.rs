@@ -248,6 +248,7 @@ mod tests {
             id,
             name: NodeName::new("one").unwrap(),
             role: Role::Hub,
+            region: Region::Asia,
             path: "/actor".parse().unwrap(),
             type_name: "test".to_owned(),
             trace: Some(5),

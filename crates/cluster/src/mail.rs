@@ -50,6 +50,7 @@ pub(crate) fn post(
         id: LetterId { sender: me.id, epoch: me.epoch, number: shared.letters.fetch_add(1, Ordering::Relaxed) },
         name: me.name,
         role: me.role,
+        region: me.region,
         path: path.clone(),
         type_name: type_name.to_owned(),
         trace: trace.map(TraceId::get),
@@ -123,7 +124,8 @@ pub(crate) fn arrived(shared: &Shared, session: &Session, letter: Letter) {
         && shared.directory().record(letter.to).is_some()
     {
         // Who it is from is what its certificate says.
-        keep(shared, Letter { name: session.sender.name.clone(), role: session.sender.role, ..letter });
+        let info = session.peer.info();
+        keep(shared, Letter { name: info.name.clone(), role: info.role, region: info.region, ..letter });
     } else {
         shared.counters.mail_dropped("refused", 1);
     }

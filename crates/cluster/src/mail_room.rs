@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use covenant_types::{ActorPath, BootEpoch, NodeId, NodeName, Role, Uptime};
+use covenant_types::{ActorPath, BootEpoch, NodeId, NodeName, Region, Role, Uptime};
 use serde::{Deserialize, Serialize};
 
 /// How many bytes of mail a hub keeps.
@@ -43,6 +43,7 @@ pub(crate) struct Letter {
     /// The sender, as its certificate names it to the hub.
     pub(crate) name: NodeName,
     pub(crate) role: Role,
+    pub(crate) region: Region,
     pub(crate) path: ActorPath,
     pub(crate) type_name: String,
     pub(crate) trace: Option<u64>,
@@ -207,6 +208,7 @@ mod tests {
             id: LetterId { sender: NodeId([9; 16]), epoch: BootEpoch(1), number },
             name: NodeName::new("sender").unwrap(),
             role: Role::Hub,
+            region: Region::Africa,
             path: ActorPath::root(),
             type_name: "test".to_owned(),
             trace: None,

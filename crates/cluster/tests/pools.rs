@@ -3,8 +3,9 @@
 mod support;
 
 use covenant_cluster::MemberState;
-use covenant_types::{LinkTier, Region, Role};
-use support::{AMPLE, Identity, Message, Node, eventually};
+use covenant_env::{Clock, RealClock};
+use covenant_types::{LinkTier, Region, Role, WallTime};
+use support::{AMPLE, Identity, Message, Node, Note, eventually};
 
 const ALL: [&str; 6] = ["hub-a", "hub-b", "hub-c", "tower-a", "tower-c", "leaf"];
 
@@ -82,4 +83,25 @@ async fn a_node_without_a_connection_is_dialled_for_a_message_and_left_when_ther
         node.until_reachable(&ALL).await;
     }
     assert!(near.counts.of("covenant_cluster_dials_on_demand_total") > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leaf_that_sleeps_is_asleep_for_all_and_has_its_mail_from_afar_when_it_wakes() {
+    let nodes = land().await;
+    let (far, leaf) = (&nodes[4], &nodes[5]);
+    let name = leaf.name();
+    let until = WallTime(RealClock::new().wall().0 + 600);
+    assert_eq!(leaf.cluster.sleep(until).await.unwrap().told.len(), 2, "its hubs");
+    for node in &nodes[..5] {
+        node.until_state(&name, MemberState::Asleep).await;
+    }
+    let actor = far.actor(&name, "actor");
+    for number in 0..10 {
+        actor.cast(Message::Note(Note { sender: 1, number, padding: Vec::new() })).await.unwrap();
+    }
+    assert!(leaf.cluster.wake().await);
+    eventually("its mail has come", || leaf.notes.numbers(1) == (0..10).collect::<Vec<_>>()).await;
+    for node in &nodes {
+        node.until_reachable(&ALL).await;
+    }
 }

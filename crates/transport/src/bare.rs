@@ -31,13 +31,12 @@ pub(crate) fn endpoint_on(
     env: &Env,
 ) -> Result<(Endpoint, ClientConfig), BindError> {
     let tls = |error: tls::TlsError| BindError::Tls(error.to_string());
-    let quic_transport = Arc::new(config.profile.quic());
     let server_tls = tls::server(&config.identity, Arc::clone(&env.clock)).map_err(tls)?;
     let mut server = ServerConfig::with_crypto(Arc::new(server_tls));
-    server.transport_config(Arc::clone(&quic_transport)).max_incoming(INCOMING_MAX);
+    server.transport_config(Arc::new(config.profile.quic_accepting())).max_incoming(INCOMING_MAX);
     let client_tls = tls::client(&config.identity, Arc::clone(&env.clock)).map_err(tls)?;
     let mut client = ClientConfig::new(Arc::new(client_tls));
-    client.transport_config(quic_transport);
+    client.transport_config(Arc::new(config.profile.quic()));
 
     let _inside = env.system.handle().enter();
     let (mut endpoint, runtime) = (config.profile.endpoint(), env.network.runtime());

@@ -94,6 +94,14 @@ impl Profile {
         config
     }
 
+    /// For connections that others dial. Whoever dials knows what line it hangs on: it alone keeps the connection alive, and
+    /// the shorter idle time of both counts. So a node that dials by way of space is not woken every few seconds.
+    pub(crate) fn quic_accepting(self) -> quinn::TransportConfig {
+        let mut config = self.quic();
+        config.keep_alive_interval(None).max_idle_timeout(Some(Self::Leaf.idle_timeout()));
+        config
+    }
+
     pub(crate) fn endpoint(self) -> EndpointConfig {
         let mut config = EndpointConfig::default();
         if self == Self::Loopback {
@@ -107,12 +115,14 @@ impl Profile {
             Self::Loopback => 10_000,
             Self::Lan => 60_000,
             Self::Wan => 120_000,
-            Self::Leaf => 1_200_000,
+            Self::Leaf => LEAF_IDLE_MILLIS,
         };
         IdleTimeout::from(VarInt::from_u32(millis))
     }
 }
 
+/// A leaf writes to its hubs every ten minutes: two periods.
+const LEAF_IDLE_MILLIS: u32 = 1_200_000;
 /// How much one peer may have under way to this node, over all streams, before this node has read it.
 const RECEIVE_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 
@@ -131,4 +141,21 @@ fn mtu_up_to(bound: u16) -> MtuDiscoveryConfig {
     let mut config = MtuDiscoveryConfig::default();
     config.upper_bound(bound);
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_dials_keeps_the_connection_alive_and_says_how_long_it_may_be_silent() {
+        for profile in [Profile::Loopback, Profile::Lan, Profile::Wan, Profile::Leaf] {
+            let accepting = format!("{:?}", profile.quic_accepting());
+            assert!(accepting.contains("keep_alive_interval: None"), "{accepting}");
+            let leaf = format!("max_idle_timeout: {:?}", Some(u64::from(LEAF_IDLE_MILLIS)));
+            assert!(accepting.contains(&leaf), "{accepting}");
+            let dialling = format!("{:?}", profile.quic());
+            assert_eq!(dialling.contains("keep_alive_interval: None"), profile == Profile::Leaf);
+        }
+    }
 }
