@@ -69,7 +69,11 @@ pub(crate) enum Verb {
     #[command(subcommand)]
     Node(NodeVerb),
     /// Who is in the cluster, as one node sees it
-    Members,
+    Members {
+        /// Also what passes on each connection, by plane
+        #[arg(long)]
+        wide: bool,
+    },
     /// One node's own state
     Status,
     /// Have a node take nothing new and finish what it has; `drain cancel` takes that back

@@ -15,10 +15,10 @@ use covenant_types::{ActorPath, LinkTier, NodeName, WallTime};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::demand;
-use crate::dial_book::Pace;
 use crate::dialer::Dialer;
 use crate::driver::{Driver, INBOX_MAX};
 use crate::gateway::Gateway;
+use crate::links::{LinkKeeper, LinkView};
 use crate::member::{MemberEvent, MemberState, MemberView, Phase};
 use crate::presence::core::Seen;
 use crate::presence::keeper::{self, Keeper, NamesElsewhere, PresenceDesk};
@@ -26,6 +26,7 @@ use crate::record::NodeRecord;
 use crate::remoting::outlet::RemoteOutlet;
 use crate::remoting::watch::{self, MonitorRefused, RemoteMonitor};
 use crate::rest::{self, Asleep, SleepError};
+use crate::seeds::Seeds;
 use crate::shared::{Input, Shared};
 
 /// How many member events a slow subscriber may fall behind before it loses the oldest.
@@ -41,7 +42,7 @@ pub struct ClusterConfig {
     /// Where to listen and what to prove oneself with. This node's record says what the certificate in it says.
     pub transport: TransportConfig,
     /// Whom to ask first. Any member will do.
-    pub seeds: Vec<SocketAddr>,
+    pub seeds: Seeds,
     /// How the cluster is laid out. The same on all its nodes.
     pub topology: Topology,
     /// What kind of line to say that this node hangs on, where that is not what the profile says.
@@ -50,8 +51,8 @@ pub struct ClusterConfig {
 
 impl ClusterConfig {
     /// A flat cluster.
-    pub fn new(transport: TransportConfig, seeds: Vec<SocketAddr>) -> Self {
-        Self { transport, seeds, topology: Topology::Flat, tier: None }
+    pub fn new(transport: TransportConfig, seeds: impl Into<Seeds>) -> Self {
+        Self { transport, seeds: seeds.into(), topology: Topology::Flat, tier: None }
     }
 }
 
@@ -132,7 +133,8 @@ impl Cluster {
             env.system.spawn(Driver::run_janitor(Arc::clone(&shared))),
             env.system.spawn(Keeper::new(Arc::clone(&shared), presence_inbox).run()),
             env.system.spawn(Arc::clone(&shared.deadlines).keep()),
-            env.system.spawn(Dialer::new(Arc::clone(&shared), dial_pace(profile), seeds).run()),
+            env.system.spawn(Dialer::new(Arc::clone(&shared), profile, seeds).run()),
+            env.system.spawn(LinkKeeper::new(Arc::clone(&shared)).run()),
         ];
         // Who connected while we were not listening yet.
         shared.sessions_changed.notify_one();
@@ -162,6 +164,11 @@ impl Cluster {
         views
     }
 
+    /// How each connection does, by node; as of about a second ago.
+    pub fn links(&self) -> Vec<LinkView> {
+        self.shared.links()
+    }
+
     /// This node as a member.
     pub fn me(&self) -> MemberView {
         self.shared.directory().view(self.shared.me).expect("the directory holds this node from the start")
@@ -180,7 +187,7 @@ impl Cluster {
             .collect();
         if let Some(session) = self.shared.session_named(node) {
             let info = session.peer.info();
-            addresses.extend([info.listen, info.address]);
+            addresses.extend([info.listen, session.peer.address()]);
         }
         addresses.sort_unstable();
         addresses.dedup();
@@ -348,14 +355,6 @@ fn idle_of(profile: Profile) -> Duration {
         Profile::Wan => 120,
         Profile::Leaf => 600,
     })
-}
-
-fn dial_pace(profile: Profile) -> Pace {
-    match profile {
-        Profile::Loopback => Pace { min: Duration::from_millis(200), max: Duration::from_secs(2) },
-        Profile::Lan => Pace { min: Duration::from_secs(1), max: Duration::from_secs(30) },
-        Profile::Wan | Profile::Leaf => Pace { min: Duration::from_secs(5), max: Duration::from_secs(120) },
-    }
 }
 
 /// Why this node takes no part in a cluster. Nothing runs.

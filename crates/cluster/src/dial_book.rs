@@ -7,11 +7,13 @@ use std::time::Duration;
 use covenant_types::{NodeId, Uptime};
 use rand::Rng;
 
+use crate::seeds::Seed;
+
 /// Somebody to dial.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Target {
-    /// An address somebody gave us; who answers there is seen then.
-    Seed(SocketAddr),
+    /// Where somebody told us to look; who answers there is seen then.
+    Seed(Seed),
     /// A node we know, where its record says it is. At another address it is another target, due at once.
     Node(NodeId, SocketAddr),
 }
@@ -50,7 +52,7 @@ impl DialBook {
         self.targets.retain(|target, attempt| attempt.under_way || wanted.contains_key(target));
         for (target, head_start) in wanted {
             let fresh = Attempt { next: now.after(*head_start), wait: self.pace.min, under_way: false };
-            self.targets.entry(*target).or_insert(fresh);
+            self.targets.entry(target.clone()).or_insert(fresh);
         }
     }
 
@@ -60,14 +62,14 @@ impl DialBook {
         due.take(limit)
             .map(|(target, attempt)| {
                 attempt.under_way = true;
-                *target
+                target.clone()
             })
             .collect()
     }
 
     /// An attempt is over. If the target is still wanted it is due again after its wait, which has doubled.
-    pub(crate) fn ended(&mut self, now: Uptime, target: Target, rng: &mut impl Rng) {
-        if let Some(attempt) = self.targets.get_mut(&target) {
+    pub(crate) fn ended(&mut self, now: Uptime, target: &Target, rng: &mut impl Rng) {
+        if let Some(attempt) = self.targets.get_mut(target) {
             let jitter = rng.random_range(0.75..1.25);
             let next = now.after(attempt.wait.mul_f64(jitter));
             *attempt = Attempt { next, wait: (attempt.wait * 2).min(self.pace.max), under_way: false };
@@ -103,7 +105,7 @@ mod tests {
         let mut now = Uptime::ZERO;
         for expected in [1.0, 2.0, 4.0, 8.0, 8.0] {
             assert_eq!(book.take_due(now, 9), [TARGET]);
-            book.ended(now, TARGET, &mut rng);
+            book.ended(now, &TARGET, &mut rng);
             let wait = book.next().unwrap().since(now).as_secs_f64();
             assert!((expected * 0.75..=expected * 1.25).contains(&wait), "{wait} for {expected}");
             now = book.next().unwrap();
@@ -116,7 +118,7 @@ mod tests {
         assert_eq!(book.take_due(Uptime::ZERO, 9).len(), 1);
         assert_eq!(book.take_due(Uptime::ZERO, 9).len(), 0);
         book.want(Uptime::ZERO, &BTreeMap::new());
-        book.ended(Uptime::ZERO, TARGET, &mut StdRng::seed_from_u64(1));
+        book.ended(Uptime::ZERO, &TARGET, &mut StdRng::seed_from_u64(1));
         book.want(Uptime::ZERO, &BTreeMap::new());
         assert_eq!(book.next(), None);
     }
@@ -126,7 +128,7 @@ mod tests {
         let mut book = book();
         let wanted = BTreeMap::from([(TARGET, Duration::ZERO)]);
         let _ = book.take_due(Uptime::ZERO, 9);
-        book.ended(Uptime::ZERO, TARGET, &mut StdRng::seed_from_u64(1));
+        book.ended(Uptime::ZERO, &TARGET, &mut StdRng::seed_from_u64(1));
         book.want(Uptime::ZERO, &wanted);
         assert_eq!(book.take_due(Uptime::ZERO, 9), []);
     }

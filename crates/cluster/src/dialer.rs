@@ -6,16 +6,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use covenant_env::Tasks;
-use covenant_transport::{CloseCode, DialError};
-use covenant_types::NodeId;
+use covenant_transport::{CloseCode, DialError, Profile};
+use covenant_types::{NodeId, Uptime};
 use rand::rngs::StdRng;
 use tokio::sync::mpsc;
 
 use crate::dial_book::{DialBook, Pace, Target};
+use crate::seeds::{Seed, Seeds, SeedsFile};
 use crate::shared::Shared;
 
 /// How many dials may be under way.
-pub const DIALS_MAX: usize = 8;
+pub const DIALS_MAX: usize = 32;
+/// How many dials a node on a satellite line may have under way: each costs it kilobytes and half a minute.
+pub const DIALS_MAX_LEAF: usize = 4;
+/// How many of the addresses of a seed's name are tried at one attempt.
+pub const SEED_ANSWERS_MAX: usize = 8;
+/// How long the addresses of a name are waited for.
+const RESOLVE_WITHIN: Duration = Duration::from_secs(10);
+/// How often it is looked whether a file of seeds has changed.
+const FILE_LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How long the dialer sleeps when nobody is due.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -23,8 +32,13 @@ const IDLE: Duration = Duration::from_secs(60);
 pub(crate) struct Dialer {
     shared: Arc<Shared>,
     book: DialBook,
-    /// The addresses given to us, and who answered there last.
-    seeds: BTreeMap<SocketAddr, Option<NodeId>>,
+    /// Where to look, and who answered there last.
+    seeds: BTreeMap<Seed, Option<NodeId>>,
+    /// Those that the configuration names; the others are of the file.
+    listed: Vec<Seed>,
+    file: Option<SeedsFile>,
+    file_look: Uptime,
+    dials_max: usize,
     head_start: Duration,
     rng: StdRng,
 }
@@ -32,38 +46,77 @@ pub(crate) struct Dialer {
 /// How a dial ended.
 struct Dialled {
     target: Target,
-    result: Result<NodeId, DialError>,
+    /// Who is there, or why nobody is.
+    result: Result<NodeId, String>,
 }
 
 impl Dialer {
-    pub(crate) fn new(shared: Arc<Shared>, pace: Pace, seeds: Vec<SocketAddr>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, profile: Profile, seeds: Seeds) -> Self {
         let rng = shared.env.random.derive("cluster.dial");
-        let seeds = seeds.into_iter().map(|seed| (seed, None)).collect();
-        Self { shared, book: DialBook::new(pace), seeds, head_start: pace.min, rng }
+        let (pace, dials_max) = (pace(profile), dials_max(profile));
+        let file_look = shared.env.now().after(FILE_LOOK_EVERY);
+        let Seeds { listed, file } = seeds;
+        let (book, head_start) = (DialBook::new(pace), pace.min);
+        let mut dialer =
+            Self { shared, book, seeds: BTreeMap::new(), listed, file, file_look, dials_max, head_start, rng };
+        dialer.take_seeds();
+        dialer
+    }
+
+    /// Takes over what configuration and file say. Seeds that stay are remembered with who answered there.
+    fn take_seeds(&mut self) {
+        let mut before = std::mem::take(&mut self.seeds);
+        let in_file = self.file.iter().flat_map(|file| &file.seeds);
+        for seed in self.listed.iter().chain(in_file) {
+            self.seeds.insert(seed.clone(), before.remove(seed).flatten());
+        }
+    }
+
+    /// Reads the file of seeds again where it has changed.
+    async fn look_at_file(&mut self) {
+        self.file_look = self.shared.env.now().after(FILE_LOOK_EVERY);
+        let Some(mut file) = self.file.clone() else { return };
+        let looked = self.shared.env.blocking(move || (file.read_again(), file)).await;
+        let Ok((read, file)) = looked else { return };
+        self.file = Some(file);
+        match read {
+            Ok(false) => {}
+            Ok(true) => {
+                self.take_seeds();
+                tracing::info!(seeds = self.seeds.len(), "the file of seeds has changed");
+            }
+            Err(error) => tracing::warn!(%error, "the file of seeds is not used; those known before stay"),
+        }
     }
 
     /// Runs until the task is dropped.
     pub(crate) async fn run(mut self) {
         // A dial that has told its result still takes a moment to end.
-        let mut dials = Tasks::new(self.shared.env.system.clone(), 2 * DIALS_MAX);
+        let mut dials = Tasks::new(self.shared.env.system.clone(), 2 * self.dials_max);
         let mut under_way = 0;
         let (ended, mut results) = mpsc::channel::<Dialled>(DIALS_MAX);
         loop {
             let now = self.shared.env.now();
+            if self.file.is_some() && self.file_look <= now {
+                self.look_at_file().await;
+            }
             let wanted = self.wanted();
             self.book.want(now, &wanted);
-            for target in self.book.take_due(now, DIALS_MAX - under_way) {
-                if dials.spawn(dial(Arc::clone(&self.shared), target, ended.clone())) {
+            for target in self.book.take_due(now, self.dials_max - under_way) {
+                if dials.spawn(dial(Arc::clone(&self.shared), target.clone(), ended.clone())) {
                     under_way += 1;
                 } else {
-                    self.book.ended(now, target, &mut self.rng);
+                    self.book.ended(now, &target, &mut self.rng);
                 }
             }
             // Without a free slot the next result wakes us.
-            let sleep = match self.book.next() {
-                Some(next) if under_way < DIALS_MAX => next.since(now).min(IDLE),
+            let mut sleep = match self.book.next() {
+                Some(next) if under_way < self.dials_max => next.since(now).min(IDLE),
                 Some(_) | None => IDLE,
             };
+            if self.file.is_some() {
+                sleep = sleep.min(self.file_look.since(now));
+            }
             tokio::select! {
                 biased;
                 Some(dialled) = results.recv() => {
@@ -88,13 +141,13 @@ impl Dialer {
         // Who belongs elsewhere has served as a seed once it answered, until this node is alone.
         let alone = self.shared.sessions().is_empty();
         let directory = self.shared.directory();
-        for (address, answered) in &self.seeds {
+        for (seed, answered) in &self.seeds {
             let served = answered.is_some_and(|id| !warm.contains(&id)) && !alone;
             if !served && !answered.is_some_and(|id| id == self.shared.me || connected(id)) {
                 // A node that we know is dialled as that node first; only if it stays away, whoever is there now.
                 let known = answered.is_some_and(|id| directory.record(id).is_some());
                 let wait = if known { self.head_start * 10 } else { Duration::ZERO };
-                wanted.insert(Target::Seed(*address), wait);
+                wanted.insert(Target::Seed(seed.clone()), wait);
             }
         }
         for signed in directory.records() {
@@ -113,37 +166,81 @@ impl Dialer {
 
     fn ended(&mut self, dialled: Dialled) {
         let Dialled { target, result } = dialled;
-        self.book.ended(self.shared.env.now(), target, &mut self.rng);
-        let answered = match &result {
-            Ok(id) => Some(*id),
-            Err(DialError::Refused { code: CloseCode::DialledSelf, .. }) => Some(self.shared.me),
-            Err(error @ DialError::Refused { code: CloseCode::Revoked, .. }) => {
-                self.shared.counters.dials_failed.increment(1);
-                tracing::warn!(?target, %error, "refused: one of the two nodes is on the deny-list");
-                None
+        self.book.ended(self.shared.env.now(), &target, &mut self.rng);
+        match (result, target) {
+            // Only where it is still a seed: the file may have changed meanwhile.
+            (Ok(id), Target::Seed(seed)) => {
+                if let Some(answered) = self.seeds.get_mut(&seed) {
+                    *answered = Some(id);
+                }
             }
-            Err(error) => {
+            (Ok(_), Target::Node(..)) => {}
+            (Err(why), target) => {
                 self.shared.counters.dials_failed.increment(1);
-                tracing::debug!(?target, %error, "a dial failed");
-                None
+                tracing::debug!(?target, why, "a dial failed");
             }
-        };
-        if let Target::Seed(address) = target
-            && answered.is_some()
-        {
-            self.seeds.insert(address, answered);
         }
     }
 }
 
 async fn dial(shared: Arc<Shared>, target: Target, ended: mpsc::Sender<Dialled>) {
-    let (Target::Seed(address) | Target::Node(_, address)) = target;
-    let result = match shared.transport() {
-        // Whoever answers is welcome. To insist on the node would make the transport turn away that very node when it
-        // dials us from another address, for as long as we try its old one.
-        Some(transport) => transport.connect(address, None).await.map(|peer| peer.info().id),
-        None => Err(DialError::Closed),
+    let result = match &target {
+        Target::Node(_, address) | Target::Seed(Seed::Address(address)) => connect(&shared, *address).await,
+        Target::Seed(Seed::Name { host, port }) => connect_to_name(&shared, host, *port).await,
     };
     // The dialer is gone only together with this task.
     let _gone = ended.send(Dialled { target, result }).await;
+}
+
+/// Who is at an address. This node itself is an answer too.
+async fn connect(shared: &Shared, address: SocketAddr) -> Result<NodeId, String> {
+    let transport = shared.transport().ok_or_else(|| DialError::Closed.to_string())?;
+    // Whoever answers is welcome. To insist on the node would make the transport turn away that very node when it dials us
+    // from another address, for as long as we try its old one.
+    match transport.connect(address, None).await {
+        Ok(peer) => Ok(peer.info().id),
+        Err(DialError::Refused { code: CloseCode::DialledSelf, .. }) => Ok(shared.me),
+        Err(error @ DialError::Refused { code: CloseCode::Revoked, .. }) => {
+            tracing::warn!(%address, %error, "refused: one of the two nodes is on the deny-list");
+            Err(error.to_string())
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Who is at the first of a name's addresses where somebody else than this node answers.
+async fn connect_to_name(shared: &Shared, host: &str, port: u16) -> Result<NodeId, String> {
+    let (network, name) = (Arc::clone(&shared.env.network), host.to_owned());
+    let asking = shared.env.blocking(move || network.resolve(&name, port));
+    let asked = tokio::time::timeout(RESOLVE_WITHIN, asking).await;
+    let answer = asked.map_err(|_| format!("{host} was not resolved in time"))?;
+    let addresses = answer.and_then(|answer| answer).map_err(|error| {
+        tracing::warn!(host, %error, "the name of a seed has no address");
+        format!("{host}: {error}")
+    })?;
+    let mut why = format!("{host} has no address");
+    let mut is_me = false;
+    for address in addresses.into_iter().take(SEED_ANSWERS_MAX) {
+        match connect(shared, address).await {
+            Ok(id) if id == shared.me => is_me = true,
+            Ok(id) => return Ok(id),
+            Err(error) => why = error,
+        }
+    }
+    if is_me { Ok(shared.me) } else { Err(why) }
+}
+
+fn dials_max(profile: Profile) -> usize {
+    match profile {
+        Profile::Loopback | Profile::Lan | Profile::Wan => DIALS_MAX,
+        Profile::Leaf => DIALS_MAX_LEAF,
+    }
+}
+
+fn pace(profile: Profile) -> Pace {
+    match profile {
+        Profile::Loopback => Pace { min: Duration::from_millis(200), max: Duration::from_secs(2) },
+        Profile::Lan => Pace { min: Duration::from_secs(1), max: Duration::from_secs(30) },
+        Profile::Wan | Profile::Leaf => Pace { min: Duration::from_secs(5), max: Duration::from_secs(120) },
+    }
 }

@@ -287,6 +287,9 @@ impl Driver {
                             self.shared.send_feed(session, feed::heard(sequence));
                         }
                     }
+                    if let Some(transport) = self.shared.transport() {
+                        transport.end_ghost(id, epoch);
+                    }
                     self.place(id);
                     self.tell_changed(id);
                     news.push((id, detail));

@@ -13,7 +13,7 @@
 //! - Everything that queues has a bound with a name, and a counter for what did not fit.
 //!
 //! # Reading order
-//! 1. [`Cluster`]  2. [`MemberView`], [`MemberEvent`]  3. `driver`, `dialer`, `directory`  4. `session`, `remoting`  5. `presence`  6. `placement`
+//! 1. [`Cluster`]  2. [`MemberView`], [`MemberEvent`]  3. `driver`, `seeds`, `dialer`, `directory`, `links`  4. `session`, `remoting`  5. `presence`  6. `placement`
 #![deny(clippy::disallowed_methods)]
 
 mod cluster;
@@ -25,6 +25,7 @@ mod directory;
 mod driver;
 mod feed;
 mod gateway;
+mod links;
 mod mail;
 mod mail_room;
 mod member;
@@ -34,6 +35,7 @@ mod presence;
 mod record;
 mod remoting;
 mod rest;
+mod seeds;
 mod session;
 mod shared;
 mod whereabouts;
@@ -42,8 +44,9 @@ pub use covenant_membership::Topology;
 
 pub use cluster::{BulkHandler, Cluster, ClusterConfig, ClusterError, EVENTS_MAX};
 pub use demand::{DEMAND_WAIT_MAX, DEMANDS_MAX};
-pub use dialer::DIALS_MAX;
+pub use dialer::{DIALS_MAX, DIALS_MAX_LEAF, SEED_ANSWERS_MAX};
 pub use directory::RECORDS_MAX;
+pub use links::{LinkView, PEERS_MEASURED_MAX, PlaneBytes};
 pub use mail::KEEPERS;
 pub use mail_room::{LETTER_BYTES_MAX, MAIL_AGE_MAX, MAIL_BYTES_MAX, MAIL_LETTERS_MAX, MAIL_NODE_BYTES_MAX};
 pub use member::{MemberEvent, MemberState, MemberView, Phase};
@@ -59,5 +62,6 @@ pub use remoting::lane::LANE_BYTES_MAX;
 pub use remoting::pending::PENDING_CALLS_MAX;
 pub use remoting::watch::{MONITORS_MAX, MonitorRefused, RemoteMonitor};
 pub use rest::{Asleep, HUBS_TOLD, SleepError, TELLING_WITHIN};
+pub use seeds::{SEEDS_MAX, Seed, SeedError, Seeds, SeedsFileError};
 pub use session::LANES;
 pub use whereabouts::{Found, FoundAs, Sought, SoughtError, Whereabouts};

@@ -18,6 +18,7 @@ use crate::BulkHandler;
 use crate::counters::Counters;
 use crate::demand::Demands;
 use crate::directory::Directory;
+use crate::links::LinkView;
 use crate::mail_room::{MailRoom, Taken};
 use crate::member::MemberEvent;
 use crate::presence::keeper::PresenceDesk;
@@ -86,6 +87,7 @@ pub(crate) struct Shared {
     directory: RwLock<Directory>,
     system: RwLock<Option<System>>,
     bulk: RwLock<Option<Arc<dyn BulkHandler>>>,
+    links: Mutex<BTreeMap<NodeId, LinkView>>,
     /// Names and groups of all nodes.
     pub(crate) presence: PresenceDesk,
 }
@@ -134,6 +136,7 @@ impl Shared {
             directory: RwLock::new(Directory::new(own)),
             system: RwLock::new(None),
             bulk: RwLock::new(None),
+            links: Mutex::default(),
             presence,
         }
     }
@@ -315,6 +318,15 @@ impl Shared {
         if !session.send_feed(frame) {
             self.counters.feeds_dropped.increment(1);
         }
+    }
+
+    pub(crate) fn set_links(&self, links: BTreeMap<NodeId, LinkView>) {
+        *lock(&self.links) = links;
+    }
+
+    /// How each connection does.
+    pub(crate) fn links(&self) -> Vec<LinkView> {
+        lock(&self.links).values().cloned().collect()
     }
 
     /// Closes the connection to a peer that sent what no honest peer sends.

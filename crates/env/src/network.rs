@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use quinn::{AsyncUdpSocket, Runtime, TokioRuntime};
@@ -14,6 +14,14 @@ pub trait Network: fmt::Debug + Send + Sync {
     /// # Errors
     /// The address is taken, or not this machine's.
     fn bind(&self, address: SocketAddr) -> io::Result<Arc<dyn AsyncUdpSocket>>;
+    /// The addresses of a name. Blocks until they are known: call it in [`Env::blocking`](crate::Env::blocking).
+    ///
+    /// # Errors
+    /// There is no such name, or nobody who knows names can be asked.
+    fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let what = format!("{host}:{port}: this network has no names");
+        Err(io::Error::new(io::ErrorKind::Unsupported, what))
+    }
     /// Timers and tasks for quinn.
     fn runtime(&self) -> Arc<dyn Runtime>;
     /// Where the numbers begin that one endpoint draws for its packets: those it skips, and lengths of padding. `None`
@@ -40,6 +48,10 @@ impl Network for UdpNetwork {
         let socket = std::net::UdpSocket::bind(address)?;
         let _inside = self.0.enter();
         TokioRuntime.wrap_udp_socket(socket)
+    }
+
+    fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        (host, port).to_socket_addrs().map(Iterator::collect)
     }
 
     fn runtime(&self) -> Arc<dyn Runtime> {

@@ -41,6 +41,9 @@ pub enum BootError {
     /// The audit log is damaged.
     #[error(transparent)]
     Audit(#[from] crate::audit::AuditError),
+    /// The file of seeds is missing or wrong.
+    #[error("the seeds cannot be used: {0}")]
+    Seeds(#[from] covenant_cluster::SeedsFileError),
     /// Peers cannot be listened for.
     #[error("the node cannot take part in the cluster: {0}")]
     Cluster(#[from] covenant_cluster::ClusterError),
@@ -76,6 +79,7 @@ impl BootError {
         let kind = match &self {
             Self::Tree(_)
             | Self::Nations(_)
+            | Self::Seeds(_)
             | Self::System(
                 covenant_runtime::BootError::UnknownBehaviour { .. } | covenant_runtime::BootError::BadConfig { .. },
             ) => ErrorKind::Usage,

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use covenant_cluster::Seed;
 use covenant_content::Class;
 use covenant_types::{LinkTier, NodeId, NodeName, Region, Role, parse_duration};
 use serde::{Deserialize, Serialize};
@@ -61,9 +62,13 @@ pub struct NodeSection {
 pub struct ClusterSection {
     /// The cluster's name, which is also its trust domain.
     pub name: String,
-    /// Addresses of nodes to join by; any one that answers will do. Empty on the first node.
+    /// Where nodes to join by are: addresses, or names that are looked up at every attempt. Any one that answers will do.
+    /// Empty on the first node.
     #[serde(default)]
-    pub seeds: Vec<SocketAddr>,
+    pub seeds: Vec<Seed>,
+    /// A file with more of them, one a line; read again whenever it has changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seeds_file: Option<PathBuf>,
     /// The node that keeps the book.
     pub book_home: NodeName,
     /// Nodes that renew certificates.
@@ -293,5 +298,8 @@ mod tests {
         assert!(error(&GOOD.replace("hub-africa\"\nrole", "Hub\"\nrole")).contains("not a node name"));
         assert!(error(&format!("{GOOD}[metrics]\nlisten = \"0.0.0.0:1\"\n")).contains("loopback"));
         assert!(error(&GOOD.replace("127.0.0.1:7700", "0.0.0.0:7700")).contains("reach"));
+        let seeds = |text: &str| GOOD.replace("name = \"demo\"", &format!("name = \"demo\"\nseeds = [{text}]"));
+        assert!(error(&seeds("\"10.0.0.1:7400\", \"hub.example\"")).contains("\"hub.example\" is no seed"));
+        assert!(NodeConfig::parse(Path::new("node.toml"), &seeds("\"10.0.0.1:7400\", \"hub.example:7400\"")).is_ok());
     }
 }

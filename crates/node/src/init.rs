@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use covenant_cluster::Seed;
 use covenant_content::Class;
 use covenant_env::Env;
 use covenant_identity::{JoinToken, NodeGrant, NodeKey, RootAuthority, TokenTextError, make_csr};
@@ -96,6 +97,7 @@ pub fn init(spec: &InitSpec, env: &Env) -> Result<NodeMade, MakeError> {
     let cluster = ClusterSection {
         name: spec.cluster.clone(),
         seeds: Vec::new(),
+        seeds_file: None,
         book_home: spec.name.clone(),
         profile: spec.place.profile,
         topology: Layout::Flat,
@@ -133,7 +135,8 @@ pub async fn join(place: &NodePlace, token: &str, env: &Env) -> Result<NodeMade,
     let issuer = |address: &SocketAddr| IssuerSection { id: token.issuer, address: *address };
     let cluster = ClusterSection {
         name: answer.cluster.clone(),
-        seeds: answer.seeds.iter().map(|(_, _, address)| *address).take(SEEDS_MAX).collect(),
+        seeds: answer.seeds.iter().map(|(_, _, address)| Seed::Address(*address)).take(SEEDS_MAX).collect(),
+        seeds_file: None,
         book_home: answer.book_home.clone(),
         profile: place.profile,
         topology: Layout::Flat,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use covenant_cluster::{Cluster, ClusterConfig, Phase, Topology};
+use covenant_cluster::{Cluster, ClusterConfig, Phase, Seed, Seeds, Topology};
 use covenant_content::{ContentConfig, Trust};
 use covenant_env::{Env, Task};
 use covenant_identity::{NodeGrant, PeerIdentity, Subject, Verb};
@@ -390,11 +390,14 @@ fn start_cluster(
     };
     let issuer = issuer.map(|issuer| -> Arc<dyn Issuer> { Arc::new(IssuerHandle(issuer)) });
     let mut seeds = config.cluster.seeds.clone();
-    seeds.extend(peers.addresses().filter(|address| !config.cluster.seeds.contains(address)));
+    let remembered = peers.addresses().map(Seed::Address);
+    seeds.extend(remembered.filter(|seed| !config.cluster.seeds.contains(seed)));
+    let file = config.cluster.seeds_file.as_ref().map(|file| config.node.data.join(file));
     let topology = match config.cluster.topology {
         Layout::Flat => Topology::Flat,
         Layout::Pools => Topology::Pools,
     };
+    let seeds = Seeds::new(seeds, file)?;
     let cluster = ClusterConfig { transport, seeds, topology, tier: config.cluster.tier };
     Ok(Cluster::start(cluster, env.clone(), issuer)?)
 }

@@ -33,7 +33,9 @@ pub(crate) fn endpoint_on(
     let tls = |error: tls::TlsError| BindError::Tls(error.to_string());
     let server_tls = tls::server(&config.identity, Arc::clone(&env.clock)).map_err(tls)?;
     let mut server = ServerConfig::with_crypto(Arc::new(server_tls));
-    server.transport_config(Arc::new(config.profile.quic_accepting())).max_incoming(INCOMING_MAX);
+    // A connection follows its client to another address, which a carrier may give it at any moment: who is at the other end
+    // was proved by certificate, and the new path is tried before it is used. A server that moved is dialled anew.
+    server.transport_config(Arc::new(config.profile.quic_accepting())).max_incoming(INCOMING_MAX).migration(true);
     let client_tls = tls::client(&config.identity, Arc::clone(&env.clock)).map_err(tls)?;
     let mut client = ClientConfig::new(Arc::new(client_tls));
     client.transport_config(Arc::new(config.profile.quic()));

@@ -75,7 +75,7 @@ impl Profile {
                 .datagram_send_buffer_size(256 * 1024)
                 .datagram_receive_buffer_size(Some(256 * 1024))
                 .max_concurrent_uni_streams(streams(64))
-                .max_concurrent_bidi_streams(streams(64)),
+                .max_concurrent_bidi_streams(streams(32)),
             Self::Wan => config
                 .keep_alive_interval(Some(Duration::from_secs(25)))
                 .datagram_send_buffer_size(64 * 1024)
@@ -156,6 +156,65 @@ mod tests {
             assert!(accepting.contains(&leaf), "{accepting}");
             let dialling = format!("{:?}", profile.quic());
             assert_eq!(dialling.contains("keep_alive_interval: None"), profile == Profile::Leaf);
+        }
+    }
+
+    /// What quinn was told, as it prints it.
+    fn told(profile: Profile) -> String {
+        format!("{:?}", profile.quic())
+    }
+
+    #[test]
+    fn each_kind_of_network_asks_of_quic_what_the_table_says() {
+        let table: [(Profile, &[&str]); 4] = [
+            (
+                Profile::Loopback,
+                &["max_idle_timeout: Some(10000)", "keep_alive_interval: Some(3s)", "upper_bound: 6500"],
+            ),
+            (
+                Profile::Lan,
+                &[
+                    "max_idle_timeout: Some(60000)",
+                    "keep_alive_interval: Some(20s)",
+                    "initial_rtt: 333ms",
+                    "datagram_send_buffer_size: 262144",
+                    "datagram_receive_buffer_size: Some(262144)",
+                    "max_concurrent_uni_streams: 64",
+                    "max_concurrent_bidi_streams: 32",
+                    "upper_bound: 1452",
+                ],
+            ),
+            (
+                Profile::Wan,
+                &[
+                    "max_idle_timeout: Some(120000)",
+                    "keep_alive_interval: Some(25s)",
+                    "initial_rtt: 333ms",
+                    "datagram_send_buffer_size: 65536",
+                    "datagram_receive_buffer_size: Some(131072)",
+                    "max_concurrent_uni_streams: 64",
+                    "max_concurrent_bidi_streams: 32",
+                    "upper_bound: 1452",
+                ],
+            ),
+            (
+                Profile::Leaf,
+                &[
+                    "max_idle_timeout: Some(1200000)",
+                    "keep_alive_interval: None",
+                    "initial_rtt: 1s",
+                    "initial_mtu: 1200",
+                    "mtu_discovery_config: None",
+                    "datagram_send_buffer_size: 16384",
+                    "datagram_receive_buffer_size: Some(65536)",
+                    "max_concurrent_uni_streams: 16",
+                    "max_concurrent_bidi_streams: 16",
+                ],
+            ),
+        ];
+        for (profile, lines) in table {
+            let told = told(profile);
+            lines.iter().for_each(|line| assert!(told.contains(line), "{profile:?} has no {line}: {told}"));
         }
     }
 }

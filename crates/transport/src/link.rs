@@ -20,7 +20,7 @@ pub(crate) async fn serve(peer: Peer, roster: Arc<Roster>, counters: Arc<Counter
     let error = loop {
         match arrival(&peer).await {
             Ok(Arrival::Datagram(bytes)) => {
-                counters.datagrams_received.increment(1);
+                peer.count_datagram(&bytes);
                 inbound.datagram(&peer, bytes);
             }
             Ok(Arrival::Stream(send, recv)) => {

@@ -44,6 +44,7 @@ struct Inner {
     connection: Connection,
     precedence: Precedence,
     bytes: PlaneBytes,
+    datagrams: DatagramBytes,
     counters: Arc<Counters>,
     told: Mutex<Told>,
 }
@@ -65,6 +66,10 @@ pub struct PeerStats {
     pub sent: Vec<(Plane, u64)>,
     /// Bytes read from streams, by plane.
     pub received: Vec<(Plane, u64)>,
+    /// Bytes of datagrams sent.
+    pub datagram_bytes_sent: u64,
+    /// Bytes of datagrams received.
+    pub datagram_bytes_received: u64,
     /// Bytes of UDP payload sent, all told.
     pub udp_sent: u64,
     /// Bytes of UDP payload received, all told.
@@ -80,7 +85,8 @@ pub struct PeerStats {
 impl Peer {
     pub(crate) fn new(info: PeerInfo, connection: Connection, precedence: Precedence, counters: Arc<Counters>) -> Self {
         let told = Mutex::new(Told::Nothing);
-        Self(Arc::new(Inner { info, connection, precedence, bytes: PlaneBytes::default(), counters, told }))
+        let (bytes, datagrams) = (PlaneBytes::default(), DatagramBytes::default());
+        Self(Arc::new(Inner { info, connection, precedence, bytes, datagrams, counters, told }))
     }
 
     /// Who it is.
@@ -100,12 +106,25 @@ impl Peer {
         match self.0.connection.send_datagram(bytes) {
             Ok(()) => {
                 self.0.counters.datagrams_sent.increment(1);
+                self.0.datagrams.sent.fetch_add(length as u64, Ordering::Relaxed);
                 Ok(())
             }
             Err(SendDatagramError::TooLarge) => Err(SendError::TooLarge(length)),
             Err(SendDatagramError::UnsupportedByPeer | SendDatagramError::Disabled) => Err(SendError::NoDatagrams),
             Err(SendDatagramError::ConnectionLost(error)) => Err(SendError::Lost(describe(&error))),
         }
+    }
+
+    /// Counts a datagram that came.
+    pub(crate) fn count_datagram(&self, bytes: &Bytes) {
+        self.0.counters.datagrams_received.increment(1);
+        self.0.datagrams.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Where its packets come from at present. An address that a carrier changed is followed; see [`PeerInfo::address`] for
+    /// where they came from at first.
+    pub fn address(&self) -> SocketAddr {
+        self.0.connection.remote_address()
     }
 
     /// Opens a stream both sides write. The peer sees it at once.
@@ -179,6 +198,8 @@ impl Peer {
             rtt: quic.path.rtt,
             sent: read(&self.0.bytes.sent),
             received: read(&self.0.bytes.received),
+            datagram_bytes_sent: self.0.datagrams.sent.load(Ordering::Relaxed),
+            datagram_bytes_received: self.0.datagrams.received.load(Ordering::Relaxed),
             udp_sent: quic.udp_tx.bytes,
             udp_received: quic.udp_rx.bytes,
             packets_sent: quic.path.sent_packets,
@@ -229,6 +250,12 @@ impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Peer").field("info", &self.0.info).field("open", &self.is_open()).finish()
     }
+}
+
+#[derive(Debug, Default)]
+struct DatagramBytes {
+    sent: AtomicU64,
+    received: AtomicU64,
 }
 
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use covenant_env::{Env, Task};
-use covenant_types::NodeId;
+use covenant_types::{BootEpoch, NodeId};
 use quinn::{Connection, ConnectionError, Endpoint};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -169,6 +169,14 @@ impl Transport {
     /// The address listened at.
     pub fn local_addr(&self) -> SocketAddr {
         self.endpoint.local
+    }
+
+    /// Closes the connection to a node if it is to an earlier boot than `epoch`, which is known to have begun: nobody is at the
+    /// other end any more.
+    pub fn end_ghost(&self, id: NodeId, epoch: BootEpoch) {
+        if let Some(ghost) = self.peer(id).filter(|peer| peer.info().epoch < epoch) {
+            ghost.close(CloseCode::Replaced, "a later boot of the node is known");
+        }
     }
 
     /// The faults of this node's socket.

@@ -1,8 +1,9 @@
 //! Members, trees, actors, processes, incidents: what a cluster is and does.
 
-use covenant_cluster::{MemberState, MemberView, Phase};
+use covenant_cluster::{LinkView, MemberState, MemberView, Phase};
 use covenant_env::Clock;
 use covenant_node::api::cert::Life;
+use covenant_node::api::part::Member;
 use covenant_node::api::{ApiError, Status};
 use covenant_types::{NodeName, WallTime};
 use covenant_watch::Incident;
@@ -13,32 +14,59 @@ use crate::up::processes::ProcessView;
 use crate::up::{KillNode, StartNode};
 
 /// Who is in the cluster.
-pub(crate) async fn members(global: &Global, output: &Output) -> Result<(), ApiError> {
-    let members: Vec<MemberView> = global.client().await?.get("/v1/members").await?;
+pub(crate) async fn members(global: &Global, wide: bool, output: &Output) -> Result<(), ApiError> {
+    let members: Vec<Member> = global.client().await?.get("/v1/members").await?;
     let now = covenant_env::RealClock::new().wall();
     output.view(&members, |output| {
-        let row = |member: &MemberView| {
-            vec![
-                (Tone::Plain, member.name.to_string()),
-                (Tone::Plain, member.role.to_string()),
-                (Tone::Plain, member.region.to_string()),
-                (tone(member.state), state_and_phase(member)),
-                (Tone::Plain, member.epoch.to_string()),
-                (Tone::Plain, member.address.to_string()),
-                (Tone::Dim, member.tier.to_string()),
-                (Tone::Dim, or_dash(member.rtt_ms.map(|rtt| format!("{rtt} ms")))),
-                (Tone::Dim, or_dash(member.loss_permille.map(|loss| format!("{}.{} %", loss / 10, loss % 10)))),
-                (Tone::Dim, member.version.clone()),
-                certificate(member, now),
-                (Tone::Dim, member.id.to_string()),
-            ]
-        };
-        let rows: Vec<_> = members.iter().map(row).collect();
+        let rows: Vec<_> = members.iter().map(|member| member_row(&member.view, now)).collect();
         let head =
             ["NODE", "ROLE", "REGION", "STATE", "EPOCH", "ADDRESS", "TIER", "RTT", "LOSS", "VERSION", "CERT", "ID"];
-        output.table(&head, &rows)
+        let table = output.table(&head, &rows);
+        if !wide {
+            return table;
+        }
+        let links: Vec<_> = members.iter().filter_map(|member| member.link.as_ref()).map(link_row).collect();
+        let head =
+            ["LINK TO", "RTT", "LOSS", "OUT/S", "IN/S", "MEMBERSHIP", "CONTROL", "ACTORS", "REPLIES", "BULK", "FROM"];
+        format!("{table}\n\n{}", output.table(&head, &links))
     });
     Ok(())
+}
+
+fn member_row(member: &MemberView, now: WallTime) -> Vec<(Tone, String)> {
+    vec![
+        (Tone::Plain, member.name.to_string()),
+        (Tone::Plain, member.role.to_string()),
+        (Tone::Plain, member.region.to_string()),
+        (tone(member.state), state_and_phase(member)),
+        (Tone::Plain, member.epoch.to_string()),
+        (Tone::Plain, member.address.to_string()),
+        (Tone::Dim, member.tier.to_string()),
+        (Tone::Dim, or_dash(member.rtt_ms.map(|rtt| format!("{rtt} ms")))),
+        (Tone::Dim, or_dash(member.loss_permille.map(permille))),
+        (Tone::Dim, member.version.clone()),
+        certificate(member, now),
+        (Tone::Dim, member.id.to_string()),
+    ]
+}
+
+/// What passes on one connection: sent and received since it began.
+fn link_row(link: &LinkView) -> Vec<(Tone, String)> {
+    let mut row = vec![
+        (Tone::Plain, link.name.to_string()),
+        (Tone::Plain, format!("{}.{} ms", link.rtt_us / 1000, link.rtt_us % 1000 / 100)),
+        (Tone::Plain, permille(link.loss_permille)),
+        (Tone::Plain, bytes(link.goodput_out)),
+        (Tone::Plain, bytes(link.goodput_in)),
+    ];
+    let planes = link.sent.by_plane().into_iter().zip(link.received.by_plane());
+    row.extend(planes.map(|((_, sent), (_, received))| (Tone::Dim, format!("{} / {}", bytes(sent), bytes(received)))));
+    row.push((Tone::Dim, link.address.to_string()));
+    row
+}
+
+fn permille(loss: u64) -> String {
+    format!("{}.{} %", loss / 10, loss % 10)
 }
 
 fn or_dash(text: Option<String>) -> String {

@@ -40,7 +40,7 @@ async fn perform(global: Global, verb: Verb, behaviours: &BehaviourRegistry, out
     match verb {
         Verb::Up(args) => up::run(&global, &args, output).await,
         Verb::Node(verb) => cluster::node(&global, verb, output).await,
-        Verb::Members => cluster::members(&global, output).await,
+        Verb::Members { wide } => cluster::members(&global, wide, output).await,
         Verb::Top => crate::top::run(&global, output).await,
         Verb::Status => cluster::status(&global, output).await,
         Verb::Drain(args) => part::drain(&global, args, output).await,

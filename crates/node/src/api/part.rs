@@ -2,11 +2,22 @@
 
 use std::time::Duration;
 
-use covenant_cluster::{MemberEvent, Phase};
+use covenant_cluster::{LinkView, MemberEvent, MemberView, Phase};
 use covenant_types::{NodeName, WallTime};
 use serde::{Deserialize, Serialize};
 
 use super::ApiError;
+
+/// `GET /v1/members`: one member, with how the connection to it does.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Member {
+    /// The member as this node sees it.
+    #[serde(flatten)]
+    pub view: MemberView,
+    /// The connection to it, where there is one.
+    #[serde(default)]
+    pub link: Option<LinkView>,
+}
 
 /// `POST /v1/node/drain`.
 #[derive(Clone, Debug, Serialize, Deserialize)]

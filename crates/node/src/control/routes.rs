@@ -1,5 +1,7 @@
 //! The table of verbs: which path does what, and for whom.
 
+use std::collections::BTreeMap;
+
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, StatusCode};
@@ -7,7 +9,6 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
-use covenant_cluster::MemberView;
 use covenant_identity::Verb;
 use covenant_runtime::{TreeView, traced};
 use covenant_watch::Incident;
@@ -16,6 +17,7 @@ use super::caller::{Caller, Done, act};
 use super::{
     Answer, Control, actor, body, cert, content, fault, identity, ledger, part, state, tree as trees, whereabouts,
 };
+use crate::api::part::Member;
 use crate::api::{ActorKilled, ApiError, ErrorKind, KillActor, Status};
 use crate::http::Connected;
 
@@ -120,9 +122,11 @@ async fn status(State(control): State<Control>, Extension(caller): Extension<Cal
     Ok(Json(state::status(&control)))
 }
 
-async fn members(State(control): State<Control>, Extension(caller): Extension<Caller>) -> Answer<Vec<MemberView>> {
+async fn members(State(control): State<Control>, Extension(caller): Extension<Caller>) -> Answer<Vec<Member>> {
     control.allow(&caller, Verb::Members).await?;
-    Ok(Json(control.cluster.members()))
+    let mut links: BTreeMap<_, _> = control.cluster.links().into_iter().map(|link| (link.id, link)).collect();
+    let members = control.cluster.members().into_iter();
+    Ok(Json(members.map(|view| Member { link: links.remove(&view.id), view }).collect()))
 }
 
 async fn tree(State(control): State<Control>, Extension(caller): Extension<Caller>) -> Answer<TreeView> {
