@@ -68,7 +68,7 @@ bench-peers *args:
 
 # Messages between nodes beside bare QUIC and Erlang's distribution over TLS, built as what ships
 bench-remote *args:
-    cargo run --profile dist -p covenant-bench -- remote-calls remote-casts remote-crowd remote-connect remote-memory {{args}}
+    cargo run --profile dist -p covenant-bench -- remote-calls remote-casts remote-crowd remote-connect remote-memory remote-narrow {{args}}
 
 # Check a chaos scenario: just scenario chaos/first-crash.toml
 scenario file:
@@ -81,6 +81,14 @@ kill-rounds rounds="10":
 # Kill random actors of a running cluster for so many seconds: just actor-kills 600
 actor-kills secs="600":
     COVENANT_ACTOR_KILL_SECS={{secs}} cargo test --release -p covenant-cli --test cluster -- --nocapture killing_random_actors
+
+# Five processes through partition, loss, sleep and restarts, each story in its full length: half an hour
+bad-weather *args:
+    COVENANT_WEATHER=long cargo test --release -p covenant-cli --test cluster -- --nocapture --test-threads 1 weather::stories {{args}}
+
+# How soon so many processes on this machine all see each other: just form 20
+form nodes="20":
+    COVENANT_FORM_NODES={{nodes}} cargo test --release -p covenant-cli --test cluster -- --nocapture nodes_that_start_together
 
 # Random trees and what befalls them, on our core and on Erlang's own supervisor: just otp-diff --cases 2000 --seed 7
 otp-diff *args:

@@ -12,3 +12,4 @@ mod part;
 mod standalone;
 mod trees;
 mod up;
+mod weather;

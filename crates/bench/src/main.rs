@@ -35,7 +35,7 @@ pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 type Bench = fn() -> Result<Outcome, Failure>;
 
 /// Every benchmark by name, in the order of the table.
-const BENCHES: [(&str, Bench); 11] = [
+const BENCHES: [(&str, Bench); 12] = [
     ("restart", restart::run),
     ("local", local::run),
     remote::PARTS[0],
@@ -43,6 +43,7 @@ const BENCHES: [(&str, Bench); 11] = [
     remote::PARTS[2],
     remote::PARTS[3],
     remote::PARTS[4],
+    remote::PARTS[5],
     ("content", content::run),
     ("ledger", ledger::run),
     ("plan", plan::run),

@@ -294,6 +294,12 @@ impl Driver {
                     self.tell_changed(id);
                     news.push((id, detail));
                 }
+                // It came from the node itself while a copy by others was already here: it is heard as well.
+                Offer::Known if id == from => {
+                    if let Some(session) = self.known.get(&id) {
+                        self.send_feed(session, feed::heard(sequence));
+                    }
+                }
                 Offer::Known => {}
                 Offer::Refused(why) => {
                     tracing::warn!(node = %id, why, "a record was refused");

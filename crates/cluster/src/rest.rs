@@ -18,6 +18,8 @@ use crate::shared::{Input, Shared};
 pub const HUBS_TOLD: usize = 2;
 /// How long they may take to say so.
 pub const TELLING_WITHIN: Duration = Duration::from_secs(5);
+/// When those who have not said so are told again.
+const TELL_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How long the goodbye may travel before the connections close.
 const GOODBYE: Duration = Duration::from_millis(200);
 
@@ -140,6 +142,9 @@ async fn heard_by_enough(shared: &Shared, sequence: u64) -> Result<Vec<NodeName>
         if heard.len() >= wanted {
             return Ok(heard);
         }
-        shared.heard.notified().await;
+        // What was lost on the way, or crossed with a copy that came by others, is told again: who holds it says so.
+        if tokio::time::timeout(TELL_AGAIN_AFTER, shared.heard.notified()).await.is_err() {
+            shared.own_changed.notify_one();
+        }
     }
 }

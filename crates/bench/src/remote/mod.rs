@@ -4,6 +4,7 @@ mod connect;
 mod crowd;
 mod erlang;
 mod memory;
+mod narrow;
 mod traffic;
 
 use crate::Bench;
@@ -11,12 +12,13 @@ use crate::Bench;
 pub(crate) use memory::weigh;
 
 /// Each by name: every row of the table of remoting's goals that a machine with one network of its own can show.
-pub(crate) const PARTS: [(&str, Bench); 5] = [
+pub(crate) const PARTS: [(&str, Bench); 6] = [
     ("remote-calls", traffic::run_calls),
     ("remote-casts", traffic::run_casts),
     ("remote-crowd", crowd::run),
     ("remote-connect", connect::run),
     ("remote-memory", memory::run),
+    ("remote-narrow", narrow::run),
 ];
 
 /// Rounds of everything that takes turns.
