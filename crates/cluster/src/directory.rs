@@ -143,6 +143,9 @@ impl Directory {
                 self.names.remove(&known.signed.record.name);
                 let (before, after) = (&known.signed.record, &offered.record);
                 let woke = before.epoch == after.epoch && before.phase.is_asleep() && !after.phase.is_asleep();
+                // Membership may have heard of it before its record came: then it is back, and not awaited.
+                let heard = self.health.get(&id) == Some(&(after.epoch, Health::Alive));
+                let woke = woke && !heard;
                 (known.proven, known.connected, woke.then_some(self.wall))
             }
             None => (false, false, None),
@@ -450,6 +453,25 @@ mod tests {
         directory.health(alive(id, 1));
         directory.health(Change { health: Health::Left, ..alive(id, 1) });
         assert_eq!(at(&mut directory, 172), (Some(MemberState::Left), 0), "this time it left");
+    }
+
+    #[test]
+    fn a_member_that_membership_heard_of_before_its_record_said_that_it_woke_has_left_when_it_leaves() {
+        let (mut directory, _) = directory();
+        let key = NodeKey::generate();
+        let id = key.node_id();
+        let says = |sequence, phase| {
+            let record = NodeRecord { phase, sequence, ..record(&key, "a", 1).record };
+            SignedRecord::sign(record, &key)
+        };
+        let sleeping = Phase::Asleep { since: WallTime(100), until: WallTime(200) };
+        assert_eq!(directory.offer(says(1, sleeping)), Offer::New);
+        directory.health(Change { health: Health::Left, ..alive(id, 1) });
+        directory.health(alive(id, 1));
+        assert_eq!(directory.offer(says(2, Phase::Active)), Offer::New);
+        directory.health(Change { health: Health::Left, ..alive(id, 1) });
+        directory.tick(WallTime(110));
+        assert_eq!(directory.view(id).map(|view| view.state), Some(MemberState::Left));
     }
 
     #[test]
