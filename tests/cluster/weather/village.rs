@@ -136,6 +136,7 @@ impl Village {
     }
 
     /// What must hold after every story: all see the same, no call hung, and monitors still tell of ends.
+    #[expect(clippy::print_stdout, reason = "what a story measured is for whoever runs it")]
     pub(super) fn end(mut self, title: &str) {
         let healed = self.until_views_are_equal("all to see the same at the end");
         assert!(healed <= HEAL_WITHIN, "{healed:?}");
