@@ -1,6 +1,6 @@
 //! Which faults hold, and what they make of a datagram. Pure: the driver gives time, generators and addresses.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -176,12 +176,22 @@ impl FaultPlan {
         if passes { Fate::Delivered { at, copies } } else { Fate::Dropped }
     }
 
-    /// Looks up again where the nodes are that faults are about. `find` gives the addresses of a node.
-    pub fn resolve(&mut self, find: impl Fn(&NodeName) -> Vec<SocketAddr>) {
+    /// The nodes that faults are about.
+    pub fn nodes(&self) -> BTreeSet<NodeName> {
+        let named = |lease: &Lease| match &lease.spec.peer {
+            PeerScope::Node(name) => Some(name.clone()),
+            PeerScope::All | PeerScope::Address(_) => None,
+        };
+        self.leases.iter().filter_map(named).collect()
+    }
+
+    /// Says where nodes are that faults are about. Of one that is not in it nothing changes.
+    pub fn resolve(&mut self, found: &BTreeMap<NodeName, Vec<SocketAddr>>) {
         for lease in &mut self.leases {
-            if let PeerScope::Node(name) = &lease.spec.peer {
-                lease.addresses = find(name);
-                lease.addresses.truncate(ADDRESSES_MAX);
+            if let PeerScope::Node(name) = &lease.spec.peer
+                && let Some(addresses) = found.get(name)
+            {
+                lease.addresses = addresses.iter().copied().take(ADDRESSES_MAX).collect();
             }
         }
     }

@@ -1,5 +1,6 @@
 //! What the socket, its timer and whoever sets faults share.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::IoSliceMut;
 use std::net::SocketAddr;
@@ -117,9 +118,13 @@ impl Faults {
 
     /// Looks up again where the nodes are that faults are about. `find` gives the addresses of a node.
     pub fn resolve(&self, find: impl Fn(&NodeName) -> Vec<SocketAddr>) {
-        if self.is_active() {
-            self.lock().plan.resolve(find);
+        if !self.is_active() {
+            return;
         }
+        // Asked outside the lock: who knows where a node is may have to ask its connection, and that may be sending.
+        let nodes = self.lock().plan.nodes();
+        let found: BTreeMap<_, _> = nodes.into_iter().map(|name| (name.clone(), find(&name))).collect();
+        self.lock().plan.resolve(&found);
     }
 
     /// Whether the socket has anything to do beside passing on.

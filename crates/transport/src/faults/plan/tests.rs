@@ -103,9 +103,11 @@ fn a_fault_about_a_node_follows_it_to_its_new_address() {
     let mut plan = FaultPlan::default();
     set(&mut plan, Fault::Partition, Direction::Both, PeerScope::Node("tower".parse().unwrap()));
     assert!(passes(&mut plan, 0, Direction::Out, 1), "nobody has said yet where it is");
-    plan.resolve(|_| vec![peer(1)]);
+    let name: NodeName = "tower".parse().unwrap();
+    plan.resolve(&BTreeMap::from([(name.clone(), vec![peer(1)])]));
     assert!(!passes(&mut plan, 0, Direction::Out, 1));
-    plan.resolve(|name| if name.as_str() == "tower" { vec![peer(1), peer(2)] } else { vec![] });
+    assert_eq!(plan.nodes(), BTreeSet::from([name.clone()]));
+    plan.resolve(&BTreeMap::from([(name, vec![peer(1), peer(2)]), ("other".parse().unwrap(), vec![])]));
     assert!(!passes(&mut plan, 0, Direction::In, 2) && !passes(&mut plan, 0, Direction::In, 1));
 }
 

@@ -206,3 +206,20 @@ async fn a_datagram_that_the_socket_below_has_no_room_for_is_sent_later() {
     tokio::time::sleep(5 * MS).await;
     assert_eq!(fixture.sent().len(), 2);
 }
+
+/// Where a node is, its connection knows, and that may be in the middle of sending.
+#[tokio::test(start_paused = true)]
+async fn whoever_is_asked_where_a_node_is_may_send_meanwhile() {
+    let fixture = fixture(1);
+    let terms = LeaseTerms { ttl: 1000 * MS, hard_deadline: 1000 * MS, by: "test".to_owned() };
+    let peer_scope = PeerScope::Node("tower".parse().unwrap());
+    let spec = FaultSpec { fault: Fault::Partition, direction: Direction::Out, peer: peer_scope };
+    fixture.faults.set(spec, terms).unwrap();
+    fixture.faults.resolve(|_| {
+        fixture.send(100, None);
+        vec![peer()]
+    });
+    assert_eq!(fixture.sent().len(), 1, "before it was known where the node is");
+    fixture.send(100, None);
+    assert_eq!(fixture.sent(), []);
+}
