@@ -297,7 +297,7 @@ impl Driver {
                 // It came from the node itself while a copy by others was already here: it is heard as well.
                 Offer::Known if id == from => {
                     if let Some(session) = self.known.get(&id) {
-                        self.send_feed(session, feed::heard(sequence));
+                        self.shared.send_feed(session, feed::heard(sequence));
                     }
                 }
                 Offer::Known => {}
