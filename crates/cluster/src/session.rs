@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use bytes::Bytes;
 use covenant_env::{Clock, Env, Tasks};
 use covenant_runtime::RemoteSender;
-use covenant_transport::{Peer, Plane};
+use covenant_transport::{CloseCode, Peer, Plane};
 use covenant_types::{ActorPath, CallError};
 use tokio::sync::mpsc;
 
@@ -107,10 +107,16 @@ impl Session {
         });
         for lane in 0..LANES {
             let writer = Arc::clone(&session);
-            session.spawn(async move { writer.lanes[lane].run(&writer.peer).await });
+            session.spawn(async move {
+                writer.lanes[lane].run(&writer.peer).await;
+                writer.stream_lost();
+            });
         }
         let writer = Arc::clone(&session);
-        session.spawn(async move { writer.replies.run(&writer.peer).await });
+        session.spawn(async move {
+            writer.replies.run(&writer.peer).await;
+            writer.stream_lost();
+        });
         session.spawn(write_feed(peer.clone(), queue));
         // Of its own, so that many names do not hold up who is alive.
         session.spawn(write_feed(peer.clone(), presence_queue));
@@ -165,6 +171,14 @@ impl Session {
         self.pending.fail_all(CallError::NoConnection);
         self.wake_senders();
         drop(tasks);
+    }
+
+    /// A stream was turned away by the other side, as one is whose first byte was lost and came too late, or it broke. What it
+    /// carried cannot go another way, and what it named is forgotten: the whole connection is made anew.
+    fn stream_lost(&self) {
+        if self.standing() != Standing::Closed {
+            self.peer.close(CloseCode::TooSlow, STREAM_LOST);
+        }
     }
 
     fn wake_senders(&self) {
@@ -236,7 +250,12 @@ async fn write_feed(peer: Peer, mut queue: mpsc::Receiver<Bytes>) {
             None => return,
         }
     }
+    // See `Session::stream_lost`.
+    peer.close(CloseCode::TooSlow, STREAM_LOST);
 }
+
+/// What the other side hears of a connection whose streams do not all work.
+const STREAM_LOST: &str = "a stream was turned away: the connection is made anew";
 
 /// The same lane for the same path, always.
 fn lane_of(path: &ActorPath) -> usize {

@@ -221,7 +221,8 @@ impl Peer {
         self.0.precedence
     }
 
-    pub(crate) fn close(&self, code: CloseCode, reason: &str) {
+    /// Closes the connection, unless it is closed already. The peer hears `reason`.
+    pub fn close(&self, code: CloseCode, reason: &str) {
         self.0.connection.close(code.var_int(), reason.as_bytes());
     }
 

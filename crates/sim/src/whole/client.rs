@@ -56,7 +56,7 @@ impl Client {
             match act {
                 0..50 => {
                     // A large one may take its time on a line that has lost much, and is no proof of anything.
-                    let large = self.rng.random_bool(0.02);
+                    let large = self.rng.random_bool(0.02) && !self.chronicle.rules(|rules| rules.is_quiet());
                     let size = if large { LARGE_BYTES } else { self.rng.random_range(0..4_000) };
                     let bytes = vec![self.rng.random(); size];
                     let within = if large { LARGE_WITHIN } else { PLAIN_WITHIN };

@@ -29,7 +29,7 @@ const DELAY_SPREAD_MS: u64 = 36;
 /// Up to this much more for each packet, in microseconds.
 const JITTER_MICROS: u64 = 5_000;
 /// A line that has bursts turns bad once in so many packets, and good again once in so many.
-const TURNS_BAD: f64 = 1.0 / 400.0;
+const TURNS_BAD: f64 = 1.0 / 100.0;
 const TURNS_GOOD: f64 = 1.0 / 40.0;
 /// The port that nodes listen at, and the first of those a node takes for itself.
 const PORT: u16 = 7700;
@@ -57,6 +57,8 @@ pub struct Counts {
     pub sent: u64,
     /// Lost by chance.
     pub lost: u64,
+    /// Sent on a line in a bad moment.
+    pub bad: u64,
     /// Stopped between two groups.
     pub parted: u64,
     /// Stopped in one direction.
@@ -244,6 +246,7 @@ impl Network {
             Fate::Arrives
         };
         state.counts.sent += 1;
+        state.counts.bad += u64::from(line.bad && weather.burst > 0.0);
         match fate {
             Fate::Arrives => state.counts.late += u64::from(!weather.lag.is_zero()),
             Fate::Lost => state.counts.lost += 1,

@@ -173,7 +173,8 @@ impl Storm {
                 Blow::Crash => counts.unheard,
                 Blow::Halves => counts.parted,
                 Blow::Mute | Blow::Deaf => counts.cut,
-                Blow::Loss | Blow::Bursts => counts.lost,
+                Blow::Loss => counts.lost,
+                Blow::Bursts => counts.bad,
                 Blow::Lag => counts.late,
                 Blow::Sleep => asleep,
                 Blow::KillWorker | Blow::KillLab => exits,
@@ -228,8 +229,8 @@ impl Storm {
                 format!("n{node} is {}", if blow == Blow::Mute { "mute" } else { "deaf" })
             }
             Blow::Loss => {
-                self.world.weather(|weather| weather.loss = 0.02 + share * 0.2);
-                format!("{:.0} % of packets are lost", 2.0 + share * 20.0)
+                self.world.weather(|weather| weather.loss = 0.1 + share * 0.15);
+                format!("{:.0} % of packets are lost", 10.0 + share * 15.0)
             }
             Blow::Bursts => {
                 self.world.weather(|weather| weather.burst = 0.5 + share / 2.0);
