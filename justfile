@@ -124,6 +124,10 @@ sim seed *args:
 sim-many count *args:
     cargo run --release -q -p covenant-sim --bin sim -- --seeds {{count}} {{args}}
 
+# Break what every decoder understands, and see whether it minds: just fuzz all --minutes 4, just fuzz hello --replay FILE
+fuzz *args:
+    cargo run -q -p covenant-fuzz -- {{args}}
+
 # Everything CI does, in its order and within its budgets.
 ci:
     bash .ci/run

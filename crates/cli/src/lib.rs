@@ -4,6 +4,8 @@
 
 mod args;
 mod client;
+#[doc(hidden)]
+pub mod fuzz;
 mod new;
 mod node_run;
 mod operator_file;

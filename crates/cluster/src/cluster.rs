@@ -14,6 +14,7 @@ use covenant_transport::{BindError, Peer, Profile, RecvStream, SendStream, Trans
 use covenant_types::{ActorPath, LinkTier, NodeName, WallTime};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use crate::conduct::Misbehaving;
 use crate::demand;
 use crate::dialer::Dialer;
 use crate::driver::{Driver, INBOX_MAX};
@@ -197,6 +198,11 @@ impl Cluster {
     /// What changes from now on. Take the list after subscribing, and nothing is missed.
     pub fn events(&self) -> broadcast::Receiver<MemberEvent> {
         self.shared.events.subscribe()
+    }
+
+    /// Members that do at present, or did within [`NAMED_FOR`](crate::NAMED_FOR), what no honest one does.
+    pub fn misbehaving(&self) -> Vec<Misbehaving> {
+        self.shared.misbehaving()
     }
 
     /// The actor at `path` on the node `node`. Nothing is sent, and neither need be there yet: each message finds out.

@@ -152,7 +152,8 @@ impl Dialer {
         }
         for signed in directory.records() {
             let id = signed.record.id;
-            if warm.contains(&id) && directory.worth_dialling(id) && !connected(id) {
+            let is_wanted = warm.contains(&id) && directory.worth_dialling(id);
+            if is_wanted && !connected(id) && !self.shared.is_shunned(id) {
                 // Of two that learn of each other at once, the smaller id dials. The other does if nothing came of it.
                 let wait = if self.shared.me < id { Duration::ZERO } else { self.head_start };
                 wanted.insert(Target::Node(id, signed.record.address), wait);

@@ -104,12 +104,14 @@ impl Driver {
         }
     }
 
-    /// Clears away calls whose deadline has passed: one task for all connections, so that idle ones need none.
+    /// Clears away calls whose deadline has passed, and looks how peers behave: one task for all connections, so that idle
+    /// ones need none.
     pub(crate) async fn run_janitor(shared: Arc<Shared>) {
         loop {
             tokio::time::sleep(JANITOR_PERIOD).await;
             let now = shared.env.now();
             shared.sessions().iter().for_each(|session| session.pending.expire(now));
+            shared.judge_conduct();
         }
     }
 
@@ -182,12 +184,17 @@ impl Driver {
             }
             Input::Sleep(_) => {}
             Input::Wake => self.feed_core(Event::Return),
-            Input::Datagram { from, data } => self.feed_core(Event::Datagram { from, data }),
+            Input::Datagram { from, data, share } => {
+                self.feed_core(Event::Datagram { from, data });
+                drop(share); // only now: the sender's next one takes its place
+            }
             Input::Members { from, data } => self.feed_core(Event::Feed { from, data }),
             Input::Records { from, records } => self.take_in_records(from, records),
             Input::Digest { from, digest } => self.compare(from, digest),
             Input::Summary { from, answer, buckets } => {
-                let Some(session) = self.known.get(&from) else { return };
+                let Some(session) = self.known.get(&from).filter(|session| may_exchange(&self.shared, session)) else {
+                    return;
+                };
                 let detail = self.detail(from);
                 if answer {
                     let ours = self.shared.directory().digest(detail, buckets.len());
@@ -351,7 +358,7 @@ impl Driver {
     fn compare(&self, from: NodeId, digest: u64) {
         let detail = self.detail(from);
         let (Some(session), directory) = (self.known.get(&from), self.shared.directory()) else { return };
-        if directory.digest(detail, 1) == [digest] {
+        if directory.digest(detail, 1) == [digest] || !may_exchange(&self.shared, session) {
             return;
         }
         if directory.len() <= RECORDS_AT_ONCE && detail == Detail::Everything {
@@ -444,11 +451,7 @@ impl Driver {
                 self.shared.counters.renewals.increment(1);
             }
             Effect::Quarantined { node, why } => {
-                let name = self.shared.directory().record(node).map(|signed| signed.record.name.clone());
-                let name = name.map_or_else(|| node.to_string(), |name| name.to_string());
-                tracing::error!(node = name, why = why.as_str(), "a member's accusations are not heard for a while");
-                self.shared.counters.quarantined(why.as_str());
-                self.shared.tell(MemberEvent::Quarantined { node, why: why.as_str().to_owned() });
+                self.shared.name_misbehaving(node, None, why.as_str());
             }
         }
     }
@@ -470,4 +473,9 @@ impl Driver {
         self.shared.counters.swim_held.increment(stats.held - self.counted.held);
         self.counted = stats;
     }
+}
+
+/// Whether what a peer holds may be compared with what we do: that costs us far more than it.
+fn may_exchange(shared: &Shared, session: &Session) -> bool {
+    session.conduct().exchange(shared.env.now())
 }

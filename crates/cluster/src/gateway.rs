@@ -8,6 +8,7 @@ use bytes::Bytes;
 use covenant_identity::{DenialError, SignedDenial, Taken};
 use covenant_transport::{CloseCode, Inbound, Peer, Plane, RecvStream, SendStream};
 
+use crate::conduct::Offence;
 use crate::feed::{self, FEED_FRAME_BYTES_MAX, FeedFrame};
 use crate::mail;
 use crate::presence::frame::Frame;
@@ -36,11 +37,10 @@ impl Inbound for Gateway {
 
     fn datagram(&self, peer: &Peer, bytes: Bytes) {
         let Some(shared) = self.0.upgrade() else { return };
-        if shared.session_on(peer).is_none() {
-            return;
-        }
-        // A full inbox loses datagrams, as a network does.
-        if shared.inbox.try_send(Input::Datagram { from: peer.info().id, data: bytes }).is_err() {
+        let Some(session) = shared.session_on(peer) else { return };
+        // A full inbox loses datagrams, as a network does, and first of all those of whom fills it.
+        let input = session.take_share().map(|share| Input::Datagram { from: peer.info().id, data: bytes, share });
+        if input.is_none_or(|input| shared.inbox.try_send(input).is_err()) {
             shared.counters.inbox_dropped.increment(1);
         }
     }
@@ -52,6 +52,9 @@ impl Inbound for Gateway {
             (Plane::Bulk, None) => shared.counters.stream_refused("no_handler"),
             (Plane::Control | Plane::Actor | Plane::Reply | Plane::Feed, _) => {
                 shared.counters.stream_refused("plane");
+                if let Some(session) = shared.session_on(peer) {
+                    session.bear(Offence::Crowding);
+                }
             }
         }
     }
@@ -59,13 +62,15 @@ impl Inbound for Gateway {
     fn uni(&self, peer: &Peer, plane: Plane, recv: RecvStream) {
         let Some(shared) = self.0.upgrade() else { return };
         let Some(session) = shared.session_on(peer) else { return };
+        let read = Arc::clone(&session);
         let taken = match plane {
-            Plane::Actor => session.spawn(read_messages(Arc::clone(&shared), Arc::clone(&session), recv)),
-            Plane::Reply => session.spawn(read_replies(Arc::clone(&shared), Arc::clone(&session), recv)),
-            Plane::Feed => session.spawn(read_feed(Arc::clone(&shared), Arc::clone(&session), recv)),
+            Plane::Actor => session.spawn_reader(plane, read_messages(Arc::clone(&shared), read, recv)),
+            Plane::Reply => session.spawn_reader(plane, read_replies(Arc::clone(&shared), read, recv)),
+            Plane::Feed => session.spawn_reader(plane, read_feed(Arc::clone(&shared), read, recv)),
             Plane::Control | Plane::Bulk => false,
         };
         if !taken {
+            session.bear(Offence::Crowding);
             shared.counters.stream_refused("plane");
         }
     }
@@ -88,9 +93,20 @@ async fn read_feed(shared: Arc<Shared>, session: Arc<Session>, mut stream: RecvS
             }
             Ok(None) | Err(_) => return,
         };
+        // Before it is handled, so that who sends much waits and nobody else does.
+        let wait = session.conduct().feed(session.clock.now(), frame.len());
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
         let input = match FeedFrame::parse(&frame) {
             Some(FeedFrame::Members(data)) => Input::Members { from, data: Bytes::copy_from_slice(data) },
-            Some(FeedFrame::Datagram(data)) => Input::Datagram { from, data: Bytes::copy_from_slice(data) },
+            Some(FeedFrame::Datagram(data)) => match session.take_share() {
+                Some(share) => Input::Datagram { from, data: Bytes::copy_from_slice(data), share },
+                None => {
+                    shared.counters.inbox_dropped.increment(1);
+                    continue;
+                }
+            },
             Some(FeedFrame::Digest(digest)) => Input::Digest { from, digest },
             Some(FeedFrame::Summary { answer, buckets }) => Input::Summary { from, answer, buckets },
             Some(FeedFrame::Seek { target, asker }) => Input::Seek { from, target, asker },
@@ -177,6 +193,10 @@ fn checked(shared: &Shared, session: &Session, bytes: &[u8]) -> Option<SignedRec
         if signed.record.id == session.sender.node {
             shared.send_feed(session, feed::heard(signed.record.sequence));
         }
+        return None;
+    }
+    if signed.record.id == session.sender.node && !session.conduct().record(session.clock.now()) {
+        shared.counters.record_refused("restless");
         return None;
     }
     if let Err(error) = signed.verify() {

@@ -11,12 +11,14 @@
 //! - A record is kept only if the node it names signed it, and a name belongs to who proved it by certificate.
 //! - Every call to another node ends: in an answer, in a word that says why there is none, or at its deadline.
 //! - Everything that queues has a bound with a name, and a counter for what did not fit.
+//! - What one member sends, however much and however wrong, costs the others nothing that they would notice.
 //!
 //! # Reading order
 //! 1. [`Cluster`]  2. [`MemberView`], [`MemberEvent`]  3. `driver`, `seeds`, `dialer`, `directory`, `links`  4. `session`, `remoting`  5. `presence`  6. `placement`
 #![deny(clippy::disallowed_methods)]
 
 mod cluster;
+mod conduct;
 mod counters;
 mod demand;
 mod dial_book;
@@ -24,6 +26,8 @@ mod dialer;
 mod directory;
 mod driver;
 mod feed;
+#[doc(hidden)]
+pub mod fuzz;
 mod gateway;
 mod links;
 mod mail;
@@ -43,6 +47,7 @@ mod whereabouts;
 pub use covenant_membership::Topology;
 
 pub use cluster::{BulkHandler, Cluster, ClusterConfig, ClusterError, EVENTS_MAX};
+pub use conduct::{Misbehaving, NAMED_FOR};
 pub use demand::{DEMAND_WAIT_MAX, DEMANDS_MAX};
 pub use dialer::{DIALS_MAX, DIALS_MAX_LEAF, SEED_ANSWERS_MAX};
 pub use directory::RECORDS_MAX;

@@ -126,11 +126,13 @@ pub struct MemberView {
 pub enum MemberEvent {
     /// A member is new, or its state, boot or address is.
     Changed(MemberView),
-    /// A member does what no well one does. Its accusations of others are not heard for ten minutes.
+    /// A member does what no well one does. What it does so is not heard, or its connection was closed; of one that accuses or
+    /// flaps no accusation is heard for ten minutes. Told once in that time.
     Quarantined {
         /// The member.
         node: NodeId,
-        /// What it does: `accusing` or `flapping`.
+        /// What it does, in one word: `accusing`, `flapping`, `forging`, `poisoning`, `flooding`, `crowding`, `overspending`,
+        /// `deaf`, `restless`, or the code its connection was closed with, such as `malformed`.
         why: String,
     },
     /// The cluster holds a record of this node, signed by its own key, of a later boot than this one: its data directory

@@ -66,7 +66,7 @@ impl NodeRecord {
         mix(essence.body())
     }
 
-    fn body(&self) -> Vec<u8> {
+    pub(crate) fn body(&self) -> Vec<u8> {
         let mut writer = Writer::new(DOMAIN);
         writer.bytes(&self.public_key).text(self.name.as_str()).text(self.role.as_str()).text(self.region.as_str());
         writer.u64(self.epoch.0).text(&self.address.to_string()).text(self.tier.as_str());

@@ -13,6 +13,7 @@ use covenant_transport::{CloseCode, Peer, Plane};
 use covenant_types::{ActorPath, CallError};
 use tokio::sync::mpsc;
 
+use crate::conduct::{Conduct, Offence};
 use crate::counters::Counters;
 use crate::remoting::credit::{Pool, Target};
 use crate::remoting::frame::TARGETS_MAX;
@@ -24,6 +25,10 @@ use crate::remoting::watch::{Asked, DESK_QUEUE_MAX, run_desk};
 pub const LANES: usize = 4;
 /// The most tasks of one connection: our lanes, and the streams the peer opened.
 const TASKS_MAX: usize = LANES + 4 + 16;
+/// How many streams of a plane a peer may have open here. It opens its lanes, one for answers and two feeds.
+const STREAMS_MAX: [(Plane, usize); 3] = [(Plane::Actor, LANES), (Plane::Reply, 1), (Plane::Feed, 2)];
+/// How many of its datagrams may wait for the driver: a peer that sends more than is heard loses its own, not others'.
+const INBOX_SHARE: usize = 256;
 /// How many frames may wait for the feed stream.
 const FEED_QUEUE_MAX: usize = 64;
 /// How many frames about names and groups may wait for a feed stream of their own.
@@ -53,6 +58,13 @@ pub(crate) struct Session {
     pub(crate) desk: mpsc::Sender<Asked>,
     feed: mpsc::Sender<Bytes>,
     presence: mpsc::Sender<Bytes>,
+    /// Paths that their streams gave an id.
+    pub(crate) named: AtomicUsize,
+    /// Streams of theirs that are open, in the order of [`STREAMS_MAX`].
+    streams: [AtomicUsize; STREAMS_MAX.len()],
+    /// Their datagrams that wait for the driver.
+    waiting: Arc<AtomicUsize>,
+    conduct: Mutex<Conduct>,
     /// The number of our own record that they said they hold.
     pub(crate) heard: AtomicU64,
     pub(crate) clock: Arc<dyn Clock>,
@@ -100,6 +112,10 @@ impl Session {
             desk,
             feed,
             presence,
+            named: AtomicUsize::new(0),
+            streams: Default::default(),
+            waiting: Arc::default(),
+            conduct: Mutex::new(Conduct::new(env.now())),
             heard: AtomicU64::new(0),
             clock: Arc::clone(&env.clock),
             counters: Arc::clone(counters),
@@ -127,6 +143,42 @@ impl Session {
     /// Runs `future` until it or the session ends. False where too many run, or the session has ended.
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> bool {
         lock(&self.tasks).as_mut().is_some_and(|tasks| tasks.spawn(future))
+    }
+
+    /// Runs `reader` on a stream that the peer opened, unless it has as many of its plane open as may be.
+    pub(crate) fn spawn_reader(
+        self: &Arc<Self>,
+        plane: Plane,
+        reader: impl Future<Output = ()> + Send + 'static,
+    ) -> bool {
+        let Some(index) = STREAMS_MAX.iter().position(|(of, _)| *of == plane) else { return false };
+        let place = StreamPlace { session: Arc::clone(self), index };
+        // Counted before the look, so that two at once cannot both have the last place.
+        let open = self.streams[index].fetch_add(1, Ordering::Relaxed);
+        open < STREAMS_MAX[index].1
+            && self.spawn(async move {
+                let _place = place;
+                reader.await;
+            })
+    }
+
+    /// A place for one of the peer's datagrams in the driver's inbox. `None` where it has had its measure.
+    pub(crate) fn take_share(&self) -> Option<InboxShare> {
+        if !self.conduct().datagram(self.clock.now()) {
+            return None;
+        }
+        let share = InboxShare(Arc::clone(&self.waiting));
+        (self.waiting.fetch_add(1, Ordering::Relaxed) < INBOX_SHARE).then_some(share)
+    }
+
+    /// What the peer has asked of us of late.
+    pub(crate) fn conduct(&self) -> MutexGuard<'_, Conduct> {
+        lock(&self.conduct)
+    }
+
+    /// Notes what does no harm by itself.
+    pub(crate) fn bear(&self, offence: Offence) {
+        self.conduct().bear(self.clock.now(), offence);
     }
 
     /// Whether this session is that of `peer`'s very connection.
@@ -231,6 +283,28 @@ impl Session {
     /// As [`Session::send_feed`], for frames about names and groups.
     pub(crate) fn send_presence(&self, frame: Bytes) -> bool {
         self.presence.try_send(frame).is_ok()
+    }
+}
+
+/// The place of one stream among those of its plane.
+struct StreamPlace {
+    session: Arc<Session>,
+    index: usize,
+}
+
+impl Drop for StreamPlace {
+    fn drop(&mut self) {
+        self.session.streams[self.index].fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One of the peer's places in the driver's inbox, until the driver has seen what stands there.
+#[derive(Debug)]
+pub(crate) struct InboxShare(Arc<AtomicUsize>);
+
+impl Drop for InboxShare {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -15,6 +15,7 @@ use covenant_types::{ActorPath, Name, NodeId, NodeName};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 use crate::BulkHandler;
+use crate::conduct::{ConductBook, Misbehaving};
 use crate::counters::Counters;
 use crate::demand::Demands;
 use crate::directory::Directory;
@@ -23,12 +24,12 @@ use crate::mail_room::{MailRoom, Taken};
 use crate::member::MemberEvent;
 use crate::presence::keeper::PresenceDesk;
 use crate::record::{NodeRecord, SignedRecord};
-use crate::session::Session;
+use crate::session::{InboxShare, Session};
 
 /// What the driver is told.
 pub(crate) enum Input {
     /// A membership datagram, by datagram or by feed.
-    Datagram { from: NodeId, data: Bytes },
+    Datagram { from: NodeId, data: Bytes, share: InboxShare },
     /// What another node's membership core made.
     Members { from: NodeId, data: Bytes },
     /// Records whose signatures were checked.
@@ -85,6 +86,7 @@ pub(crate) struct Shared {
     transport: Mutex<Option<Transport>>,
     sessions: RwLock<Sessions>,
     directory: RwLock<Directory>,
+    conduct: Mutex<ConductBook>,
     system: RwLock<Option<System>>,
     bulk: RwLock<Option<Arc<dyn BulkHandler>>>,
     links: Mutex<BTreeMap<NodeId, LinkView>>,
@@ -134,6 +136,7 @@ impl Shared {
             transport: Mutex::new(None),
             sessions: RwLock::default(),
             directory: RwLock::new(Directory::new(own)),
+            conduct: Mutex::default(),
             system: RwLock::new(None),
             bulk: RwLock::new(None),
             links: Mutex::default(),
@@ -200,8 +203,14 @@ impl Shared {
     }
 
     /// Begins the session of a connection; ends that of an older connection to the same node.
+    ///
+    /// One that is shunned gets none: its connection stands and nothing on it is heard.
     pub(crate) fn open_session(&self, peer: &Peer) {
         let info = peer.info();
+        if self.is_shunned(info.id) {
+            tracing::info!(peer = %info.name, "connected, and not listened to for what it did before");
+            return;
+        }
         loop {
             let mut sessions = write(&self.sessions);
             if sessions.ended {
@@ -334,23 +343,71 @@ impl Shared {
         tracing::warn!(peer = %session.sender.name, %code, "a stream broke the protocol, closing the connection");
         self.counters.stream_refused(code.as_str());
         stream.stop(code.number());
-        self.disconnect(session, code);
+        self.break_off(session, code);
     }
 
     /// As [`Shared::refuse_stream`] where the stream is not at hand.
     pub(crate) fn refuse_peer(&self, session: &Arc<Session>, code: CloseCode) {
         tracing::warn!(peer = %session.sender.name, %code, "a frame broke the protocol, closing the connection");
         self.counters.stream_refused(code.as_str());
-        self.disconnect(session, code);
+        self.break_off(session, code);
     }
 
-    fn disconnect(&self, session: &Arc<Session>, code: CloseCode) {
+    fn break_off(&self, session: &Arc<Session>, code: CloseCode) {
+        self.name_misbehaving(session.sender.node, Some(&session.sender.name), code.as_str());
+        self.end_connection(session, code.as_str());
+    }
+
+    /// Names those whose conduct could not be borne, and closes the connections of which nothing good can come.
+    pub(crate) fn judge_conduct(&self) {
+        for session in self.sessions() {
+            for offence in session.conduct().take_offences() {
+                self.name_misbehaving(session.sender.node, Some(&session.sender.name), offence.as_str());
+                if offence.ends_the_connection() {
+                    self.end_connection(&session, offence.as_str());
+                }
+            }
+        }
+        // Who was shunned until now has a connection and no session: it begins anew.
+        let back = lock(&self.conduct).forget(self.env.now());
+        if let Some(transport) = self.transport() {
+            back.into_iter().for_each(|node| transport.disconnect(node, "heard again"));
+        }
+    }
+
+    fn end_connection(&self, session: &Arc<Session>, why: &str) {
         let node = session.sender.node;
+        lock(&self.conduct).strike(node);
         // A newer connection to the node has done nothing wrong.
         let is_current = self.session(node).is_some_and(|current| Arc::ptr_eq(&current, session));
         if let (true, Some(transport)) = (is_current, self.transport()) {
-            transport.disconnect(node, code.as_str());
+            transport.disconnect(node, why);
         }
+    }
+
+    /// A node did what no honest one does: people hear of it, once in a while.
+    pub(crate) fn name_misbehaving(&self, node: NodeId, name: Option<&NodeName>, why: &str) {
+        let name = match name {
+            Some(name) => Some(name.clone()),
+            None => self.directory().record(node).map(|signed| signed.record.name.clone()),
+        };
+        // Only who is connected, and has a name by that, can do anything.
+        let Some(name) = name.or_else(|| self.session(node).map(|session| session.sender.name.clone())) else { return };
+        if lock(&self.conduct).name(self.env.now(), node, &name, why) {
+            tracing::error!(node = %name, why, "a member does what no honest one does");
+            self.counters.quarantined(why);
+            self.tell(MemberEvent::Quarantined { node, why: why.to_owned() });
+        }
+    }
+
+    /// Who does at present what no honest member does.
+    pub(crate) fn misbehaving(&self) -> Vec<Misbehaving> {
+        lock(&self.conduct).named(self.env.now())
+    }
+
+    /// Whether nothing that this node says is heard.
+    pub(crate) fn is_shunned(&self, node: NodeId) -> bool {
+        lock(&self.conduct).is_shunned(self.env.now(), node)
     }
 
     /// Tells subscribers. Without any, nobody wants to know.

@@ -18,6 +18,8 @@ mod bulk;
 mod chunker;
 mod class;
 mod config;
+#[doc(hidden)]
+pub mod fuzz;
 mod manifest;
 mod plan;
 mod publish;

@@ -23,6 +23,8 @@ mod certificate;
 mod chain;
 mod denial;
 mod deny_list;
+#[doc(hidden)]
+pub mod fuzz;
 mod key;
 mod pem;
 mod renewal;

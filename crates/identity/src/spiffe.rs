@@ -124,7 +124,7 @@ pub fn is_cluster_name(name: &str) -> bool {
         && !name.ends_with('-')
 }
 
-fn parse_uri(uri: &str) -> Result<(String, Subject), &'static str> {
+pub(crate) fn parse_uri(uri: &str) -> Result<(String, Subject), &'static str> {
     if uri.len() > URI_BYTES_MAX {
         return Err("it is too long");
     }

@@ -102,6 +102,10 @@ pub enum Misconduct {
     Accusing,
     /// It is declared down again and again, and comes back each time: one direction of its line is gone, or it lies.
     Flapping,
+    /// It speaks as another, as a boot that it is not, or in words that there are not.
+    Forging,
+    /// It tells of others epochs and bumps that they never had.
+    Poisoning,
 }
 
 impl Misconduct {
@@ -110,6 +114,8 @@ impl Misconduct {
         match self {
             Self::Accusing => "accusing",
             Self::Flapping => "flapping",
+            Self::Forging => "forging",
+            Self::Poisoning => "poisoning",
         }
     }
 }

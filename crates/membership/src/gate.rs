@@ -28,6 +28,13 @@ pub const ACCUSATIONS_MAX: u32 = 128;
 pub const ACCUSATIONS_WINDOW: Duration = Duration::from_secs(10);
 /// How many of them may be about us: each makes us say again that we live.
 const SELF_ACCUSATIONS_MAX: u32 = 8;
+/// How far above a node's signed epoch an honest rumour may be: it restarted, and its record is on its way.
+const EPOCH_LEAD_MAX: u64 = 16;
+/// How many statements with an epoch or a bump beyond these one peer may make in [`ACCUSATIONS_WINDOW`].
+pub const POISONS_MAX: u32 = 128;
+/// How often in [`ACCUSATIONS_WINDOW`] a peer may speak as another, or as a boot that it is not. Of a node that just restarted
+/// some words of its last boot may still come.
+pub const FORGERIES_MAX: u32 = 64;
 /// How often a node may come back from being declared down in [`QUARANTINE`]: a node with an ear or a mouth too few is
 /// declared down again and again, and holds others down who are well.
 const RENEWALS_MAX: usize = 3;
@@ -52,12 +59,27 @@ impl Word {
     }
 }
 
-/// How much one peer has accused lately.
+/// How much one peer has taken liberties with lately.
 #[derive(Clone, Copy, Debug, Default)]
 struct Budget {
     since: Uptime,
     others: u32,
     us: u32,
+    forgeries: u32,
+    poisons: u32,
+}
+
+/// What a budget is kept for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Charge {
+    /// An accusation of a third node.
+    Other,
+    /// An accusation of us.
+    Us,
+    /// A word that is not its sender's.
+    Forgery,
+    /// A statement of an epoch or a bump that its subject never had.
+    Poison,
 }
 
 /// What becomes of one statement.
@@ -163,14 +185,18 @@ impl Gate {
         data: &Bytes,
     ) -> Option<Sifted<Bytes>> {
         if data.len() > PACKET_BYTES_MAX {
+            self.forged(hearing.now, from);
             return None;
         }
         let mut rest = &data[..];
         let header: Header<Identity> = codec.decode_header(&mut rest).ok()?;
-        if header.src.node != from || !self.own_word(hearing.now, header.src) {
+        // Nobody broadcasts anything here, and foca would take what follows for its own fault.
+        let is_none = header.message == Message::Broadcast;
+        if is_none || header.src.node != from || !self.own_word(hearing.now, header.src) {
+            self.forged(hearing.now, from);
             return None;
         }
-        if header.message == Message::TurnUndead && !self.charge(hearing.now, from, true) {
+        if header.message == Message::TurnUndead && !self.charge(hearing.now, from, Charge::Us) {
             return None;
         }
         if rest.is_empty() {
@@ -224,7 +250,7 @@ impl Gate {
 
     /// What a peer says over its own connection that it holds of us. True where it is worth an answer.
     pub(crate) fn sift_about_us(&mut self, hearing: Hearing<'_>, speaker: NodeId, member: &Member<Identity>) -> bool {
-        *member.id() == hearing.me && member.state() != State::Alive && self.charge(hearing.now, speaker, true)
+        *member.id() == hearing.me && member.state() != State::Alive && self.charge(hearing.now, speaker, Charge::Us)
     }
 
     fn judge(&mut self, hearing: Hearing<'_>, speaker: Identity, member: &Member<Identity>) -> Verdict {
@@ -236,7 +262,7 @@ impl Gate {
             }
             return match member.state() {
                 State::Alive => Verdict::Believed,
-                _ if !self.charge(hearing.now, speaker.node, true) => Verdict::Held,
+                _ if !self.charge(hearing.now, speaker.node, Charge::Us) => Verdict::Held,
                 State::Suspect => Verdict::Believed,
                 // Who holds us down says so over its own connection. A rumour of it we can still refute.
                 State::Down if member.incarnation() == LEFT => Verdict::Held,
@@ -247,17 +273,18 @@ impl Gate {
             let own = subject.epoch == speaker.epoch && subject.bump <= speaker.bump;
             return if own { Verdict::Believed } else { Verdict::Held };
         }
-        let allowed = self
-            .words
-            .get(&subject.node)
-            .is_some_and(|word| word.epoch == subject.epoch && subject.bump <= word.bump.saturating_add(BUMP_LEAD_MAX));
-        if !allowed {
+        let Some(word) = self.words.get(&subject.node) else { return Verdict::Held };
+        if word.epoch != subject.epoch || subject.bump > word.bump.saturating_add(BUMP_LEAD_MAX) {
+            let ahead = subject.epoch.0.saturating_sub(word.epoch.0);
+            if subject.epoch == word.epoch || ahead > EPOCH_LEAD_MAX {
+                self.charge(hearing.now, speaker.node, Charge::Poison);
+            }
             return Verdict::Held;
         }
         if !hearing.views.worsens(member) {
             return Verdict::Believed;
         }
-        if self.is_quarantined(hearing, &speaker.node) || !self.charge(hearing.now, speaker.node, false) {
+        if self.is_quarantined(hearing, &speaker.node) || !self.charge(hearing.now, speaker.node, Charge::Other) {
             return Verdict::Held;
         }
         match member.state() {
@@ -301,17 +328,27 @@ impl Gate {
         few && self.quarantined.contains_key(node)
     }
 
-    fn charge(&mut self, now: Uptime, accuser: NodeId, about_us: bool) -> bool {
-        let budget = self.budgets.entry(accuser).or_default();
+    /// A peer sent what is not its own word. A well one does so at most for a moment.
+    pub(crate) fn forged(&mut self, now: Uptime, from: NodeId) {
+        self.charge(now, from, Charge::Forgery);
+    }
+
+    /// Takes one from a peer's budget. False, and the peer is named, where there is none left.
+    fn charge(&mut self, now: Uptime, peer: NodeId, charge: Charge) -> bool {
+        let budget = self.budgets.entry(peer).or_default();
         if now.since(budget.since) >= ACCUSATIONS_WINDOW {
             *budget = Budget { since: now, ..Budget::default() };
         }
-        let (spent, limit) =
-            if about_us { (&mut budget.us, SELF_ACCUSATIONS_MAX) } else { (&mut budget.others, ACCUSATIONS_MAX) };
+        let (spent, limit, why) = match charge {
+            Charge::Other => (&mut budget.others, ACCUSATIONS_MAX, Misconduct::Accusing),
+            Charge::Us => (&mut budget.us, SELF_ACCUSATIONS_MAX, Misconduct::Accusing),
+            Charge::Forgery => (&mut budget.forgeries, FORGERIES_MAX, Misconduct::Forging),
+            Charge::Poison => (&mut budget.poisons, POISONS_MAX, Misconduct::Poisoning),
+        };
         *spent = spent.saturating_add(1);
         let allowed = *spent <= limit;
         if !allowed {
-            self.quarantine(now, accuser, Misconduct::Accusing);
+            self.quarantine(now, peer, why);
         }
         allowed
     }

@@ -31,6 +31,8 @@ mod dice;
 mod digest;
 mod event;
 mod feed;
+#[doc(hidden)]
+pub mod fuzz;
 mod gate;
 mod identity;
 mod lease;
@@ -47,7 +49,9 @@ mod wheel;
 pub use dice::Dice;
 pub use event::{Effect, Event, Misconduct, Stats};
 pub use feed::FEED_BYTES_MAX;
-pub use gate::{ACCUSATIONS_MAX, ACCUSATIONS_WINDOW, BUMP_LEAD_MAX, NODES_MAX, QUARANTINE, WITNESSES};
+pub use gate::{
+    ACCUSATIONS_MAX, ACCUSATIONS_WINDOW, BUMP_LEAD_MAX, FORGERIES_MAX, NODES_MAX, POISONS_MAX, QUARANTINE, WITNESSES,
+};
 pub use identity::Identity;
 pub use lease::{LEASES_MAX, MISSED_MAX};
 pub use membership::Membership;

@@ -135,9 +135,19 @@ impl Membership {
             (Stage::In, Event::Woken) => self.woken(now, &mut effects),
             (Stage::In, Event::Leave) => self.leave(now, &mut effects),
         }
-        let misconduct = self.gate.take_misconduct();
-        effects.extend(misconduct.into_iter().map(|(node, why)| Effect::Quarantined { node, why }));
+        effects.extend(self.take_misconduct());
         effects
+    }
+
+    /// A peer sent what is no word of this pool.
+    pub(crate) fn forged(&mut self, now: Uptime, from: NodeId) -> Vec<Effect> {
+        self.gate.forged(now, from);
+        self.take_misconduct()
+    }
+
+    fn take_misconduct(&mut self) -> Vec<Effect> {
+        let misconduct = self.gate.take_misconduct();
+        misconduct.into_iter().map(|(node, why)| Effect::Quarantined { node, why }).collect()
     }
 
     /// When [`Event::Woken`] is wanted next.
@@ -242,6 +252,7 @@ impl Membership {
         let feed = Feed::decode(&mut self.codec, data).ok();
         let genuine = |feed: &Feed| feed.sender.node == from && self.peers.contains(&from);
         let Some(feed) = feed.filter(genuine).filter(|feed| self.gate.own_word(now, feed.sender)) else {
+            self.gate.forged(now, from);
             self.stats.refused += 1;
             return;
         };

@@ -122,12 +122,12 @@ impl Pools {
             Event::Line { .. } => self.all_cores(now, &event, &mut effects),
             Event::Datagram { from, data } => match self.in_pool(from, &data) {
                 Some((pool, data)) => self.core(now, pool, Event::Datagram { from, data }, &mut effects),
-                None => self.refused += 1,
+                None => self.refuse(now, from, &mut effects),
             },
             Event::Feed { from, data } => match (self.in_pool(from, &data), data.strip_prefix(NOTE)) {
                 (Some((pool, data)), _) => self.core(now, pool, Event::Feed { from, data }, &mut effects),
                 (None, Some(note)) => self.note(now, from, note, &mut effects),
-                (None, None) => self.refused += 1,
+                (None, None) => self.refuse(now, from, &mut effects),
             },
             Event::Woken => self.woken(now, &mut effects),
             Event::Leave => {
@@ -384,10 +384,18 @@ impl Pools {
         }
     }
 
+    /// What is neither of a pool of both of us nor a note. A well node sends such at most for a moment.
+    fn refuse(&mut self, now: Uptime, from: NodeId, effects: &mut Vec<Effect>) {
+        self.refused += 1;
+        if let Some((_, core)) = self.cores.first_mut() {
+            effects.extend(core.forged(now, from));
+        }
+    }
+
     fn note(&mut self, now: Uptime, from: NodeId, data: &[u8], effects: &mut Vec<Effect>) {
         let link = self.peers.get(&from).filter(|link| link.leased || !link.pools.is_empty()).cloned();
         let (Some(link), Some(place), Ok(note)) = (link, self.place_of(&from), Note::decode(data)) else {
-            self.refused += 1;
+            self.refuse(now, from, effects);
             return;
         };
         if link.leased {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use covenant_membership::{
-    ACCUSATIONS_MAX, Effect, Event, Health, Identity, Membership, Misconduct, NODES_MAX, PACKET_BYTES_MAX, Profile,
-    QUARANTINE,
+    ACCUSATIONS_MAX, Effect, Event, FORGERIES_MAX, Health, Identity, Membership, Misconduct, NODES_MAX,
+    PACKET_BYTES_MAX, POISONS_MAX, Profile, QUARANTINE,
 };
 use covenant_types::{BootEpoch, LinkTier, NodeId, Uptime};
 use proptest::prelude::*;
@@ -14,6 +14,7 @@ use rand::rngs::StdRng;
 
 const NOW: Uptime = Uptime::from_millis(1000);
 const GOSSIP: u8 = 8;
+const BROADCAST: u8 = 9;
 const TURN_UNDEAD: u8 = 10;
 const ALIVE: u8 = 0;
 const SUSPECT: u8 = 1;
@@ -178,6 +179,28 @@ fn a_node_that_comes_back_again_and_again_is_not_listened_to() {
     let data = datagram(GOSSIP, identity(3, 1, 0), core.me(), &[(identity(2, 1, 0), 0, SUSPECT)]);
     let _ = tell(&mut core, 3, data);
     assert_eq!(health(&core, 2), Some(Health::Suspect), "others are");
+}
+
+#[test]
+fn a_word_that_nobody_uses_here_is_refused_and_no_fault_of_ours() {
+    let mut core = member(3);
+    let mut packet = datagram(BROADCAST, identity(1, 1, 0), core.me(), &[]).to_vec();
+    packet.extend([0; 40]);
+    assert_eq!(tell(&mut core, 1, packet.into()), []);
+    assert_eq!((core.stats().refused, core.stats().faults), (1, 0));
+}
+
+#[test]
+fn who_speaks_as_another_or_of_epochs_that_never_were_is_named() {
+    let forged = datagram(GOSSIP, identity(2, 1, 0), identity(0, 1, 0), &[]);
+    let poison = datagram(GOSSIP, identity(1, 1, 0), identity(0, 1, 0), &[(identity(2, 40, 0), 0, ALIVE)]);
+    for (lie, times, why) in
+        [(forged, FORGERIES_MAX, Misconduct::Forging), (poison, POISONS_MAX, Misconduct::Poisoning)]
+    {
+        let mut core = member(8);
+        let named: Vec<_> = (0..=times).flat_map(|_| tell(&mut core, 1, lie.clone())).collect();
+        assert_eq!(named, [Effect::Quarantined { node: id(1), why }]);
+    }
 }
 
 #[test]

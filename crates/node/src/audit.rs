@@ -146,14 +146,14 @@ pub enum AuditError {
 /// The longest line, in bytes.
 const LINE_BYTES_MAX: u64 = 64 * 1024;
 
-struct End {
+pub(crate) struct End {
     seq: u64,
     hash: String,
     bytes: u64,
     torn: bool,
 }
 
-fn verify_lines(path: &Path, reader: &mut impl BufRead) -> Result<End, AuditError> {
+pub(crate) fn verify_lines(path: &Path, reader: &mut impl BufRead) -> Result<End, AuditError> {
     let mut end = End { seq: 0, hash: String::new(), bytes: 0, torn: false };
     loop {
         let broken = |why| AuditError::Broken { path: path.to_owned(), line: end.seq + 1, why };
@@ -184,7 +184,7 @@ fn verify_lines(path: &Path, reader: &mut impl BufRead) -> Result<End, AuditErro
     }
 }
 
-fn hash_of(line: &AuditLine) -> String {
+pub(crate) fn hash_of(line: &AuditLine) -> String {
     let mut record = covenant_types::canonical::Writer::new("covenant/audit/1");
     record.u64(line.seq).u64(line.at.0).text(&line.previous);
     let Act { who, verb, target, before, after, result } = &line.act;

@@ -18,6 +18,8 @@ mod denials;
 mod doctor;
 mod events;
 mod files;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod http;
 mod init;
 mod issuer;

@@ -85,7 +85,7 @@ impl SegmentLog {
                 Err(error) => return Err(io(error)),
             };
             let length = file.metadata().map_err(io)?.len();
-            let good = scan(&file, number, &mut |position, payload| {
+            let good = scan(&file, length, number, &mut |position, payload| {
                 opened.records += 1;
                 see(position, payload);
             })
@@ -224,8 +224,8 @@ fn last_segment(folder: &Path) -> io::Result<Option<u32>> {
     Ok(last)
 }
 
-/// Reads frames from the beginning and returns where the good ones end.
-fn scan(file: &File, segment: u32, see: &mut impl FnMut(Position, &[u8])) -> io::Result<u64> {
+/// Reads frames from the beginning of a file of `bytes` and returns where the good ones end.
+fn scan(file: &File, bytes: u64, segment: u32, see: &mut impl FnMut(Position, &[u8])) -> io::Result<u64> {
     let mut reader = BufReader::with_capacity(1 << 20, file);
     let mut offset = 0;
     let mut payload = Vec::new();
@@ -235,7 +235,8 @@ fn scan(file: &File, segment: u32, see: &mut impl FnMut(Position, &[u8])) -> io:
             return Ok(offset);
         }
         let (length, sum) = split_header(&header);
-        if length > RECORD_BYTES_MAX {
+        // No memory on the word of a length that the file does not keep.
+        if length > RECORD_BYTES_MAX || offset + (HEADER_BYTES + length) as u64 > bytes {
             return Ok(offset);
         }
         payload.resize(length, 0);

@@ -52,7 +52,7 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
     ("covenant_cluster_swim_held_total", Counter, "Rumours that wait for the node's own word."),
     ("covenant_cluster_denied", Gauge, "Keys and operators that are denied."),
     ("covenant_cluster_denials_refused_total", Counter, "Denials that were forged, or could not be kept."),
-    ("covenant_cluster_quarantined_total", Counter, "Members whose accusations were not heard for a while."),
+    ("covenant_cluster_quarantined_total", Counter, "Members that did what no honest one does."),
     ("covenant_cluster_records_refused_total", Counter, "Records of nodes that are hostile or foreign."),
     ("covenant_cluster_streams_refused_total", Counter, "Streams that are hostile or too many."),
     ("covenant_remoting_calls_sent_total", Counter, "Calls to actors of other nodes."),

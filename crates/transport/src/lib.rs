@@ -18,6 +18,7 @@
 #![deny(clippy::disallowed_methods)]
 
 mod accept;
+mod admission;
 mod bare;
 mod close;
 mod config;
@@ -26,6 +27,8 @@ mod credentials;
 mod denials;
 mod dial;
 mod faults;
+#[doc(hidden)]
+pub mod fuzz;
 mod greeting;
 mod hello;
 mod inbound;

@@ -217,3 +217,27 @@ async fn packets_that_are_not_quic_are_overlooked() {
     let other = Node::start(&paper, paper.node("friend"), 1);
     assert!(other.transport.connect(node.address(), None).await.is_ok());
 }
+
+#[tokio::test]
+async fn strangers_are_turned_away_by_their_address_once_they_failed_often_enough() {
+    let paper = Paper::new("demo");
+    let node = Node::start(&paper, paper.node("victim"), 1);
+    let foreign = Paper::new("demo");
+    let key = NodeKey::generate();
+    let chain = foreign.chain(&key, "intruder", now());
+    let mut looked_at = 0;
+    for _ in 0..400 {
+        let dialled = raw::dial(node.address(), b"covenant/1", Some((&key, chain.clone()))).await;
+        let error = match dialled {
+            Ok((_endpoint, connection)) => connection.closed().await,
+            Err(error) => error,
+        };
+        let quinn::ConnectionError::ConnectionClosed(close) = error else { panic!("{error}") };
+        looked_at += u32::from(close.error_code != quinn::TransportErrorCode::CONNECTION_REFUSED);
+    }
+    // 57 without proof of its address and 57 with it, and what the measure gives back while this lasts.
+    assert!((100..200).contains(&looked_at), "{looked_at} of 400 handshakes");
+    let (_endpoint, connection) =
+        raw::dial_from("127.0.0.2:0".parse().unwrap(), node.address(), b"covenant/1", None).await.unwrap();
+    assert_eq!(raw::close_code(&connection).await, CloseCode::NoCertificate.number().into(), "others are looked at");
+}

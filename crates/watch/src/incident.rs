@@ -47,11 +47,13 @@ pub enum IncidentKind {
     MailboxDepth,
     /// A member cannot be reached.
     MemberState,
+    /// A member does what no honest one does.
+    Misconduct,
 }
 
 impl IncidentKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::RestartRate, Self::MailboxDepth, Self::MemberState];
+    pub const ALL: [Self; 4] = [Self::RestartRate, Self::MailboxDepth, Self::MemberState, Self::Misconduct];
 
     /// The word for it in views and metrics.
     pub fn as_str(self) -> &'static str {
@@ -59,6 +61,7 @@ impl IncidentKind {
             Self::RestartRate => "restart-rate",
             Self::MailboxDepth => "mailbox-depth",
             Self::MemberState => "member-state",
+            Self::Misconduct => "misconduct",
         }
     }
 }

@@ -9,7 +9,10 @@ use covenant_types::{BootEpoch, NodeName};
 use crate::detector::MemberState;
 
 /// What the watcher sees the cluster by. A node lends its [`Cluster`]; who has none, such as a test, lends one of these.
-pub struct Members(Box<dyn Fn() -> Vec<MemberLook> + Send + Sync>);
+pub struct Members {
+    look: Box<dyn Fn() -> Vec<MemberLook> + Send + Sync>,
+    misbehaving: Box<dyn Fn() -> Vec<(NodeName, String)> + Send + Sync>,
+}
 
 /// One member as membership calls it now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,24 +28,32 @@ pub struct MemberLook {
 impl Members {
     /// Asks `look` once a second. It must return at once.
     pub fn new(look: impl Fn() -> Vec<MemberLook> + Send + Sync + 'static) -> Self {
-        Self(Box::new(look))
+        Self { look: Box::new(look), misbehaving: Box::new(Vec::new) }
     }
 
-    /// The members as this cluster calls them.
+    /// The members as this cluster calls them, and those who misbehave in it.
     pub fn of(cluster: Arc<Cluster>) -> Self {
-        Self::new(move || {
+        let judge = Arc::clone(&cluster);
+        let misbehaving = move || judge.misbehaving().into_iter().map(|member| (member.name, member.why)).collect();
+        let look = move || {
             let look = |member: covenant_cluster::MemberView| MemberLook {
                 name: member.name,
                 state: member.state.into(),
                 epoch: member.epoch,
             };
             cluster.members().into_iter().map(look).collect()
-        })
+        };
+        Self { look: Box::new(look), misbehaving: Box::new(misbehaving) }
     }
 
     /// The members now.
     pub(crate) fn look(&self) -> Vec<MemberLook> {
-        (self.0)()
+        (self.look)()
+    }
+
+    /// Who does now what no honest member does, and what.
+    pub(crate) fn misbehaving(&self) -> Vec<(NodeName, String)> {
+        (self.misbehaving)()
     }
 }
 

@@ -70,6 +70,8 @@ pub enum Event {
         /// The boot it is in.
         epoch: BootEpoch,
     },
+    /// These members, and no others, do what no honest one does: who, and what.
+    MisbehavingTold(Vec<(NodeName, String)>),
 }
 
 /// One actor as the tree showed it.
@@ -105,6 +107,7 @@ pub struct Watch {
     thresholds: Thresholds,
     actors: BTreeMap<ActorPath, Actor>,
     members: BTreeMap<NodeName, MemberReach>,
+    misbehaving: BTreeMap<NodeName, String>,
     open: BTreeMap<(IncidentKind, String), Incident>,
     closed: VecDeque<Incident>,
     opened: u64,
@@ -127,6 +130,7 @@ impl Watch {
             thresholds,
             actors: BTreeMap::new(),
             members: BTreeMap::new(),
+            misbehaving: BTreeMap::new(),
             open: BTreeMap::new(),
             closed: VecDeque::new(),
             opened: 0,
@@ -159,6 +163,7 @@ impl Watch {
                 self.tick(now, &mut effects);
             }
             Event::MemberTold { name, state, epoch } => self.saw_member(now, name, state, epoch, &mut effects),
+            Event::MisbehavingTold(members) => self.saw_misbehaving(now, members, &mut effects),
         }
         effects
     }
@@ -248,6 +253,24 @@ impl Watch {
         }
         if state == MemberState::Left {
             self.members.remove(&name);
+        }
+    }
+
+    /// The cluster says itself when it is over, so that nothing is to be waited for here.
+    fn saw_misbehaving(&mut self, now: Moment, members: Vec<(NodeName, String)>, effects: &mut Vec<Effect>) {
+        let present: BTreeMap<NodeName, String> = members.into_iter().take(MEMBERS_MAX).collect();
+        let before = std::mem::replace(&mut self.misbehaving, present.clone());
+        for (name, what) in &present {
+            let signal = match before.get(name) {
+                None => Signal::Open(what.clone()),
+                Some(known) if known == what => continue,
+                Some(_) => Signal::Note(what.clone()),
+            };
+            self.act(now, IncidentKind::Misconduct, name.as_str(), signal, effects);
+        }
+        for name in before.keys().filter(|name| !present.contains_key(*name)) {
+            let signal = Signal::Close("nothing more of it was seen".into());
+            self.act(now, IncidentKind::Misconduct, name.as_str(), signal, effects);
         }
     }
 
@@ -380,6 +403,22 @@ mod tests {
         let mut watch = Watch::new(Thresholds::default());
         let _ = feed(&mut watch, 0, sample("/a", 7, 0));
         assert_eq!(feed(&mut watch, 1, sample("/a", 4_000_000, 0)), ["+restart-rate /a"]);
+    }
+
+    #[test]
+    fn a_member_that_misbehaves_is_an_incident_until_the_cluster_says_that_it_is_over() {
+        let mut watch = Watch::new(Thresholds::default());
+        let told = |members: &[&str]| {
+            let member = |why: &&str| (NodeName::new("tower-kandy").unwrap(), (*why).to_owned());
+            Event::MisbehavingTold(members.iter().map(member).collect())
+        };
+        assert_eq!(feed(&mut watch, 0, told(&[])), [""; 0]);
+        assert_eq!(feed(&mut watch, 1, told(&["flooding"])), ["+misconduct tower-kandy"]);
+        assert_eq!(feed(&mut watch, 2, told(&["flooding"])), [""; 0]);
+        assert_eq!(feed(&mut watch, 3, told(&["deaf"])), [""; 0]);
+        assert_eq!(feed(&mut watch, 4, told(&[])), ["-misconduct tower-kandy"]);
+        let evidence: Vec<String> = watch.incidents()[0].evidence.iter().map(|seen| seen.what.clone()).collect();
+        assert_eq!(evidence, ["flooding", "deaf", "nothing more of it was seen"]);
     }
 
     #[test]

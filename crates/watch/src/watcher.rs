@@ -132,6 +132,9 @@ impl Behaviour for Watcher {
                     let event = Event::MemberTold { name: member.name, state: member.state, epoch: member.epoch };
                     self.take(now, event);
                 }
+                if let Some(members) = &self.members {
+                    self.take(now, Event::MisbehavingTold(members.misbehaving()));
+                }
                 let mut samples = Vec::new();
                 flatten(&ctx.system().tree(), &mut samples);
                 self.take(now, Event::Sampled(samples));

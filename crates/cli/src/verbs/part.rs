@@ -185,7 +185,9 @@ fn told(line: &EventLine) -> String {
             };
             format!("{} is {}{phase} (epoch {}, {})", member.name, member.state, member.epoch, member.address)
         }
-        MemberEvent::Quarantined { node, why } => format!("{node} is {why}: its accusations are not heard for a while"),
+        MemberEvent::Quarantined { node, why } => {
+            format!("{node} is {why}, which no honest member does: see covenant incidents")
+        }
         MemberEvent::OwnEpochBehind { ours, known } => {
             format!("this node is in epoch {ours}, and the cluster knows {known}: was its data restored from a backup?")
         }

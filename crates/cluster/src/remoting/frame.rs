@@ -71,9 +71,11 @@ impl<'a> ActorFrame<'a> {
                 let (length, rest) = rest.split_first_chunk::<2>()?;
                 let (path, type_name) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
                 let fits = to < TARGETS_MAX && type_name.len() <= TYPE_NAME_BYTES_MAX;
-                let path = std::str::from_utf8(path).ok()?.parse().ok()?;
+                let text = std::str::from_utf8(path).ok()?;
+                let path: ActorPath = text.parse().ok()?;
                 let type_name = std::str::from_utf8(type_name).ok()?;
-                fits.then_some(Self::Name { id: to, path, type_name })
+                // People may leave the first `/` out, nodes may not: one path has one form here.
+                (fits && path.as_str() == text).then_some(Self::Name { id: to, path, type_name })
             }
             _ => None,
         }

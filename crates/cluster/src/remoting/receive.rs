@@ -14,9 +14,10 @@ use covenant_wire::FrameReader;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::coop::consume_budget;
 
+use crate::conduct::Offence;
 use crate::remoting::credit::{CREDIT_BYTES, CREDIT_IDLE, Window, cost};
 use crate::remoting::frame::{
-    ActorFrame, FRAME_BYTES_MAX, ReplyFrame, put_credit, put_refusal, put_reply, put_take_back,
+    ActorFrame, FRAME_BYTES_MAX, ReplyFrame, TARGETS_MAX, put_credit, put_refusal, put_reply, put_take_back,
 };
 use crate::remoting::lane::{Refused, Urgency};
 use crate::remoting::pending::PENDING_CALLS_MAX;
@@ -32,6 +33,9 @@ const READ_BYTES: usize = 64 * 1024;
 const PARKED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How many bytes of answers may wait for the reply stream before further ones are replaced by a refusal.
 const REPLIES_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// At so many it has read nothing for so long that it never will: its connection is closed.
+const REPLIES_BYTES_LAST: usize = 2 * REPLIES_BYTES_MAX;
 
 /// Reads one lane of a peer's messages until the stream ends.
 pub(crate) async fn read_messages(shared: Arc<Shared>, session: Arc<Session>, mut stream: RecvStream) {
@@ -207,7 +211,8 @@ impl<'a> Inbox<'a> {
             self.targets.resize_with(target + 1, || None);
         }
         let slot = &mut self.targets[target];
-        if slot.is_some() {
+        // Over all lanes together, as ids are given.
+        if slot.is_some() || self.session.named.fetch_add(1, Ordering::Relaxed) >= TARGETS_MAX as usize {
             return None;
         }
         *slot = Some(Box::new(Known {
@@ -236,6 +241,9 @@ impl<'a> Inbox<'a> {
         }
         let cost = cost(frame_bytes);
         let beyond_credit = known.waiting > u64::from(CREDIT_BYTES) + cost;
+        if beyond_credit {
+            self.session.bear(Offence::Overspending);
+        }
         if beyond_credit || self.session.parked.load(Ordering::Relaxed) > PARKED_BYTES_MAX {
             self.shared.counters.cast_dropped("parked");
             known.owe(self.session, cost);
@@ -367,14 +375,20 @@ impl Known {
     /// So much of what the sender paid no longer waits.
     fn owe(&mut self, session: &Session, bytes: u64) {
         if let Some(give) = self.window.entered(bytes, self.waiting, &session.pool) {
-            // Never refused for want of space: it is what frees space.
-            let _gone = session.replies.append(Urgency::Batched, usize::MAX, |out| put_credit(out, self.id, give));
+            // It is what frees space, so an honest peer always has room for it.
+            let given =
+                session.replies.append(Urgency::Batched, REPLIES_BYTES_LAST, |out| put_credit(out, self.id, give));
+            if given == Err(Refused::Full) {
+                session.conduct().offend(Offence::Deaf);
+            }
         }
     }
 
     fn take_back_idle_credit(&mut self, session: &Session) {
         if let Some(bytes) = self.window.take_back(&session.pool) {
-            let _gone = session.replies.append(Urgency::Batched, usize::MAX, |out| put_take_back(out, self.id, bytes));
+            // What does not fit is taken back with the connection.
+            let take_back = |out: &mut Vec<u8>| put_take_back(out, self.id, bytes);
+            let _gone = session.replies.append(Urgency::Batched, REPLIES_BYTES_LAST, take_back);
         }
     }
 }
@@ -431,9 +445,15 @@ impl Answering {
         }
     }
 
-    /// Refusals are small, and the caller bounds their number: they always find room.
+    /// Refusals are small, and an honest caller bounds their number: they always find room. One that calls on and reads
+    /// nothing is told nothing any more.
     fn refuse(&self, session: &Session, error: &CallError) -> Result<(), Refused> {
-        session.replies.append(Urgency::AtOnce, usize::MAX, |out| put_refusal(out, self.call, error))
+        let refused =
+            session.replies.append(Urgency::AtOnce, REPLIES_BYTES_LAST, |out| put_refusal(out, self.call, error));
+        if refused == Err(Refused::Full) {
+            session.conduct().offend(Offence::Deaf);
+        }
+        refused
     }
 }
 

@@ -17,7 +17,7 @@ use covenant_transport::{NodeCredentials, Profile, TransportConfig};
 use covenant_types::{ActorPath, BootEpoch, LinkTier, NodeId, NodeName, Region, Role, WallTime};
 
 #[allow(unused_imports, reason = "each test takes what it needs")]
-pub use actor::{Message, Note, Notes, OtherMessage, SameNameMessage};
+pub use actor::{Message, Note, Notes, OtherMessage, Request, SameNameMessage};
 pub use counts::Counts;
 
 /// No test waits longer for a condition. Far beyond any bound the cluster promises, so only a hang meets it.

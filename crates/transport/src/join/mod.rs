@@ -17,7 +17,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 pub use client::{JoinError, Renewal, join, renew};
-pub(crate) use limits::AttemptLimit;
+pub(crate) use limits::{AttemptLimit, network};
 pub(crate) use server::JoinService;
 
 /// What a joiner asks.

@@ -28,8 +28,8 @@ impl JoinService {
         Self { issuer, env, counters, limit: Mutex::default(), under_way: Semaphore::new(JOINS_MAX) }
     }
 
-    /// Serves one connection to its end.
-    pub(crate) async fn serve(&self, connection: Connection) {
+    /// Serves one connection to its end. Returns whether it got what it asked for.
+    pub(crate) async fn serve(&self, connection: Connection) -> bool {
         let served = match timeout(JOIN_DEADLINE, self.request(&connection)).await {
             Ok(served) => served,
             Err(_) => {
@@ -38,19 +38,20 @@ impl JoinService {
                 Err(refusal)
             }
         };
-        if let Err(refusal) = served {
+        if let Err(refusal) = &served {
             tracing::info!(from = %connection.remote_address(), code = %refusal.code, reason = refusal.reason, "joiner refused");
             self.counters.join(refusal.code.as_str());
         }
+        served.unwrap_or(false)
     }
 
-    async fn request(&self, connection: &Connection) -> Result<(), Refusal> {
+    async fn request(&self, connection: &Connection) -> Result<bool, Refusal> {
         let _place = self.under_way.acquire().await.map_err(|_| Refusal::new(CloseCode::Leaving, "stopping"))?;
         let (mut send, mut recv) = connection.accept_bi().await.map_err(|_| lost())?;
         let answered = self.request_on(connection, &mut send, &mut recv).await;
         // Closed before the streams are dropped: frames that say so would queue in front of the refusal.
         match &answered {
-            Ok(()) => connection.close(CloseCode::Done.var_int(), b""),
+            Ok(_) => connection.close(CloseCode::Done.var_int(), b""),
             Err(refusal) => turn_away(connection, refusal),
         }
         answered
@@ -61,7 +62,7 @@ impl JoinService {
         connection: &Connection,
         send: &mut SendStream,
         recv: &mut RecvStream,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         let bytes = match recv.read_to_end(REQUEST_BYTES_MAX).await {
             Ok(bytes) => bytes,
             Err(ReadToEndError::TooLong) => {
@@ -78,7 +79,7 @@ impl JoinService {
         let _ended = send.finish();
         // The peer has it all, or has gone.
         let _heard = send.stopped().await;
-        Ok(())
+        Ok(result.is_ok())
     }
 
     async fn decide(&self, request: JoinRequest, connection: &Connection) -> Result<JoinAnswer, JoinRefusal> {

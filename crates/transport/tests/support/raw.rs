@@ -83,8 +83,18 @@ pub(crate) async fn dial(
     alpn: &[u8],
     identity: Option<(&NodeKey, Vec<Vec<u8>>)>,
 ) -> Result<(Endpoint, Connection), ConnectionError> {
+    dial_from(LOOPBACK, address, alpn, identity).await
+}
+
+/// The same from an address of this machine.
+pub(crate) async fn dial_from(
+    from: SocketAddr,
+    address: SocketAddr,
+    alpn: &[u8],
+    identity: Option<(&NodeKey, Vec<Vec<u8>>)>,
+) -> Result<(Endpoint, Connection), ConnectionError> {
     let config = client(alpn, identity, Arc::default());
-    let endpoint = Endpoint::client(LOOPBACK).unwrap();
+    let endpoint = Endpoint::client(from).unwrap();
     let connection = endpoint.connect_with(config, address, "covenant").unwrap().await?;
     Ok((endpoint, connection))
 }

@@ -1,0 +1,212 @@
+//! Doors for the fuzzer to decoders that only this crate calls. No part of the interface.
+
+use std::sync::Arc;
+
+use covenant_identity::NodeKey;
+use covenant_types::{
+    ActorPath, BootEpoch, CallError, ExitReason, Incarnation, LinkTier, Name, NodeId, NodeName, Region, Role, Scope,
+    TraceId, WallTime,
+};
+use covenant_wire::FRAME_HEADER_BYTES;
+
+use crate::Phase;
+use crate::feed::{self, FeedFrame};
+use crate::presence::entry::{Entry, Place, Stamp};
+use crate::presence::frame::{Frame, Whose};
+use crate::presence::shard::Change;
+use crate::record::{NodeRecord, SignedRecord};
+use crate::remoting::frame::{self, ActorFrame, FRAME_BYTES_MAX, ReplyFrame};
+
+/// A key that is the same in every run, so that seeds are.
+const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH\n-----END PRIVATE KEY-----\n";
+
+/// A feed frame with what a hub of Africa says of itself, for nodes of tests that are nothing but an endpoint.
+pub fn own_record_frame(key: &NodeKey, name: &NodeName, epoch: BootEpoch, sequence: u64) -> Vec<u8> {
+    let said = NodeRecord {
+        id: key.node_id(),
+        public_key: key.public_key(),
+        name: name.clone(),
+        epoch,
+        sequence,
+        ..record(Phase::Active).record
+    };
+    let frames = feed::records(&[Arc::new(SignedRecord::sign(said, key))]);
+    frames.concat()
+}
+
+fn record(phase: Phase) -> SignedRecord {
+    let key = NodeKey::from_pem(KEY).expect("a key");
+    let record = NodeRecord {
+        id: key.node_id(),
+        public_key: key.public_key(),
+        name: NodeName::new("hub-africa").expect("a name"),
+        role: Role::Hub,
+        region: Region::Africa,
+        epoch: BootEpoch(7),
+        address: "127.0.0.1:7400".parse().expect("an address"),
+        tier: LinkTier::Lan,
+        phase,
+        version: "1.2.3".to_owned(),
+        certificate_ends: WallTime(1_800_000_000),
+        sequence: 1,
+    };
+    SignedRecord::sign(record, &key)
+}
+
+/// What a node says of itself, as it travels.
+pub fn fuzz_node_record(bytes: &[u8]) {
+    if let Ok(signed) = SignedRecord::parse(bytes) {
+        assert!(bytes.starts_with(&signed.record.body()), "a record has one form");
+        assert_eq!(signed.bytes(), bytes);
+        let _forged = signed.verify();
+    }
+}
+
+/// Records in each phase.
+pub fn node_record_seeds() -> Vec<Vec<u8>> {
+    let asleep = Phase::Asleep { since: WallTime(5), until: WallTime(9) };
+    [Phase::Active, Phase::Draining, asleep].map(|phase| record(phase).bytes().to_vec()).into()
+}
+
+/// A frame of the feed stream, down to the records in it.
+pub fn fuzz_feed_frame(bytes: &[u8]) {
+    match FeedFrame::parse(bytes) {
+        Some(FeedFrame::Records(records)) => records.into_iter().for_each(fuzz_node_record),
+        Some(FeedFrame::Members(data)) => assert_eq!(feed::members(data), bytes, "a frame has one form"),
+        Some(FeedFrame::Datagram(data)) => assert_eq!(feed::datagram(data), bytes, "a frame has one form"),
+        Some(FeedFrame::Digest(digest)) => assert_eq!(feed::digest(digest), bytes, "a frame has one form"),
+        Some(FeedFrame::Heard(sequence)) => assert_eq!(feed::heard(sequence), bytes, "a frame has one form"),
+        Some(FeedFrame::Summary { answer, buckets }) => {
+            assert_eq!(feed::summary(answer, &buckets), bytes, "a frame has one form");
+        }
+        Some(FeedFrame::Seek { target, asker }) => assert_eq!(feed::seek(target, asker), bytes, "a frame has one form"),
+        Some(FeedFrame::Letter(letter)) => {
+            let written = feed::letter(&letter);
+            assert_eq!(FeedFrame::parse(&written), Some(FeedFrame::Letter(letter)));
+        }
+        Some(FeedFrame::Delivered(id)) => {
+            let written = feed::delivered(&id);
+            assert_eq!(FeedFrame::parse(&written), Some(FeedFrame::Delivered(id)));
+        }
+        Some(FeedFrame::Presence(data)) => fuzz_presence_frame(data),
+        None => {}
+    }
+}
+
+/// A frame about names and groups.
+pub fn fuzz_presence_frame(bytes: &[u8]) {
+    if let Some(frame) = Frame::parse(bytes) {
+        assert_eq!(Frame::parse(&covenant_wire::encode(&frame)), Some(frame), "a frame is read as it was written");
+    }
+}
+
+/// A frame of each kind.
+pub fn presence_frame_seeds() -> Vec<Vec<u8>> {
+    let name = |text| Name::new(text).expect("a name");
+    let path = || -> ActorPath { "/pool/worker-1".parse().expect("a path") };
+    let at = Place { node: NodeId([3; 16]), node_name: NodeName::new("hub-asia").expect("a name"), path: path() };
+    let stamp = |version| Stamp { epoch: BootEpoch(3), version };
+    let member = Entry::Member { group: name("workers"), scope: Scope::Region, path: path() };
+    let far = Whose::Region(Region::Asia, NodeId([3; 16]));
+    let frames = [
+        Frame::Digest(vec![(Whose::Direct, stamp(7)), (far, stamp(8))]),
+        Frame::Delta {
+            whose: Whose::Direct,
+            from: 7,
+            to: stamp(9),
+            changes: vec![Change { entry: member, there: true }],
+        },
+        Frame::Whole {
+            whose: far,
+            stamp: stamp(8),
+            part: 0,
+            parts: 2,
+            entries: vec![
+                Entry::Count { group: name("workers"), count: 70_000 },
+                Entry::Delegate { group: name("workers"), at },
+            ],
+        },
+    ];
+    frames.iter().map(covenant_wire::encode).collect()
+}
+
+/// A frame of each kind.
+pub fn feed_frame_seeds() -> Vec<Vec<u8>> {
+    let two = [Arc::new(record(Phase::Active)), Arc::new(record(Phase::Draining))];
+    let frames = [feed::members(b"members"), feed::datagram(b"datagram"), feed::digest(7), feed::heard(8)];
+    frames.into_iter().chain(feed::records(&two)).map(|frame| frame.to_vec()).collect()
+}
+
+/// A frame of the actor plane.
+pub fn fuzz_actor_frame(bytes: &[u8]) {
+    if let Some(ActorFrame::Name { id, path, type_name }) = ActorFrame::parse(bytes) {
+        let mut written = Vec::new();
+        frame::put_name(&mut written, id, &path, type_name);
+        assert_eq!(&written[FRAME_HEADER_BYTES..], bytes, "a name has one form");
+    }
+}
+
+fn framed<T>(write: impl FnOnce(&mut Vec<u8>) -> T) -> Vec<u8> {
+    let mut out = Vec::new();
+    let _length = write(&mut out);
+    out.split_off(FRAME_HEADER_BYTES)
+}
+
+/// A frame of each kind.
+pub fn actor_frame_seeds() -> Vec<Vec<u8>> {
+    let path: ActorPath = "/sync/scheduler".parse().expect("a path");
+    let trace = TraceId::new(9);
+    vec![
+        framed(|out| frame::put_name(out, 3, &path, "content.store/1")),
+        framed(|out| frame::put_cast(out, 3, None, &(7_u32, "seven"))),
+        framed(|out| frame::put_cast(out, 3, trace, &(7_u32, "seven"))),
+        framed(|out| frame::put_call(out, 3, 11, 5000, trace, &vec![1_u8; 20])),
+    ]
+}
+
+/// A frame of the reply plane.
+pub fn fuzz_reply_frame(bytes: &[u8]) {
+    match ReplyFrame::parse(bytes) {
+        Some(ReplyFrame::Reply { call, response }) => {
+            assert_eq!(framed(|out| frame::put_reply(out, call, response)), bytes, "a reply has one form");
+        }
+        Some(ReplyFrame::Refusal { call, error }) => {
+            let written = framed(|out| frame::put_refusal(out, call, &error));
+            assert_eq!(ReplyFrame::parse(&written), Some(ReplyFrame::Refusal { call, error }));
+        }
+        Some(ReplyFrame::Credit { to, bytes: credit }) => {
+            assert_eq!(framed(|out| frame::put_credit(out, to, credit)), bytes, "credit has one form");
+        }
+        Some(ReplyFrame::TakeBack { to, bytes: credit }) => {
+            assert_eq!(framed(|out| frame::put_take_back(out, to, credit)), bytes, "credit has one form");
+        }
+        None => {}
+    }
+}
+
+/// A frame of each kind.
+pub fn reply_frame_seeds() -> Vec<Vec<u8>> {
+    let gone = CallError::Gone(ExitReason::Panicked("index out of bounds".to_owned()));
+    vec![
+        framed(|out| frame::put_reply(out, 11, b"response")),
+        framed(|out| frame::put_refusal(out, 11, &CallError::NoProc)),
+        framed(|out| frame::put_refusal(out, 11, &gone)),
+        framed(|out| frame::put_credit(out, 3, 65_536)),
+        framed(|out| frame::put_take_back(out, 3, 4096)),
+    ]
+}
+
+/// What a monitor is told of an end on another node.
+pub fn fuzz_watch_end(bytes: &[u8]) {
+    type End = (Option<Incarnation>, ExitReason);
+    if let Ok(end) = covenant_wire::decode::<End>(bytes, FRAME_BYTES_MAX) {
+        assert_eq!(covenant_wire::decode::<End>(&covenant_wire::encode(&end), FRAME_BYTES_MAX), Ok(end));
+    }
+}
+
+/// Ends of each kind.
+pub fn watch_end_seeds() -> Vec<Vec<u8>> {
+    let ends =
+        [ExitReason::Normal, ExitReason::Error("no disk".to_owned()), ExitReason::NameConflict("one".to_owned())];
+    ends.map(|reason| covenant_wire::encode(&(Some(Incarnation(4)), reason))).into()
+}

@@ -1,0 +1,28 @@
+//! All decoders, by who reads what they read.
+
+mod files;
+mod identity;
+mod membership;
+mod services;
+mod words;
+
+use covenant_cluster::fuzz as cluster;
+use covenant_transport::fuzz as transport;
+
+use crate::Target;
+
+/// Every target, in the order in which they are hunted.
+pub fn targets() -> Vec<Target> {
+    let connections = [
+        Target::new("hello", transport::fuzz_hello, transport::hello_seeds),
+        Target::new("join-request", transport::fuzz_join_request, transport::join_request_seeds),
+        Target::new("join-answer", transport::fuzz_join_answer, transport::join_answer_seeds),
+        Target::new("feed-frame", cluster::fuzz_feed_frame, cluster::feed_frame_seeds),
+        Target::new("presence-frame", cluster::fuzz_presence_frame, cluster::presence_frame_seeds),
+        Target::new("node-record", cluster::fuzz_node_record, cluster::node_record_seeds),
+        Target::new("actor-frame", cluster::fuzz_actor_frame, cluster::actor_frame_seeds),
+        Target::new("reply-frame", cluster::fuzz_reply_frame, cluster::reply_frame_seeds),
+        Target::new("watch-end", cluster::fuzz_watch_end, cluster::watch_end_seeds),
+    ];
+    [words::TARGETS, &connections, membership::TARGETS, identity::TARGETS, services::TARGETS, files::TARGETS].concat()
+}

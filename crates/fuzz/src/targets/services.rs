@@ -1,0 +1,140 @@
+//! Content and the ledger.
+
+use covenant_content::{
+    ChunkId, ChunkRef, Class, FileEntry, Manifest, SignedManifest, StoreRequest, StoreResponse, Trust, fuzz,
+};
+use covenant_ledger::{Account, Amount, BookRequest, BookResponse, Entry, Nations};
+use covenant_types::{TransferId, WallTime};
+use covenant_wire::{decode, encode};
+
+use crate::Target;
+
+pub(crate) const TARGETS: &[Target] = &[
+    Target::new("bulk-request", fuzz::fuzz_bulk_request, fuzz::bulk_request_seeds),
+    Target::new("signature", fuzz::fuzz_signature, fuzz::signature_seeds),
+    Target::new("subscriptions", fuzz::fuzz_subscriptions, fuzz::subscriptions_seeds),
+    Target::new("manifest", fuzz_manifest, manifest_seeds),
+    Target::new("signed-manifest", fuzz_signed_manifest, signed_manifest_seeds),
+    Target::new("store-message", fuzz_store_message, store_message_seeds),
+    Target::new("ledger-entry", fuzz_ledger_entry, ledger_entry_seeds),
+    Target::new("book-message", fuzz_book_message, book_message_seeds),
+    Target::new("nations", fuzz_nations, nations_seeds),
+];
+
+const NOW: WallTime = WallTime(1_790_000_000);
+
+fn manifest() -> Manifest {
+    let chunk = |bytes: &[u8]| ChunkRef { id: ChunkId::of(bytes), sha256: [5; 32], length: 1000 };
+    let file = |path: &str, chunks| FileEntry { path: path.to_owned(), chunks };
+    Manifest {
+        name: "health".to_owned(),
+        version: 3,
+        class: Class::Health,
+        licence: "CC-BY-4.0".to_owned(),
+        created: NOW,
+        files: vec![file("a/one.txt", vec![chunk(b"one"), chunk(b"two")]), file("b.txt", vec![chunk(b"three")])],
+    }
+}
+
+fn fuzz_manifest(bytes: &[u8]) {
+    if let Ok(manifest) = Manifest::from_bytes(bytes) {
+        assert_eq!(manifest.to_bytes(), bytes, "a manifest has one form");
+        let _chunks = (manifest.chunks(), manifest.bytes());
+    }
+}
+
+fn manifest_seeds() -> Vec<Vec<u8>> {
+    vec![manifest().to_bytes()]
+}
+
+/// A manifest as it lies on the disk. Without a root of ours none is believed.
+fn fuzz_signed_manifest(bytes: &[u8]) {
+    if let Ok(signed) = serde_json::from_slice::<SignedManifest>(bytes) {
+        let trust = Trust { cluster: "demo".to_owned(), roots: Vec::new() };
+        assert!(signed.verify(&trust).is_err(), "a manifest was believed without a root");
+    }
+}
+
+fn signed_manifest_seeds() -> Vec<Vec<u8>> {
+    let signed =
+        SignedManifest { manifest: manifest().to_bytes(), signature: "none".to_owned(), chain: vec![vec![0x30; 9]] };
+    vec![serde_json::to_vec(&signed).expect("a signed manifest has a JSON form")]
+}
+
+/// What the store is asked and answers.
+fn fuzz_store_message(bytes: &[u8]) {
+    if let Ok(request) = decode::<StoreRequest>(bytes, 1 << 20) {
+        assert_eq!(decode::<StoreRequest>(&encode(&request), 1 << 20), Ok(request));
+    }
+    if let Ok(response) = decode::<StoreResponse>(bytes, 1 << 20) {
+        assert_eq!(decode::<StoreResponse>(&encode(&response), 1 << 20), Ok(response));
+    }
+}
+
+fn store_message_seeds() -> Vec<Vec<u8>> {
+    let signed = SignedManifest { manifest: manifest().to_bytes(), signature: "none".to_owned(), chain: Vec::new() };
+    let get = StoreRequest::Get { name: "health".to_owned(), to: "/tmp/health".into() };
+    vec![
+        encode(&StoreRequest::Catalog),
+        encode(&StoreRequest::Manifest(manifest().id())),
+        encode(&get),
+        encode(&StoreResponse::Manifest(Some(Box::new(signed)))),
+        encode(&StoreResponse::No("it is not here".to_owned())),
+    ]
+}
+
+fn fuzz_ledger_entry(bytes: &[u8]) {
+    if let Ok(entry) = Entry::from_bytes(bytes) {
+        assert_eq!(entry.to_bytes(), bytes, "an entry has one form");
+        let _judged = (entry.is_balanced(), entry.volume(), entry.shared(), entry.same_request(&entry));
+    }
+}
+
+fn ledger_entry_seeds() -> Vec<Vec<u8>> {
+    let kenya = Account::Nation("KEN".parse().expect("a nation"));
+    let transfer = Entry::transfer(TransferId(7), Account::Pool, kenya, Amount::cents(1234), NOW);
+    let profit = Entry::distribution(TransferId(8), Amount::cents(1_000_003), few(), NOW);
+    let (assessments, _) = Entry::assessments(2025, few(), NOW);
+    [transfer, profit].iter().chain(&assessments[..1]).map(Entry::to_bytes).collect()
+}
+
+/// What the book is asked and answers.
+fn fuzz_book_message(bytes: &[u8]) {
+    if let Ok(request) = decode::<BookRequest>(bytes, 1 << 20) {
+        assert_eq!(decode::<BookRequest>(&encode(&request), 1 << 20), Ok(request));
+    }
+    if let Ok(response) = decode::<BookResponse>(bytes, 1 << 20) {
+        assert_eq!(decode::<BookResponse>(&encode(&response), 1 << 20), Ok(response));
+    }
+}
+
+fn book_message_seeds() -> Vec<Vec<u8>> {
+    let [from, to, amount] = ["pool", "KEN", "12.34"].map(str::to_owned);
+    vec![
+        encode(&BookRequest::Assess { year: 2025 }),
+        encode(&BookRequest::Transfer { id: TransferId(7), from, to, amount }),
+        encode(&BookRequest::Export { from: 300 }),
+    ]
+}
+
+const TABLE: &str = "iso2,iso3,name,region,income,population,gdp_usd,gdp_year\n\
+    AO,AGO,Angola,africa,upper-middle,38984796,80397000000,2024\n\
+    KE,KEN,Kenya,africa,lower-middle,56432944,108040000000,2024\n\
+    ER,ERI,Eritrea,africa,low,3535603,,\n";
+
+fn few() -> &'static Nations {
+    static FEW: std::sync::OnceLock<Nations> = std::sync::OnceLock::new();
+    FEW.get_or_init(|| Nations::parse(TABLE).expect("a table"))
+}
+
+fn fuzz_nations(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(nations) = Nations::parse(text) {
+        let _entries = Entry::assessments(2025, &nations, NOW);
+        let _profit = Entry::distribution(TransferId(8), Amount::cents(1_000_003), &nations, NOW);
+    }
+}
+
+fn nations_seeds() -> Vec<Vec<u8>> {
+    vec![TABLE.as_bytes().to_vec()]
+}
