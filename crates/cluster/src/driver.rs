@@ -183,6 +183,10 @@ impl Driver {
                 let _gave_up = done.send(());
             }
             Input::Sleep(_) => {}
+            Input::Fed(input, place) => {
+                self.take_in(*input);
+                drop(place);
+            }
             Input::Wake => self.feed_core(Event::Return),
             Input::Datagram { from, data, share } => {
                 self.feed_core(Event::Datagram { from, data });

@@ -145,12 +145,17 @@ async fn read_feed(shared: Arc<Shared>, session: Arc<Session>, mut stream: RecvS
                 continue;
             }
             Some(FeedFrame::Records(records)) => {
-                let records = records.into_iter().filter_map(|bytes| checked(&shared, &session, bytes)).collect();
+                let records: Vec<_> =
+                    records.into_iter().filter_map(|bytes| checked(&shared, &session, bytes)).collect();
+                if records.is_empty() {
+                    continue;
+                }
                 Input::Records { from, records }
             }
             None => return shared.refuse_stream(&session, &mut stream, CloseCode::Malformed),
         };
-        if shared.inbox.send(input).await.is_err() {
+        let Ok(place) = Arc::clone(&session.fed).acquire_owned().await else { return };
+        if shared.inbox.send(Input::Fed(Box::new(input), place)).await.is_err() {
             return;
         }
     }

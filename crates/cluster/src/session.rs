@@ -11,7 +11,7 @@ use covenant_env::{Clock, Env, Tasks};
 use covenant_runtime::RemoteSender;
 use covenant_transport::{CloseCode, Peer, Plane};
 use covenant_types::{ActorPath, CallError};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::conduct::{Conduct, Offence};
 use crate::counters::Counters;
@@ -29,6 +29,8 @@ const TASKS_MAX: usize = LANES + 4 + 16;
 const STREAMS_MAX: [(Plane, usize); 3] = [(Plane::Actor, LANES), (Plane::Reply, 1), (Plane::Feed, 2)];
 /// How many of its datagrams may wait for the driver: a peer that sends more than is heard loses its own, not others'.
 const INBOX_SHARE: usize = 256;
+/// How many of its feed frames may. Its streams wait then, and what others say is still heard in between.
+const FED_SHARE: usize = 16;
 /// How many frames may wait for the feed stream.
 const FEED_QUEUE_MAX: usize = 64;
 /// How many frames about names and groups may wait for a feed stream of their own.
@@ -62,6 +64,8 @@ pub(crate) struct Session {
     pub(crate) named: AtomicUsize,
     /// Streams of theirs that are open, in the order of [`STREAMS_MAX`].
     streams: [AtomicUsize; STREAMS_MAX.len()],
+    /// Places for what came over their feed streams and waits for the driver.
+    pub(crate) fed: Arc<Semaphore>,
     /// Their datagrams that wait for the driver.
     waiting: Arc<AtomicUsize>,
     conduct: Mutex<Conduct>,
@@ -114,6 +118,7 @@ impl Session {
             presence,
             named: AtomicUsize::new(0),
             streams: Default::default(),
+            fed: Arc::new(Semaphore::new(FED_SHARE)),
             waiting: Arc::default(),
             conduct: Mutex::new(Conduct::new(env.now())),
             heard: AtomicU64::new(0),

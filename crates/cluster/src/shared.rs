@@ -12,7 +12,7 @@ use covenant_membership::Topology;
 use covenant_runtime::{Deadlines, Entries, Inlet, Monitor, System};
 use covenant_transport::{CloseCode, NodeCredentials, Peer, RecvStream, Transport};
 use covenant_types::{ActorPath, Name, NodeId, NodeName};
-use tokio::sync::{Notify, broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, broadcast, mpsc, oneshot};
 
 use crate::BulkHandler;
 use crate::conduct::{ConductBook, Misbehaving};
@@ -40,6 +40,8 @@ pub(crate) enum Input {
     Summary { from: NodeId, answer: bool, buckets: Vec<u64> },
     /// `asker` wants to be dialled by `target`.
     Seek { from: NodeId, target: NodeId, asker: NodeId },
+    /// One of the others, from a feed stream, and its place among those of its sender.
+    Fed(Box<Input>, OwnedSemaphorePermit),
     /// Fall silent but stay a member, and tell when that was said.
     Sleep(oneshot::Sender<()>),
     /// Take part again after sleep.

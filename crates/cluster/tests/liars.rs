@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{self, Arc};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -13,11 +13,11 @@ use covenant_env::{Env, Metrics};
 use covenant_transport::{Inbound, Peer, Plane, RecvStream, SendStream, Transport};
 use covenant_types::{BootEpoch, NodeId};
 use support::{AMPLE, Identity, Message, Node, PATIENCE, eventually, pair};
-use tokio::sync::broadcast;
+use tokio::sync::{Mutex, MutexGuard, broadcast};
 
 /// Takes every stream that the others open, and reads none.
 #[derive(Default)]
-struct Deaf(Mutex<Vec<RecvStream>>);
+struct Deaf(sync::Mutex<Vec<RecvStream>>);
 
 impl Inbound for Deaf {
     fn peer_up(&self, _: &Peer) {}
@@ -29,6 +29,10 @@ impl Inbound for Deaf {
     }
 }
 
+/// Each of these takes all of a machine that it is given, and what is measured is what it takes from honest nodes of its own
+/// cluster: not from those of the next test.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+
 /// Two honest nodes that see each other, and a liar that is connected to the first.
 struct Scene {
     one: Node,
@@ -37,10 +41,12 @@ struct Scene {
     liar: Identity,
     transport: Transport,
     peer: Peer,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Scene {
     async fn new() -> Self {
+        let alone = ONE_AT_A_TIME.lock().await;
         let (one, two) = pair().await;
         let told = [one.cluster.events(), two.cluster.events()];
         let liar = Identity::new("liar");
@@ -49,7 +55,7 @@ impl Scene {
         let config = liar.transport_config(env.wall());
         let transport = Transport::bind(config, env, Arc::new(Deaf::default()), None).expect("the endpoint opens");
         let peer = transport.connect(one.address(), None).await.expect("its certificate is good");
-        let scene = Self { one, two, told, liar, transport, peer };
+        let scene = Self { one, two, told, liar, transport, peer, _alone: alone };
         // It is a member as others are: only then is it heard at all.
         let mut feed = scene.peer.open_uni(Plane::Feed).await.expect("the stream opens");
         feed.write_frame(&scene.record(1)).await.expect("it is heard");
@@ -103,8 +109,8 @@ impl Scene {
                     MemberEvent::Changed(view) if honest.contains(&view.name) => {
                         assert_eq!(view.state, MemberState::Reachable, "{}", view.name);
                     }
-                    MemberEvent::Quarantined { node, .. } => {
-                        assert_eq!(node, self.liar.key.node_id(), "an honest node was named");
+                    MemberEvent::Quarantined { node, why } => {
+                        assert_eq!(node, self.liar.key.node_id(), "an honest node was named {why}");
                         named = true;
                     }
                     MemberEvent::Changed(_) | MemberEvent::OwnEpochBehind { .. } => {}
@@ -186,23 +192,6 @@ async fn a_flood_of_feeds_waits_for_itself_and_is_named() {
         () = named => {}
         () = flooding => panic!("the stream was closed"),
     }
-    scene.harmed_nobody().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_says_something_new_of_itself_without_end_is_named_and_not_passed_on() {
-    let scene = Scene::new().await;
-    let mut feed = scene.peer.open_uni(Plane::Feed).await.expect("the stream opens");
-    let mut sequence = 1;
-    let named = async {
-        while !scene.is_named("restless") {
-            sequence += 1;
-            feed.write_frame(&scene.record(sequence)).await.expect("it is borne");
-            tokio::task::yield_now().await;
-        }
-    };
-    assert!(tokio::time::timeout(PATIENCE, named).await.is_ok(), "never named: {:?}", scene.one.cluster.misbehaving());
-    assert!(scene.one.counts.of("covenant_cluster_records_refused_total") > 0);
     scene.harmed_nobody().await;
 }
 
