@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use covenant_identity::NodeKey;
+use covenant_identity::{NodeKey, SignedDenial};
 use covenant_types::{
     ActorPath, BootEpoch, CallError, ExitReason, Incarnation, LinkTier, Name, NodeId, NodeName, Region, Role, Scope,
     TraceId, WallTime,
@@ -88,6 +88,11 @@ pub fn fuzz_feed_frame(bytes: &[u8]) {
             let written = feed::delivered(&id);
             assert_eq!(FeedFrame::parse(&written), Some(FeedFrame::Delivered(id)));
         }
+        Some(FeedFrame::Denials(denials)) => {
+            // What stands in one has a target of its own.
+            denials.into_iter().for_each(|denial| drop(SignedDenial::parse(denial)));
+        }
+        Some(FeedFrame::Denied(digest)) => assert_eq!(feed::denied(digest), bytes, "a frame has one form"),
         Some(FeedFrame::Presence(data)) => fuzz_presence_frame(data),
         None => {}
     }

@@ -5,8 +5,9 @@ use std::sync::OnceLock;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use covenant_identity::{
-    IssuingAuthority, JoinToken, NodeGrant, NodeKey, RootAuthority, TokenBook, TokenDraw, TokenIssuer,
-    certificates_from_pem, certificates_to_pem, check_csr, check_renewal, fuzz, make_csr, verify_chain,
+    Denial, Denied, DenyList, IssuingAuthority, JoinToken, NodeGrant, NodeKey, RootAuthority, SignedDenial, TokenBook,
+    TokenDraw, TokenIssuer, certificates_from_pem, certificates_to_pem, check_csr, check_renewal, fuzz, make_csr,
+    verify_chain,
 };
 use covenant_types::{NodeId, NodeName, Region, Role, WallTime};
 
@@ -19,6 +20,8 @@ pub(crate) const TARGETS: &[Target] = &[
     Target::varying("chain", fuzz_chain, chain_seeds),
     Target::varying("renewal", fuzz_renewal, renewal_seeds),
     Target::varying("certificates-pem", fuzz_certificates_pem, certificates_pem_seeds),
+    Target::varying("denial", fuzz_denial, denial_seeds),
+    Target::varying("deny-list", fuzz_deny_list, deny_list_seeds),
     Target::varying("key-pem", fuzz_key_pem, key_pem_seeds),
     Target::varying("authority-pem", fuzz_authority_pem, authority_pem_seeds),
     Target::varying("join-token", fuzz_join_token, join_token_seeds),
@@ -110,6 +113,39 @@ fn pieces(mut bytes: &[u8]) -> Vec<&[u8]> {
         bytes = rest;
     }
     pieces
+}
+
+/// A denial. Nobody of our root signed it, so nobody is kept out by it.
+fn fuzz_denial(bytes: &[u8]) {
+    if let Ok(signed) = SignedDenial::parse(bytes) {
+        assert_eq!(signed.bytes(), bytes);
+        assert!(signed.verify::<Vec<u8>>("demo", &[]).is_err(), "a denial was believed without a root");
+    }
+}
+
+fn denial_seeds() -> Vec<Vec<u8>> {
+    let key = Denied::Key { id: NodeId([9; 16]), grant: Some(grant()) };
+    let denial = |who| Denial { who, at: NOW, reason: "its disk was stolen".to_owned(), by: "ada".to_owned() };
+    let operator = Denied::Operator("ada".parse().expect("an operator's name"));
+    let signed = [key, operator].map(|who| made().issuing.deny(denial(who)).expect("a denial"));
+    signed.map(|signed| signed.bytes().to_vec()).into()
+}
+
+/// The file of all denials.
+fn fuzz_deny_list(bytes: &[u8]) {
+    if let Ok(list) = DenyList::from_bytes(bytes) {
+        let written = list.to_bytes();
+        let again = DenyList::from_bytes(&written).expect("a list is read as it was written");
+        assert_eq!((again.to_bytes(), again.digest()), (written, list.digest()));
+    }
+}
+
+fn deny_list_seeds() -> Vec<Vec<u8>> {
+    let mut list = DenyList::new();
+    for denial in denial_seeds() {
+        list.take(SignedDenial::parse(&denial).expect("a denial"));
+    }
+    vec![list.to_bytes()]
 }
 
 fn fuzz_certificates_pem(bytes: &[u8]) {
