@@ -47,7 +47,9 @@ fn record(phase: Phase) -> SignedRecord {
         tier: LinkTier::Lan,
         phase,
         version: "1.2.3".to_owned(),
+        certificate_begins: WallTime(1_799_000_000),
         certificate_ends: WallTime(1_800_000_000),
+        certificate_issuer: NodeId([9; 16]),
         sequence: 1,
     };
     SignedRecord::sign(record, &key)
