@@ -105,11 +105,13 @@ impl Cluster {
             name: record.name.clone(),
             role: record.role,
             region: record.region,
+            tier: record.tier,
             epoch,
             state: MemberState::Reachable,
         };
         let place = record.place();
-        let (presence, presence_inbox) = PresenceDesk::new(me, keeper::pace_of(profile), env.now());
+        let (presence, presence_inbox) =
+            PresenceDesk::new(me, keeper::pace_of(profile), topology == Topology::Pools, env.now());
         let shared = Arc::new(Shared::new(
             env.clone(),
             (topology, idle_of(profile)),

@@ -8,7 +8,7 @@ use covenant_runtime::{
     Behaviour, BehaviourRegistry, Context, Exit, NotEntered, Remotable, Reply, RuntimeEvent, StartError,
 };
 use covenant_supervision::{TreeSource, TreeSourceError, TreeSpec, load_tree};
-use covenant_types::{ActorPath, CallError, ExitReason, Incarnation, Name, Scope};
+use covenant_types::{ActorPath, CallError, ExitReason, Incarnation, LinkTier, Name, Region, Role, Scope};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
@@ -320,6 +320,39 @@ async fn what_a_node_that_sleeps_said_is_stale_and_its_names_stay_its_own() {
     assert!((0..32).all(picks_one_that_is_there));
     assert!(two.cluster.wake().await);
     eventually("it is awake", || members(&one, "g") == ["three:/c", "two:/b"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_cluster_laid_out_in_pools_names_and_groups_go_by_way_of_hubs() {
+    let places = [
+        ("hub-a", Role::Hub, Region::Africa, LinkTier::Lan),
+        ("hub-b", Role::Hub, Region::Africa, LinkTier::Lan),
+        ("hub-c", Role::Hub, Region::Asia, LinkTier::Lan),
+        ("tower-a", Role::Tower, Region::Africa, LinkTier::Lan),
+        ("tower-c", Role::Tower, Region::Asia, LinkTier::Lan),
+        ("leaf", Role::Tower, Region::Africa, LinkTier::Satellite),
+    ];
+    let mut nodes: Vec<Node> = Vec::new();
+    for (place, role, region, tier) in places {
+        let seeds: Vec<&Node> = nodes.first().into_iter().collect();
+        let text = child("a", &format!("name = \"of.{place}\", group = \"near\""));
+        let joined = node(&mut Identity::placed(place, role, region, tier), &seeds, &text).await;
+        nodes.push(joined);
+    }
+    all_reachable(&nodes.iter().collect::<Vec<_>>()).await;
+    assert!(nodes[5].cluster.peer(&nodes[3].name()).is_none(), "the leaf and the tower have no connection");
+    for node in &nodes {
+        ask(node, "a", |reply| ToNamed::Join("far".into(), Scope::Global, reply)).await.unwrap();
+    }
+    for node in &nodes {
+        for (place, ..) in places {
+            eventually("all know all names", || holder(node, &format!("of.{place}")).is_some()).await;
+        }
+        eventually("all see the global group", || members(node, "far").len() == 6).await;
+        let region = node.cluster.me().region;
+        let near = places.iter().filter(|(_, _, of, _)| *of == region).count();
+        eventually("each sees its region", || members(node, "near").len() == near).await;
+    }
 }
 
 fn now() -> u64 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use covenant_runtime::Entries;
-use covenant_types::{ActorPath, BootEpoch, Name, NodeId, NodeName, Region, Role, Uptime, WallTime};
+use covenant_types::{ActorPath, BootEpoch, LinkTier, Name, NodeId, NodeName, Region, Role, Uptime, WallTime};
 
 use super::entry::{About, Entry, ShardId, Stamp};
 use super::frame::{self, Frame, Whose};
@@ -15,6 +15,9 @@ use crate::member::MemberState;
 
 /// The most bytes of all shards of other nodes together, as [`Entry::bytes`] counts them.
 const ALL_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Time between two questions of a leaf, beside those of its new connections.
+const LEAF_DIGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// How often things are told.
 #[derive(Clone, Copy, Debug)]
@@ -34,8 +37,16 @@ pub(crate) struct Seen {
     pub(crate) name: NodeName,
     pub(crate) role: Role,
     pub(crate) region: Region,
+    pub(crate) tier: LinkTier,
     pub(crate) epoch: BootEpoch,
     pub(crate) state: MemberState,
+}
+
+impl Seen {
+    /// Whether it hangs on a line that is spared what can be.
+    fn is_leaf(&self) -> bool {
+        self.role != Role::Hub && self.tier == LinkTier::Satellite
+    }
 }
 
 /// The way to other nodes.
@@ -49,6 +60,8 @@ pub(crate) trait Outbox {
 pub(crate) struct Presence {
     pub(super) me: Seen,
     pace: Pace,
+    /// Leaves have connections to hubs only, which tell them what others say, and others what they say.
+    in_pools: bool,
     pub(super) own: Shard,
     pub(super) summary: Shard,
     /// Of other nodes.
@@ -104,11 +117,16 @@ pub(crate) struct Lost {
 pub(crate) struct Dishonest;
 
 impl Presence {
-    pub(crate) fn new(me: Seen, pace: Pace, now: Uptime) -> Self {
+    /// What a node knows at its start. `in_pools` says that leaves are connected to hubs only.
+    pub(crate) fn new(me: Seen, mut pace: Pace, in_pools: bool, now: Uptime) -> Self {
+        if in_pools && me.is_leaf() {
+            pace.digest = LEAF_DIGEST; // it asks when it connects, and its line costs
+        }
         let stamp = Stamp { epoch: me.epoch, version: 0 };
         Self {
             me,
             pace,
+            in_pools,
             own: Shard::new(stamp),
             summary: Shard::new(stamp),
             shards: BTreeMap::new(),
@@ -301,7 +319,9 @@ impl Presence {
         let matters_elsewhere =
             |entry: &Entry| !matches!(entry, Entry::Member { scope: covenant_types::Scope::Region, .. });
         // Those who do not listen hear of other regions from us, and other regions of ours.
-        self.has_news |= id.about != About::Actors || named.iter().any(matters_elsewhere) || named.is_empty();
+        let is_relayed = id.writer != from || (self.in_pools && self.me.role == Role::Hub);
+        self.has_news |=
+            is_relayed || id.about != About::Actors || named.iter().any(matters_elsewhere) || named.is_empty();
         if id.about != About::Actors && !self.members.contains_key(&id.writer) {
             // Its speaker is not known here, nor whether it still is one: of those the latest that was heard holds.
             let members = &self.members;
@@ -349,7 +369,8 @@ impl Presence {
             for id in self.told_to(to) {
                 let Some(shard) = self.shard(id) else { continue };
                 let Some(peer) = self.peers.get(&to) else { continue };
-                let (stamp, frames) = (shard.stamp(), frame::update(id, shard, peer.holds.get(&id).copied()));
+                let (whose, stamp) = (Whose::of(id, self.me.id), shard.stamp());
+                let frames = frame::update(whose, shard, peer.holds.get(&id).copied());
                 if frames.is_empty() {
                     continue;
                 }
@@ -384,6 +405,13 @@ impl Presence {
             if self.listens(me, self.me.role, self.me.region) && !self.listens(to, peer.role, peer.region) {
                 told.extend(self.shards.keys().filter(|id| id.about != About::Actors));
             }
+            if self.in_pools && self.me.role == Role::Hub {
+                let others = self.shards.keys().filter(|id| id.about == About::Actors && id.writer != to);
+                // A leaf hears of all from its hubs, and all of a leaf.
+                let is_ours = |id: &&ShardId| self.is_leaf(id.writer) && self.peers.contains_key(&id.writer);
+                let to_leaf = self.is_leaf(to);
+                told.extend(others.filter(|id| to_leaf || is_ours(id)));
+            }
             told
         } else if self.summary.stamp().version > 0 && self.listens(to, peer.role, peer.region) {
             vec![ShardId { writer: me, about: About::Region(self.me.region) }]
@@ -396,7 +424,16 @@ impl Presence {
     fn may_tell(&self, from: NodeId, id: ShardId) -> bool {
         let Some(peer) = self.peers.get(&from) else { return false };
         match id.about {
-            About::Actors => id.writer == from && peer.region == self.me.region,
+            About::Actors if id.writer == from => peer.region == self.me.region,
+            // A hub may tell on what a leaf says, or what others say to a leaf. Who is connected speaks for itself.
+            About::Actors => {
+                self.in_pools
+                    && (peer.role, peer.region) == (Role::Hub, self.me.region)
+                    && id.writer != self.me.id
+                    && !self.peers.contains_key(&id.writer)
+                    && (self.me.is_leaf() || self.is_leaf(id.writer))
+                    && self.members.get(&id.writer).is_some_and(|seen| seen.region == self.me.region)
+            }
             About::Region(region) if region == self.me.region || id.writer == self.me.id => false,
             About::Region(region) if id.writer == from => peer.region == region,
             // Who listens hears it from the speaker.
@@ -416,9 +453,13 @@ impl Presence {
         role == Role::Hub || !self.members.values().any(|seen| seen.id != id && is_hub(seen))
     }
 
+    fn is_leaf(&self, node: NodeId) -> bool {
+        self.members.get(&node).is_some_and(Seen::is_leaf)
+    }
+
     fn digest_for(&self, to: NodeId) -> Bytes {
         let held = self.shards.iter().filter(|(id, _)| self.may_tell(to, **id));
-        let held = held.map(|(id, shard)| (Whose::of(*id), shard.stamp()));
+        let held = held.map(|(id, shard)| (Whose::of(*id, to), shard.stamp()));
         Frame::Digest(held.collect()).bytes()
     }
 

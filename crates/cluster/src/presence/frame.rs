@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::{About, Entry, ShardId, Stamp};
 use super::shard::{Change, SHARD_ENTRIES_MAX, Shard};
-use crate::feed;
+use crate::{RECORDS_MAX, feed};
 
 /// A frame is closed once its entries come to this.
 const FRAME_ENTRIES_BYTES: usize = 48 * 1024;
 /// The longest frame that is read.
 const FRAME_BYTES_MAX: usize = 120 * 1024;
-/// The most shards one digest names: one speaker of each region, and some that no longer are.
-const DIGEST_MAX: usize = 64;
+/// The most shards one digest names: those of all nodes there may be, the speakers of regions, and some that no longer are.
+const DIGEST_MAX: usize = RECORDS_MAX + 64;
 
 /// The most paths that are asked for at once.
 pub(crate) const SEEK_PATHS_MAX: usize = 128;
@@ -43,6 +43,8 @@ pub(crate) enum Whose {
     Direct,
     /// About a region, by this speaker.
     Region(Region, NodeId),
+    /// About the actors of this node, told on by a hub.
+    Actors(NodeId),
 }
 
 impl Whose {
@@ -51,12 +53,15 @@ impl Whose {
         match self {
             Self::Direct => ShardId { writer: direct, about: About::Actors },
             Self::Region(region, writer) => ShardId { writer, about: About::Region(region) },
+            Self::Actors(writer) => ShardId { writer, about: About::Actors },
         }
     }
 
-    pub(crate) fn of(shard: ShardId) -> Self {
+    /// The name of a shard, where `direct` is the node that [`Whose::Direct`] means.
+    pub(crate) fn of(shard: ShardId, direct: NodeId) -> Self {
         match shard.about {
-            About::Actors => Self::Direct,
+            About::Actors if shard.writer == direct => Self::Direct,
+            About::Actors => Self::Actors(shard.writer),
             About::Region(region) => Self::Region(region, shard.writer),
         }
     }
@@ -91,8 +96,8 @@ impl Frame {
 }
 
 /// The frames that bring a copy of `shard` up to date that is at `held`, if there is one; none where it is.
-pub(crate) fn update(id: ShardId, shard: &Shard, held: Option<Stamp>) -> Vec<Bytes> {
-    let (whose, stamp) = (Whose::of(id), shard.stamp());
+pub(crate) fn update(whose: Whose, shard: &Shard, held: Option<Stamp>) -> Vec<Bytes> {
+    let stamp = shard.stamp();
     if held >= Some(stamp) {
         return Vec::new();
     }
@@ -131,7 +136,7 @@ mod tests {
 
     use super::*;
 
-    const ID: ShardId = ShardId { writer: NodeId([7; 16]), about: About::Actors };
+    const SPEAKER: NodeId = NodeId([7; 16]);
 
     fn member(number: usize) -> Entry {
         let path: ActorPath = format!("/pool/worker-{number}").parse().unwrap();
@@ -152,7 +157,7 @@ mod tests {
     #[test]
     fn a_large_shard_crosses_in_parts_of_bounded_size() {
         let shard = shard(10_000);
-        let frames = update(ID, &shard, None);
+        let frames = update(Whose::Direct, &shard, None);
         assert!(frames.len() > 3, "{}", frames.len());
         let mut read = BTreeSet::new();
         for (at, bytes) in frames.iter().enumerate() {
@@ -171,10 +176,10 @@ mod tests {
         let mut more = shard.entries().clone();
         more.insert(member(100));
         shard.become_these(more);
-        let frames = update(ID, &shard, Some(held));
+        let frames = update(Whose::Direct, &shard, Some(held));
         let payload = "workers".len() + "/pool/worker-100".len();
         assert!(frames.len() == 1 && frames[0].len() <= 2 * payload, "{} bytes for {payload}", frames[0].len());
-        assert_eq!(update(ID, &shard, Some(shard.stamp())), Vec::<Bytes>::new());
+        assert_eq!(update(Whose::Direct, &shard, Some(shard.stamp())), Vec::<Bytes>::new());
     }
 
     #[test]
@@ -205,7 +210,7 @@ mod tests {
             },
             Frame::Whole { whose: Whose::Direct, stamp, part: 0, parts: 1, entries: vec![local] },
             Frame::Whole {
-                whose: Whose::Region(Region::Asia, ID.writer),
+                whose: Whose::Region(Region::Asia, SPEAKER),
                 stamp,
                 part: 0,
                 parts: 1,
@@ -218,7 +223,7 @@ mod tests {
             assert_eq!(Frame::parse(&covenant_wire::encode(&frame)), None, "{frame:?}");
         }
         let good = Frame::Whole {
-            whose: Whose::Region(Region::Asia, ID.writer),
+            whose: Whose::Region(Region::Asia, SPEAKER),
             stamp,
             part: 0,
             parts: 1,

@@ -46,11 +46,11 @@ const SEEKING_MAX: usize = 1024;
 pub(crate) type PresenceInbox = mpsc::Receiver<(Arc<Session>, Frame)>;
 
 impl PresenceDesk {
-    pub(crate) fn new(me: Seen, pace: Pace, now: Uptime) -> (Self, PresenceInbox) {
+    pub(crate) fn new(me: Seen, pace: Pace, in_pools: bool, now: Uptime) -> (Self, PresenceInbox) {
         let (inbox, frames) = mpsc::channel(INBOX_MAX);
         (
             Self {
-                core: RwLock::new(Presence::new(me, pace, now)),
+                core: RwLock::new(Presence::new(me, pace, in_pools, now)),
                 rung: Notify::new(),
                 inbox,
                 seeking: Mutex::default(),
@@ -270,6 +270,7 @@ fn seen(view: &MemberView) -> Seen {
         name: view.name.clone(),
         role: view.role,
         region: view.region,
+        tier: view.tier,
         epoch: view.epoch,
         state: view.state,
     }

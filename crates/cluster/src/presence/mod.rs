@@ -10,9 +10,12 @@
 //! Other regions see no shards. In each region one node, the speaker, writes a summary: how many are in each global group, a
 //! few of them, and who has which name. It tells that to those who listen in the other regions, who tell their own.
 //!
+//! In a cluster laid out in pools a leaf is connected to hubs only: these tell it what its region says, and the region what it
+//! says.
+//!
 //! # Invariants
 //! - A shard has one writer. Merging keeps the greater `(epoch, version)`: it commutes, and twice is once.
-//! - What is heard over one connection of a node's actors is about that node.
+//! - Who is connected speaks for its own actors, and nobody else does. Of a leaf, and to a leaf, hubs of the region may speak.
 //! - Of nodes that are down nothing is seen, of those that sleep or cannot be reached all is, marked stale.
 //! - Shards, what is kept of their changes, and all of them together have bounds.
 //!

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use covenant_runtime::Entries;
-use covenant_types::{ActorPath, BootEpoch, Name, NodeId, NodeName, Region, Role, Scope, Uptime, WallTime};
+use covenant_types::{ActorPath, BootEpoch, LinkTier, Name, NodeId, NodeName, Region, Role, Scope, Uptime, WallTime};
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -27,6 +27,8 @@ struct Net {
     cores: Vec<Presence>,
     own: Vec<Entries>,
     places: Vec<(Region, Role)>,
+    /// Those on satellite links, where the cluster is laid out in pools.
+    leaves: BTreeSet<usize>,
     connected: BTreeSet<(usize, usize)>,
     dead: BTreeSet<usize>,
     /// Frames on their way, by when they arrive.
@@ -85,6 +87,7 @@ impl Net {
             cores: Vec::new(),
             own: vec![Entries::default(); count],
             places,
+            leaves: BTreeSet::new(),
             connected: BTreeSet::new(),
             dead: BTreeSet::new(),
             flying: BTreeMap::new(),
@@ -93,7 +96,7 @@ impl Net {
             lost: Vec::new(),
         };
         let pace = pace_of(covenant_transport::Profile::Lan);
-        net.cores = (0..count).map(|at| Presence::new(net.seen(at, at), pace, Uptime::ZERO)).collect();
+        net.cores = (0..count).map(|at| Presence::new(net.seen(at, at), pace, false, Uptime::ZERO)).collect();
         for a in 0..count {
             for b in a + 1..count {
                 net.connect(a, b);
@@ -109,10 +112,16 @@ impl Net {
     /// One node as another sees it.
     fn seen(&self, by: usize, at: usize) -> Seen {
         let (region, role) = self.places[at];
-        let is_there = by == at || self.connected.contains(&(by.min(at), by.max(at)));
+        let meets = |a: usize, b: usize| a == b || self.connected.contains(&(a.min(b), a.max(b)));
+        // Hubs answer for leaves.
+        let by_hub =
+            |leaf: usize| (0..self.places.len()).any(|hub| self.places[hub].1 == Role::Hub && meets(hub, leaf));
+        let is_there =
+            meets(by, at) || ((self.leaves.contains(&at) || self.leaves.contains(&by)) && by_hub(at) && by_hub(by));
         let state = if is_there { MemberState::Reachable } else { MemberState::Down };
         let name = NodeName::new(&format!("n{at}")).unwrap();
-        Seen { id: id(at), name, role, region, epoch: BootEpoch(1), state }
+        let tier = if self.leaves.contains(&at) { LinkTier::Satellite } else { LinkTier::Lan };
+        Seen { id: id(at), name, role, region, tier, epoch: BootEpoch(1), state }
     }
 
     fn with(&mut self, at: usize, act: impl FnOnce(&mut Presence, &mut Out<'_>) -> Vec<Lost>) {
@@ -328,7 +337,7 @@ fn a_claim_made_at_a_start_yields_to_any_other_whatever_the_clocks_say() {
     net.run(Duration::from_secs(5));
     // The other one restarts, and claims before it heard anything.
     net.cut(0, 1);
-    net.cores[1] = Presence::new(net.seen(1, 1), pace_of(covenant_transport::Profile::Lan), net.now);
+    net.cores[1] = Presence::new(net.seen(1, 1), pace_of(covenant_transport::Profile::Lan), false, net.now);
     net.claim(1, "n");
     net.connect(0, 1);
     net.run(Duration::from_secs(30));
@@ -401,6 +410,61 @@ fn a_name_is_known_in_other_regions_and_of_two_there_one_is_left() {
     net.run(Duration::from_secs(15));
     assert_eq!(net.lost.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [3]);
     assert!((0..10).all(|at| net.holder(at, "n") == Some(6)));
+}
+
+/// One region in pools: three hubs, two towers, and two leaves that are each connected to two of the hubs.
+fn region_with_leaves() -> Net {
+    let roles = [Role::Hub, Role::Hub, Role::Hub, Role::Tower, Role::Tower, Role::Tower, Role::Tower];
+    let mut net = Net::new(roles.iter().map(|role| (Region::Africa, *role)).collect());
+    net.leaves = BTreeSet::from([5, 6]);
+    let pace = pace_of(covenant_transport::Profile::Lan);
+    for at in 0..7 {
+        net.cores[at] = Presence::new(net.seen(at, at), pace, true, Uptime::ZERO);
+    }
+    net.connected.clear();
+    net.flying.clear();
+    for a in 0..5 {
+        for b in a + 1..5 {
+            net.connect(a, b);
+        }
+    }
+    [(5, 0), (5, 1), (6, 1), (6, 2)].iter().for_each(|(leaf, hub)| net.connect(*leaf, *hub));
+    (0..7).for_each(|at| net.tell_members(at));
+    net
+}
+
+#[test]
+fn a_leaf_hears_of_all_by_way_of_its_hubs_and_all_hear_of_it() {
+    let mut net = region_with_leaves();
+    for at in 0..7 {
+        net.join(at, "g", Scope::Region, 0);
+    }
+    net.run(Duration::from_secs(60));
+    net.claim(5, "n");
+    net.run(Duration::from_secs(10));
+    for at in 0..7 {
+        assert_eq!(net.members(at, "g").len(), 7, "node {at}");
+        assert_eq!(net.holder(at, "n"), Some(5), "node {at}");
+    }
+    // One hub of the leaf is gone, and the other tells on what it says.
+    net.cut(5, 0);
+    net.leave(5, 0);
+    net.join(6, "g", Scope::Region, 1);
+    net.run(Duration::from_secs(10));
+    for at in 0..7 {
+        assert_eq!(net.members(at, "g").len(), 7, "node {at}");
+        assert!(!net.members(at, "g").iter().any(|(node, _)| *node == 5), "node {at}");
+    }
+    // A leaf that meets another itself hears of it from that one alone.
+    net.connect(5, 6);
+    net.join(6, "g", Scope::Region, 2);
+    net.run(Duration::from_secs(10));
+    assert_eq!(net.members(5, "g").len(), 8);
+    net.cut(5, 6);
+    (0..7).for_each(|at| net.tell_members(at));
+    net.leave(6, 2);
+    net.run(Duration::from_secs(20));
+    assert_eq!(net.members(5, "g").len(), 7);
 }
 
 #[test]
