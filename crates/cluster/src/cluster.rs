@@ -21,7 +21,7 @@ use crate::driver::{Driver, INBOX_MAX};
 use crate::gateway::Gateway;
 use crate::links::{LinkKeeper, LinkView};
 use crate::member::{MemberEvent, MemberState, MemberView, Phase};
-use crate::presence::core::Seen;
+use crate::presence::core::{Seen, Setting};
 use crate::presence::keeper::{self, Keeper, NamesElsewhere, PresenceDesk};
 use crate::record::NodeRecord;
 use crate::remoting::outlet::RemoteOutlet;
@@ -110,8 +110,8 @@ impl Cluster {
             state: MemberState::Reachable,
         };
         let place = record.place();
-        let (presence, presence_inbox) =
-            PresenceDesk::new(me, keeper::pace_of(profile), topology == Topology::Pools, env.now());
+        let setting = Setting { in_pools: topology == Topology::Pools, has_seeds: !seeds.is_empty() };
+        let (presence, presence_inbox) = PresenceDesk::new(me, keeper::pace_of(profile), setting, env.now());
         let shared = Arc::new(Shared::new(
             env.clone(),
             (topology, idle_of(profile)),

@@ -26,8 +26,19 @@ pub(crate) struct Pace {
     pub(crate) round: Duration,
     /// Time between two questions to a peer for what was missed.
     pub(crate) digest: Duration,
-    /// How long after its start a node's claims yield to those of any other.
+    /// How long after its last new connection a node's claims yield to those of any other.
     pub(crate) settle: Duration,
+    /// How long at most they do, after its start.
+    pub(crate) settle_max: Duration,
+}
+
+/// What a node starts into.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setting {
+    /// Leaves are connected to hubs only.
+    pub(crate) in_pools: bool,
+    /// Others are there, or were.
+    pub(crate) has_seeds: bool,
 }
 
 /// A node, as far as presence is concerned.
@@ -72,6 +83,7 @@ pub(crate) struct Presence {
     clock: HybridClock,
     claims: BTreeMap<Name, (Moment, ActorPath)>,
     settles: Uptime,
+    settles_at_last: Uptime,
     is_settled: bool,
     has_news: bool,
     next_round: Uptime,
@@ -117,8 +129,8 @@ pub(crate) struct Lost {
 pub(crate) struct Dishonest;
 
 impl Presence {
-    /// What a node knows at its start. `in_pools` says that leaves are connected to hubs only.
-    pub(crate) fn new(me: Seen, mut pace: Pace, in_pools: bool, now: Uptime) -> Self {
+    /// What a node knows at its start.
+    pub(crate) fn new(me: Seen, mut pace: Pace, Setting { in_pools, has_seeds }: Setting, now: Uptime) -> Self {
         if in_pools && me.is_leaf() {
             pace.digest = LEAF_DIGEST; // it asks when it connects, and its line costs
         }
@@ -134,7 +146,9 @@ impl Presence {
             peers: BTreeMap::new(),
             clock: HybridClock::default(),
             claims: BTreeMap::new(),
-            settles: now.after(pace.settle),
+            // Whoever has nobody to hear from has nothing to wait for.
+            settles: now.after(if has_seeds { pace.settle_max } else { pace.settle }),
+            settles_at_last: now.after(pace.settle_max),
             is_settled: false,
             has_news: false,
             next_round: now,
@@ -195,7 +209,9 @@ impl Presence {
     }
 
     /// A connection to a node stands, a new one perhaps: asks what was missed.
-    pub(crate) fn connected(&mut self, id: NodeId, role: Role, region: Region, out: &mut dyn Outbox) {
+    pub(crate) fn connected(&mut self, now: Uptime, (id, role, region): (NodeId, Role, Region), out: &mut dyn Outbox) {
+        // What it has to say comes soon.
+        self.settles = now.after(self.pace.settle).min(self.settles_at_last);
         self.peers.insert(id, Peer { role, region, has_said: false, holds: BTreeMap::new(), parts: None });
         out.send(id, self.digest_for(id));
     }

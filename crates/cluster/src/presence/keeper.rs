@@ -10,7 +10,7 @@ use covenant_transport::{CloseCode, Profile};
 use covenant_types::{ActorPath, Name, NodeId, Uptime};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::core::{Lost, Outbox, Pace, Presence, Seen};
+use super::core::{Lost, Outbox, Pace, Presence, Seen, Setting};
 use super::frame::Frame;
 use super::view::{Gathering, Held};
 use crate::member::MemberView;
@@ -46,11 +46,11 @@ const SEEKING_MAX: usize = 1024;
 pub(crate) type PresenceInbox = mpsc::Receiver<(Arc<Session>, Frame)>;
 
 impl PresenceDesk {
-    pub(crate) fn new(me: Seen, pace: Pace, in_pools: bool, now: Uptime) -> (Self, PresenceInbox) {
+    pub(crate) fn new(me: Seen, pace: Pace, setting: Setting, now: Uptime) -> (Self, PresenceInbox) {
         let (inbox, frames) = mpsc::channel(INBOX_MAX);
         (
             Self {
-                core: RwLock::new(Presence::new(me, pace, in_pools, now)),
+                core: RwLock::new(Presence::new(me, pace, setting, now)),
                 rung: Notify::new(),
                 inbox,
                 seeking: Mutex::default(),
@@ -196,7 +196,7 @@ impl Keeper {
             shared.sessions().into_iter().map(|session| (session.sender.node, session)).collect();
         let known = std::mem::replace(&mut self.sessions.by_id, present.clone());
         let members = shared.directory().views().iter().map(seen).collect();
-        let entries = shared.entries();
+        let (entries, now) = (shared.entries(), shared.env.now());
         let mut core = shared.presence.core_mut();
         let is_same = |id: &NodeId, session: &Arc<Session>, among: &BTreeMap<NodeId, Arc<Session>>| {
             among.get(id).is_some_and(|other| Arc::ptr_eq(other, session))
@@ -205,7 +205,7 @@ impl Keeper {
         let mut lost = core.take_members(members);
         for (id, new) in present.iter().filter(|(id, new)| !is_same(id, new, &known)) {
             let info = new.peer.info();
-            core.connected(*id, info.role, info.region, &mut self.sessions);
+            core.connected(now, (*id, info.role, info.region), &mut self.sessions);
         }
         if let Some(entries) = entries {
             lost.extend(core.take_own(entries, shared.env.wall()));
@@ -278,11 +278,16 @@ fn seen(view: &MemberView) -> Seen {
 
 /// How often things are told on such lines.
 pub(crate) fn pace_of(profile: Profile) -> Pace {
-    let millis = Duration::from_millis;
+    let pace = |round, digest, settle, settle_max| Pace {
+        round: Duration::from_millis(round),
+        digest: Duration::from_millis(digest),
+        settle: Duration::from_millis(settle),
+        settle_max: Duration::from_millis(settle_max),
+    };
     match profile {
-        Profile::Loopback => Pace { round: millis(200), digest: millis(2_000), settle: millis(1_000) },
-        Profile::Lan => Pace { round: millis(1_500), digest: millis(15_000), settle: millis(10_000) },
-        Profile::Wan => Pace { round: millis(1_500), digest: millis(15_000), settle: millis(30_000) },
-        Profile::Leaf => Pace { round: millis(5_000), digest: millis(600_000), settle: millis(60_000) },
+        Profile::Loopback => pace(200, 2_000, 3_000, 30_000),
+        Profile::Lan => pace(1_500, 15_000, 10_000, 60_000),
+        Profile::Wan => pace(1_500, 15_000, 30_000, 120_000),
+        Profile::Leaf => pace(5_000, 600_000, 60_000, 600_000),
     }
 }

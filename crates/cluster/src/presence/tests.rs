@@ -10,13 +10,14 @@ use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::core::{Lost, Outbox, Presence, Seen};
+use super::core::{Lost, Outbox, Presence, Seen, Setting};
 use super::frame::Frame;
 use super::keeper::pace_of;
 use super::summary::DELEGATES_MAX;
 use crate::feed::FeedFrame;
 use crate::member::MemberState;
 
+const ALONE: Setting = Setting { in_pools: false, has_seeds: false };
 const DELAY: Duration = Duration::from_millis(40);
 /// How many frames may be under way from one node to another.
 const QUEUE_MAX: usize = 4;
@@ -96,7 +97,7 @@ impl Net {
             lost: Vec::new(),
         };
         let pace = pace_of(covenant_transport::Profile::Lan);
-        net.cores = (0..count).map(|at| Presence::new(net.seen(at, at), pace, false, Uptime::ZERO)).collect();
+        net.cores = (0..count).map(|at| Presence::new(net.seen(at, at), pace, ALONE, Uptime::ZERO)).collect();
         for a in 0..count {
             for b in a + 1..count {
                 net.connect(a, b);
@@ -158,10 +159,11 @@ impl Net {
         if self.dead.contains(&a) || self.dead.contains(&b) || !self.connected.insert((a.min(b), a.max(b))) {
             return;
         }
+        let now = self.now;
         for (one, other) in [(a, b), (b, a)] {
             let (region, role) = self.places[other];
             self.with(one, |core, out| {
-                core.connected(id(other), role, region, out);
+                core.connected(now, (id(other), role, region), out);
                 Vec::new()
             });
             self.tell_members(one);
@@ -337,8 +339,14 @@ fn a_claim_made_at_a_start_yields_to_any_other_whatever_the_clocks_say() {
     net.run(Duration::from_secs(5));
     // The other one restarts, and claims before it heard anything.
     net.cut(0, 1);
-    net.cores[1] = Presence::new(net.seen(1, 1), pace_of(covenant_transport::Profile::Lan), false, net.now);
+    net.cores[1] = Presence::new(
+        net.seen(1, 1),
+        pace_of(covenant_transport::Profile::Lan),
+        Setting { has_seeds: true, ..ALONE },
+        net.now,
+    );
     net.claim(1, "n");
+    net.run(Duration::from_secs(40)); // it takes a while to find the others
     net.connect(0, 1);
     net.run(Duration::from_secs(30));
     assert_eq!(net.lost.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [1]);
@@ -419,7 +427,7 @@ fn region_with_leaves() -> Net {
     net.leaves = BTreeSet::from([5, 6]);
     let pace = pace_of(covenant_transport::Profile::Lan);
     for at in 0..7 {
-        net.cores[at] = Presence::new(net.seen(at, at), pace, true, Uptime::ZERO);
+        net.cores[at] = Presence::new(net.seen(at, at), pace, Setting { in_pools: true, ..ALONE }, Uptime::ZERO);
     }
     net.connected.clear();
     net.flying.clear();
