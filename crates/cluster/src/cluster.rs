@@ -110,7 +110,7 @@ impl Cluster {
             state: MemberState::Reachable,
         };
         let place = record.place();
-        let setting = Setting { in_pools: topology == Topology::Pools, has_seeds: !seeds.is_empty() };
+        let setting = Setting { in_pools: topology == Topology::Pools, has_seeds: !seeds.are_none() };
         let (presence, presence_inbox) = PresenceDesk::new(me, keeper::pace_of(profile), setting, env.now());
         let shared = Arc::new(Shared::new(
             env.clone(),

@@ -42,6 +42,11 @@ impl Seeds {
         let file = file.map(SeedsFile::open).transpose()?;
         Ok(Self { listed, file })
     }
+
+    /// Whether no seed is named at all.
+    pub(crate) fn are_none(&self) -> bool {
+        self.listed.is_empty() && self.file.as_ref().is_none_or(|file| file.seeds.is_empty())
+    }
 }
 
 impl From<Vec<SocketAddr>> for Seeds {
