@@ -18,7 +18,7 @@ enum Peers {
 
 /// The layers from the bottom up. Arrows point down.
 const LAYERS: &[(&str, Peers, &[&str])] = &[
-    ("words", Peers::Apart, &["types"]),
+    ("words", Peers::Apart, &["types", "macros"]),
     ("cores", Peers::Apart, &["supervision", "membership", "wire", "identity"]),
     ("drivers", Peers::Earlier, &["env", "store", "telemetry", "runtime", "transport", "cluster"]),
     ("services", Peers::Apart, &["content", "ledger", "watch"]),

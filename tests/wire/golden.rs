@@ -119,3 +119,55 @@ fn a_name_that_no_constructor_would_make_is_refused_from_the_wire_too() {
     assert!(decode::<NodeName>(&bytes, LIMIT).is_err());
     assert!(decode::<ActorPath>(&encode("/../etc"), LIMIT).is_err());
 }
+
+mod schemas {
+    //! Types as messages have them, and their hashes: another hash is another type for every node that runs already.
+
+    use covenant_runtime::{Ref, Remotable, Reply, Schema, SchemaHash};
+    use covenant_types::NodeName;
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Schema, Serialize, Deserialize)]
+    enum Unit {
+        Grams(u32),
+        Pieces { count: u64, of: Option<Box<Unit>> },
+        Nothing,
+    }
+
+    #[derive(Schema, Serialize, Deserialize)]
+    struct Parcel {
+        to: NodeName,
+        parts: Vec<(String, Unit)>,
+    }
+
+    #[derive(Remotable)]
+    #[remotable(name = "covenant.golden/1")]
+    enum Post {
+        Send(Parcel, Reply<bool>),
+        Weigh {
+            unit: Unit,
+            reply: Reply<u64>,
+        },
+        Tell(Ref<Post>),
+        Forget,
+        #[remotable(local)]
+        Tick,
+    }
+
+    #[track_caller]
+    fn check(name: &str, hash: SchemaHash) {
+        super::check(name, &hash.0);
+    }
+
+    #[test]
+    fn schema_hashes_are_what_they_always_were() {
+        check("schema-enum.hex", SchemaHash::of::<Unit>());
+        check("schema-struct.hex", SchemaHash::of::<Parcel>());
+        check("schema-message.hex", Post::schema());
+        assert_eq!(Post::NAME, "covenant.golden/1");
+        check("schema-by-hand.hex", SchemaHash::exchange::<u32, Vec<u8>>("covenant.golden.hand/1"));
+        check("schema-unsaid.hex", SchemaHash::message("covenant.golden.unsaid/1", |_| {}));
+        let unused = (Post::Forget, Post::Tick);
+        drop(unused);
+    }
+}

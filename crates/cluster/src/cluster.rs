@@ -25,10 +25,11 @@ use crate::presence::core::{Seen, Setting};
 use crate::presence::keeper::{self, Keeper, NamesElsewhere, PresenceDesk};
 use crate::record::NodeRecord;
 use crate::remoting::outlet::RemoteOutlet;
-use crate::remoting::watch::{self, MonitorRefused, RemoteMonitor};
 use crate::rest::{self, Asleep, SleepError};
 use crate::seeds::Seeds;
 use crate::shared::{Input, Shared};
+use crate::ties::desk::ToOthers;
+use crate::ties::monitor::{self, MonitorRefused, RemoteMonitor};
 
 /// How many member events a slow subscriber may fall behind before it loses the oldest.
 pub const EVENTS_MAX: usize = 1024;
@@ -145,12 +146,14 @@ impl Cluster {
         Ok(Arc::new(Self { shared, tasks: Mutex::new(tasks) }))
     }
 
-    /// Lets other nodes' messages in to this node's actors.
+    /// Lets other nodes' messages in to this node's actors, and these tie themselves to actors of other nodes.
     ///
     /// Held until [`Cluster::leave`] or [`Cluster::abandon`]: a system whose resources hold this cluster ends only after
     /// one of them.
     pub fn attach(&self, system: System) {
         let elsewhere = NamesElsewhere(Arc::downgrade(&self.shared));
+        let me = self.shared.own_record().name;
+        system.set_abroad(Some(Arc::new(ToOthers { shared: Arc::downgrade(&self.shared), me })));
         self.shared.set_system(Some(system.clone()));
         system.set_other_nodes(Some(Arc::new(elsewhere)));
     }
@@ -163,6 +166,7 @@ impl Cluster {
             let stats = session.peer.stats();
             view.rtt_ms = Some(u64::try_from(stats.rtt.as_millis()).unwrap_or(u64::MAX));
             view.loss_permille = Some(stats.packets_lost * 1000 / stats.packets_sent.max(1));
+            view.schema_differs = session.schemas.differing();
         }
         views
     }
@@ -218,16 +222,18 @@ impl Cluster {
     /// Watches the actor or supervisor at `path` on the node `node`: the incarnation that runs now, or the next one where
     /// none does.
     ///
-    /// It always fires, once: with the reason of the end; with `NoProc` where nothing is there or will be; with
-    /// `NoConnection` at once where there is no connection, and otherwise when this node gives the other one up. The actor
-    /// may still run then. Its [`Down`](covenant_runtime::Down) names the node, and no `MonitorRef`.
+    /// It always fires, once: with the reason of the end; with `NoProc` where nothing is there or will be, or the incarnation
+    /// ended in a way that nobody remembers; with `NoConnection` at once where there is no connection, and otherwise when this
+    /// node gives the other one up or that has started again. The actor may still run then. A node that sleeps as it said it would is
+    /// not given up, and neither is one whose connection broke and came back. Its [`Down`](covenant_runtime::Down) names the
+    /// node, and no `MonitorRef`.
     ///
-    /// The name must be another node's. In an actor, await it in a task of [`Context::spawn`](covenant_runtime::Context::spawn).
+    /// The name must be another node's. An actor uses [`Context::monitor`](covenant_runtime::Context::monitor).
     ///
     /// # Errors
     /// Too many actors of that node are watched, or its connection is busy. Nothing is watched.
     pub fn monitor(&self, node: &NodeName, path: &ActorPath) -> Result<RemoteMonitor, MonitorRefused> {
-        watch::monitor(&self.shared, node, path)
+        monitor::monitor(&self.shared, node, path)
     }
 
     /// What this node says that it is about to do.

@@ -91,6 +91,21 @@ impl Counters {
         self.metrics.counter("covenant_remoting_casts_dropped_total", &[("why", why)]).increment(1);
     }
 
+    /// Counts a call, or the first of some casts, that was refused before it was read. `why` is one of a closed set of words.
+    pub(crate) fn message_refused(&self, why: &str) {
+        self.metrics.counter("covenant_remoting_messages_refused_total", &[("why", why)]).increment(1);
+    }
+
+    /// Counts a message type that is another one on another node.
+    pub(crate) fn schemas_differ(&self, message: &str) {
+        self.metrics.counter("covenant_remoting_schemas_differ_total", &[("message", message)]).increment(1);
+    }
+
+    /// Counts an actor that is ended by order of another node. `order` is one of a closed set of words.
+    pub(crate) fn ordered(&self, order: &str) {
+        self.metrics.counter("covenant_remoting_orders_total", &[("order", order)]).increment(1);
+    }
+
     /// Counts a stream that was not taken. `why` is one of a closed set of words.
     pub(crate) fn stream_refused(&self, why: &str) {
         self.metrics.counter("covenant_cluster_streams_refused_total", &[("why", why)]).increment(1);

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use covenant_identity::DenyList;
 use covenant_membership::{Change, Health, Neighbour};
-use covenant_types::{BootEpoch, NodeId, NodeName, WallTime};
+use covenant_types::{BootEpoch, LinkTier, NodeId, NodeName, WallTime};
 
 use crate::member::{MemberState, MemberView};
 use crate::record::{SignedRecord, mix};
+use crate::ties::book::Standing;
 
 /// The most nodes we keep records of.
 pub const RECORDS_MAX: usize = 1024;
@@ -242,8 +243,25 @@ impl Directory {
         Some(view)
     }
 
+    /// How a node stands for its ties, after a change of its health if there is one.
+    pub(crate) fn standing(&self, id: NodeId, change: Option<&Change>) -> Standing {
+        let health = change.map(|change| (change.epoch, change.health)).or_else(|| self.health.get(&id).copied());
+        let view = health.and_then(|health| self.view_as(id, health));
+        let record = self.records.get(&id).map(|known| &known.signed.record);
+        Standing {
+            state: view.as_ref().map(|view| view.state),
+            tier: record.map_or(LinkTier::Lan, |record| record.tier),
+            epoch: view.map(|view| view.epoch).or(record.map(|record| record.epoch)).unwrap_or_default(),
+        }
+    }
+
     /// One member, if both its record and its health are known.
     pub(crate) fn view(&self, id: NodeId) -> Option<MemberView> {
+        let health = if id == self.me { (BootEpoch(0), Health::Alive) } else { *self.health.get(&id)? };
+        self.view_as(id, health)
+    }
+
+    fn view_as(&self, id: NodeId, health: (BootEpoch, Health)) -> Option<MemberView> {
         let known = self.records.get(&id)?;
         let record = &known.signed.record;
         let (epoch, state) = if self.is_denied(id) {
@@ -251,7 +269,7 @@ impl Directory {
         } else if id == self.me {
             (record.epoch, MemberState::Reachable)
         } else {
-            let (epoch, health) = *self.health.get(&id)?;
+            let (epoch, health) = health;
             let state = match health {
                 // What was said about an earlier boot says nothing about this one.
                 _ if epoch < record.epoch => MemberState::Unreachable,
@@ -285,6 +303,7 @@ impl Directory {
             certificate_ends: record.certificate_ends,
             rtt_ms: None,
             loss_permille: None,
+            schema_differs: Vec::new(),
         })
     }
 

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use covenant_identity::DenyList;
-use covenant_membership::{Effect, Event, Health, Place, Pools, Standing, Stats, Topology};
+use covenant_membership::{Change, Effect, Event, Health, Place, Pools, Standing, Stats, Topology};
+use covenant_runtime::Declared;
 use covenant_transport::SendError;
 use covenant_types::{BootEpoch, LinkTier, NodeId, Role, Uptime};
 use tokio::sync::mpsc;
 
-use crate::demand;
+use crate::demand::{self, DEMAND_WAIT_MAX};
 use crate::directory::{Detail, Offer};
 use crate::feed;
 use crate::mail;
@@ -27,6 +28,8 @@ const JANITOR_PERIOD: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_secs(1);
 /// So many records are sent whole to whoever connects or holds others; where there are more, digests are compared first.
 const RECORDS_AT_ONCE: usize = 64;
+/// How long a node that woke may take to hear from the others, before they are given up for their ties.
+const WAKING: Duration = Duration::from_secs(60);
 /// Every so many ticks the core is told what lines are like.
 const LINES_EVERY: u64 = 5;
 
@@ -47,6 +50,10 @@ pub(crate) struct Driver {
     /// When the date is looked at next.
     tick: Uptime,
     ticks: u64,
+    /// The message types that the others were told of.
+    declared: Vec<Declared>,
+    /// Until then others are not given up for their ties.
+    ties_from: Uptime,
 }
 
 impl Driver {
@@ -62,6 +69,8 @@ impl Driver {
             denied: Arc::default(),
             tick: Uptime::ZERO,
             ticks: 0,
+            declared: Vec::new(),
+            ties_from: Uptime::ZERO,
         }
     }
 
@@ -136,6 +145,11 @@ impl Driver {
                 (record.certificate_begins, record.certificate_ends) = (identity.not_before, identity.not_after);
             });
         }
+        for node in shared.ties.nodes() {
+            self.review_ties(node, None);
+            self.reach_for_ties(node);
+        }
+        self.tell_declared();
         if self.ticks.is_multiple_of(LINES_EVERY) {
             let known: Vec<_> = self.known.iter().map(|(id, session)| (*id, session.peer.rtt())).collect();
             for (node, rtt) in known {
@@ -146,13 +160,17 @@ impl Driver {
         self.ticks += 1;
     }
 
-    /// Closes connections that were made for messages and carry none. A hub leaves that to whoever looks to it.
+    /// Closes connections that were made for messages and carry none, and no ties either. A hub leaves that to whoever looks to it.
     fn close_idle(&mut self) {
         let now = self.shared.env.now();
         let warm = self.shared.warm();
         let is_hub = self.shared.own_record().role == Role::Hub;
+        let tied = self.shared.ties.nodes();
         let kept = |id: &NodeId, session: &Session| {
-            warm.contains(id) || (is_hub && session.sender.role != Role::Hub) || session.is_awaited()
+            warm.contains(id)
+                || tied.contains(id)
+                || (is_hub && session.sender.role != Role::Hub)
+                || session.is_awaited()
         };
         let spare: Vec<_> = self.known.iter().filter(|(id, session)| !kept(id, session)).collect();
         let before = std::mem::take(&mut self.idle);
@@ -167,6 +185,45 @@ impl Driver {
                 transport.disconnect(*id, "idle");
             }
         }
+    }
+
+    /// Looks at whether a node is still there for its ties, after a change of its health if there is one. Whoever sleeps, or
+    /// woke a moment ago, knows nothing of the others.
+    fn review_ties(&mut self, node: NodeId, change: Option<&Change>) {
+        let now = self.shared.env.now();
+        if self.shared.is_asleep() {
+            self.ties_from = now.after(WAKING);
+        }
+        if self.ties_from <= now {
+            let mut seen = self.shared.directory().standing(node, change);
+            if self.shared.topology == Topology::Pools && seen.tier == LinkTier::Satellite {
+                seen.tier = LinkTier::Lan; // it is down when its lease has run out, and that was its grace
+            }
+            self.shared.ties.review(&self.shared, node, seen, now);
+        }
+    }
+
+    /// Has a node dialled that there are ties with and no connection to.
+    fn reach_for_ties(&self, node: NodeId) {
+        let name = self.shared.directory().record(node).map(|signed| signed.record.name.clone());
+        let wanted = name.filter(|_| !self.known.contains_key(&node) && !self.shared.is_asleep());
+        if wanted.is_some_and(|name| demand::can_be_reached(&self.shared, &name).is_some()) {
+            demand::demand(&self.shared, node, DEMAND_WAIT_MAX);
+        }
+    }
+
+    /// Tells the others of message types that this node declares since it told them last.
+    fn tell_declared(&mut self) {
+        let declared = self.shared.declared();
+        if declared == self.declared {
+            return;
+        }
+        let frame = feed::types(&declared);
+        for session in self.known.values() {
+            self.shared.send_feed(session, frame.clone());
+            self.shared.compare_schemas(session, &declared);
+        }
+        self.declared = declared;
     }
 
     fn tell_line(&mut self, node: NodeId, rtt: Duration) {
@@ -257,6 +314,7 @@ impl Driver {
     fn connected(&mut self, id: NodeId, session: &Session) {
         self.shared.directory_mut().connected(id, &session.sender.name);
         self.shared.send_feed(session, feed::denied(self.denied.digest()));
+        self.shared.send_feed(session, feed::types(&self.declared));
         // Before what the core sends, so that its rumours are believed.
         if self.shared.directory().len() <= RECORDS_AT_ONCE {
             self.send_all_records(id);
@@ -302,6 +360,7 @@ impl Driver {
                         transport.end_ghost(id, epoch);
                     }
                     self.place(id);
+                    self.review_ties(id, None);
                     self.tell_changed(id);
                     news.push((id, detail));
                 }
@@ -446,6 +505,7 @@ impl Driver {
                 }
                 let vouched = self.core.is_vouched_for(&change.node);
                 self.shared.directory_mut().vouched_for(change.node, vouched);
+                self.review_ties(change.node, Some(&change));
                 self.shared.directory_mut().health(change);
                 self.tell_changed(change.node);
                 self.shared.wanted_changed.notify_one();

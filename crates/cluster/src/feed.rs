@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use covenant_identity::{DENIAL_BYTES_MAX, SignedDenial};
+use covenant_runtime::{DECLARED_MAX, Declared};
 use covenant_types::NodeId;
+use covenant_wire::SchemaHash;
 
 use crate::mail_room::{Letter, LetterId};
 use crate::record::{RECORD_BYTES_MAX, SignedRecord};
+use crate::remoting::frame::TYPE_NAME_BYTES_MAX;
 
 /// The longest frame.
 pub(crate) const FEED_FRAME_BYTES_MAX: usize = 128 * 1024;
@@ -51,6 +54,8 @@ pub(crate) enum FeedFrame<'a> {
     Heard(u64),
     /// About names and groups: a [`crate::presence::frame::Frame`].
     Presence(&'a [u8]),
+    /// The message types that the sender declares.
+    Types(Vec<(String, SchemaHash)>),
 }
 
 impl<'a> FeedFrame<'a> {
@@ -78,6 +83,19 @@ impl<'a> FeedFrame<'a> {
             DELIVERED => covenant_wire::decode(rest, 64).ok().map(Self::Delivered),
             HEARD => Some(Self::Heard(u64::from_be_bytes(rest.try_into().ok()?))),
             DENIED => Some(Self::Denied(u64::from_be_bytes(rest.try_into().ok()?))),
+            TYPES => {
+                let (mut types, mut rest) = (Vec::new(), rest);
+                while !rest.is_empty() {
+                    let (hash, tail) = rest.split_first_chunk::<32>()?;
+                    let (length, tail) = tail.split_first()?;
+                    let (name, tail) = tail.split_at_checked(usize::from(*length))?;
+                    let fits = types.len() < DECLARED_MAX && name.len() <= TYPE_NAME_BYTES_MAX;
+                    let name = std::str::from_utf8(name).ok().filter(|_| fits)?;
+                    types.push((name.to_owned(), SchemaHash(*hash)));
+                    rest = tail;
+                }
+                Some(Self::Types(types))
+            }
             RECORDS => pieces(rest).map(Self::Records),
             DENIALS => pieces(rest).map(Self::Denials),
             _ => None,
@@ -144,6 +162,20 @@ pub(crate) fn presence(data: &[u8]) -> Bytes {
     tagged(PRESENCE, data)
 }
 
+/// A frame with the message types that this node declares. It always fits.
+pub(crate) fn types(declared: &[Declared]) -> Bytes {
+    let mut frame = vec![TYPES];
+    for Declared { name, schema } in declared.iter().take(DECLARED_MAX) {
+        // One whose name is too long is refused when it is sent.
+        if let Some(length) = u8::try_from(name.len()).ok().filter(|_| name.len() <= TYPE_NAME_BYTES_MAX) {
+            frame.extend_from_slice(&schema.0);
+            frame.push(length);
+            frame.extend_from_slice(name.as_bytes());
+        }
+    }
+    Bytes::from(frame)
+}
+
 /// Frames with all these records.
 pub(crate) fn records(records: &[Arc<SignedRecord>]) -> Vec<Bytes> {
     let frame = |records: &[Arc<SignedRecord>]| packed(RECORDS, records.iter().map(|record| record.bytes()));
@@ -190,6 +222,7 @@ const LETTER: u8 = 9;
 const DELIVERED: u8 = 10;
 const DENIALS: u8 = 11;
 const DENIED: u8 = 12;
+const TYPES: u8 = 13;
 
 #[cfg(test)]
 mod tests {
@@ -239,6 +272,7 @@ mod tests {
         assert_eq!(FeedFrame::parse(&members(b"m")), Some(FeedFrame::Members(b"m")));
         assert_eq!(FeedFrame::parse(&datagram(b"d")), Some(FeedFrame::Datagram(b"d")));
         assert_eq!(FeedFrame::parse(&digest(7)), Some(FeedFrame::Digest(7)));
+        assert_eq!(FeedFrame::parse(&heard(8)), Some(FeedFrame::Heard(8)));
         let (target, asker) = (NodeId([1; 16]), NodeId([2; 16]));
         assert_eq!(FeedFrame::parse(&seek(target, asker)), Some(FeedFrame::Seek { target, asker }));
         let id = LetterId { sender: target, epoch: BootEpoch(3), number: 4 };
@@ -251,6 +285,7 @@ mod tests {
             region: Region::Asia,
             path: "/actor".parse().unwrap(),
             type_name: "test".to_owned(),
+            schema: SchemaHash([6; 32]),
             trace: Some(5),
             request: vec![1, 2, 3],
         };
@@ -267,10 +302,22 @@ mod tests {
     }
 
     #[test]
+    fn all_message_types_a_node_may_declare_fit_in_a_frame_and_one_more_is_refused() {
+        let name: &'static str = "n".repeat(TYPE_NAME_BYTES_MAX).leak();
+        let schema = SchemaHash([7; 32]);
+        let frame = types(&vec![Declared { name, schema }; DECLARED_MAX + 1]);
+        assert!(frame.len() <= FEED_FRAME_BYTES_MAX);
+        let all = vec![(name.to_owned(), schema); DECLARED_MAX];
+        assert_eq!(FeedFrame::parse(&frame), Some(FeedFrame::Types(all)));
+        let one_more = [&frame[..], &frame[1..1 + 33 + TYPE_NAME_BYTES_MAX]].concat();
+        assert_eq!(FeedFrame::parse(&one_more), None);
+    }
+
+    #[test]
     fn garbage_is_no_frame() {
         for garbage in [
             &[][..],
-            &[9],
+            &[99],
             &[DIGEST, 1],
             &[RECORDS, 0],
             &[RECORDS, 0, 9, 1],
@@ -279,6 +326,7 @@ mod tests {
             &[SEEK; 32],
             &[SUMMARY, 1],
             &[SUMMARY, 2, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[TYPES, 1],
         ] {
             assert_eq!(FeedFrame::parse(garbage), None);
         }

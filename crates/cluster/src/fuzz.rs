@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use covenant_identity::{NodeKey, SignedDenial};
+use covenant_runtime::{Declared, DownReason, FarOrder, FarTie};
 use covenant_types::{
     ActorPath, BootEpoch, CallError, ExitReason, Incarnation, LinkTier, Name, NodeId, NodeName, Region, Role, Scope,
     TraceId, WallTime,
 };
-use covenant_wire::FRAME_HEADER_BYTES;
+use covenant_wire::{FRAME_HEADER_BYTES, SchemaHash};
 
 use crate::Phase;
 use crate::feed::{self, FeedFrame};
@@ -15,7 +16,8 @@ use crate::presence::entry::{Entry, Place, Stamp};
 use crate::presence::frame::{Frame, Whose};
 use crate::presence::shard::Change;
 use crate::record::{NodeRecord, SignedRecord};
-use crate::remoting::frame::{self, ActorFrame, FRAME_BYTES_MAX, ReplyFrame};
+use crate::remoting::frame::{self, ActorFrame, ReplyFrame};
+use crate::ties::frame::{Ask, TieFrame, Word};
 
 /// A key that is the same in every run, so that seeds are.
 const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH\n-----END PRIVATE KEY-----\n";
@@ -95,6 +97,7 @@ pub fn fuzz_feed_frame(bytes: &[u8]) {
             denials.into_iter().for_each(|denial| drop(SignedDenial::parse(denial)));
         }
         Some(FeedFrame::Denied(digest)) => assert_eq!(feed::denied(digest), bytes, "a frame has one form"),
+        Some(FeedFrame::Types(_)) => {} // their names are ours alone to write
         Some(FeedFrame::Presence(data)) => fuzz_presence_frame(data),
         None => {}
     }
@@ -140,15 +143,16 @@ pub fn presence_frame_seeds() -> Vec<Vec<u8>> {
 /// A frame of each kind.
 pub fn feed_frame_seeds() -> Vec<Vec<u8>> {
     let two = [Arc::new(record(Phase::Active)), Arc::new(record(Phase::Draining))];
-    let frames = [feed::members(b"members"), feed::datagram(b"datagram"), feed::digest(7), feed::heard(8)];
+    let types = feed::types(&[Declared { name: "content.store/1", schema: SchemaHash([5; 32]) }]);
+    let frames = [feed::members(b"members"), feed::datagram(b"datagram"), feed::digest(7), feed::heard(8), types];
     frames.into_iter().chain(feed::records(&two)).map(|frame| frame.to_vec()).collect()
 }
 
 /// A frame of the actor plane.
 pub fn fuzz_actor_frame(bytes: &[u8]) {
-    if let Some(ActorFrame::Name { id, path, type_name }) = ActorFrame::parse(bytes) {
+    if let Some(ActorFrame::Name { id, schema, path, type_name }) = ActorFrame::parse(bytes) {
         let mut written = Vec::new();
-        frame::put_name(&mut written, id, &path, type_name);
+        frame::put_name(&mut written, id, schema, &path, type_name);
         assert_eq!(&written[FRAME_HEADER_BYTES..], bytes, "a name has one form");
     }
 }
@@ -164,7 +168,7 @@ pub fn actor_frame_seeds() -> Vec<Vec<u8>> {
     let path: ActorPath = "/sync/scheduler".parse().expect("a path");
     let trace = TraceId::new(9);
     vec![
-        framed(|out| frame::put_name(out, 3, &path, "content.store/1")),
+        framed(|out| frame::put_name(out, 3, SchemaHash([5; 32]), &path, "content.store/1")),
         framed(|out| frame::put_cast(out, 3, None, &(7_u32, "seven"))),
         framed(|out| frame::put_cast(out, 3, trace, &(7_u32, "seven"))),
         framed(|out| frame::put_call(out, 3, 11, 5000, trace, &vec![1_u8; 20])),
@@ -203,17 +207,30 @@ pub fn reply_frame_seeds() -> Vec<Vec<u8>> {
     ]
 }
 
-/// What a monitor is told of an end on another node.
-pub fn fuzz_watch_end(bytes: &[u8]) {
-    type End = (Option<Incarnation>, ExitReason);
-    if let Ok(end) = covenant_wire::decode::<End>(bytes, FRAME_BYTES_MAX) {
-        assert_eq!(covenant_wire::decode::<End>(&covenant_wire::encode(&end), FRAME_BYTES_MAX), Ok(end));
+/// A frame of the control plane: about a tie, or an order.
+pub fn fuzz_tie_frame(bytes: &[u8]) {
+    if let Some(tie) = TieFrame::parse(bytes) {
+        let written = framed(|out| tie.put(out));
+        assert_eq!(TieFrame::parse(&written), Some(tie), "a frame is read as it was written");
     }
 }
 
-/// Ends of each kind.
-pub fn watch_end_seeds() -> Vec<Vec<u8>> {
-    let ends =
-        [ExitReason::Normal, ExitReason::Error("no disk".to_owned()), ExitReason::NameConflict("one".to_owned())];
-    ends.map(|reason| covenant_wire::encode(&(Some(Incarnation(4)), reason))).into()
+/// A frame of each kind.
+pub fn tie_frame_seeds() -> Vec<Vec<u8>> {
+    let path = || -> ActorPath { "/sync/scheduler".parse().expect("a path") };
+    let link = FarTie::Link { from: path(), incarnation: Incarnation(4) };
+    let ask = |tie, again| Word::Ask(Ask { path: path(), tie, again, expected: again.then_some(Incarnation(3)) });
+    let end = || DownReason::Exited(ExitReason::NameConflict("one".to_owned()));
+    let words = [
+        ask(FarTie::Monitor, false),
+        ask(link, true),
+        Word::Untied,
+        Word::Exited { incarnation: Some(Incarnation(4)), end: end() },
+        Word::Settled,
+        Word::Bound(Incarnation(4)),
+        Word::Fired { incarnation: None, end: end() },
+        Word::LetGo,
+        Word::Order { order: FarOrder::Kill, millis_left: 5000, path: path() },
+    ];
+    words.map(|word| framed(|out| TieFrame { tie: 7, word }.put(out))).into()
 }

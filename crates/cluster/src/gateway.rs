@@ -16,6 +16,7 @@ use crate::record::SignedRecord;
 use crate::remoting::receive::{read_messages, read_replies};
 use crate::session::Session;
 use crate::shared::{Input, Shared};
+use crate::ties::desk::read_control;
 
 /// Hears from the transport. Holds on to nothing: the transport holds this.
 pub(crate) struct Gateway(pub(crate) Weak<Shared>);
@@ -67,7 +68,8 @@ impl Inbound for Gateway {
             Plane::Actor => session.spawn_reader(plane, read_messages(Arc::clone(&shared), read, recv)),
             Plane::Reply => session.spawn_reader(plane, read_replies(Arc::clone(&shared), read, recv)),
             Plane::Feed => session.spawn_reader(plane, read_feed(Arc::clone(&shared), read, recv)),
-            Plane::Control | Plane::Bulk => false,
+            Plane::Control => session.spawn_reader(plane, read_control(Arc::clone(&shared), read, recv)),
+            Plane::Bulk => false,
         };
         if !taken {
             session.bear(Offence::Crowding);
@@ -130,6 +132,11 @@ async fn read_feed(shared: Arc<Shared>, session: Arc<Session>, mut stream: RecvS
                 },
                 None => return shared.refuse_stream(&session, &mut stream, CloseCode::Malformed),
             },
+            Some(FeedFrame::Types(types)) => {
+                session.schemas.told(types);
+                shared.compare_schemas(&session, &shared.declared());
+                continue;
+            }
             Some(FeedFrame::Denied(digest)) => {
                 let list = shared.credentials.denials().list();
                 if list.digest() != digest {

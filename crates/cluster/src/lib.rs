@@ -14,7 +14,8 @@
 //! - What one member sends, however much and however wrong, costs the others nothing that they would notice.
 //!
 //! # Reading order
-//! 1. [`Cluster`]  2. [`MemberView`], [`MemberEvent`]  3. `driver`, `seeds`, `dialer`, `directory`, `links`  4. `session`, `remoting`  5. `presence`  6. `placement`
+//! 1. [`Cluster`]  2. [`MemberView`], [`MemberEvent`]  3. `driver`, `seeds`, `dialer`, `directory`, `links`
+//! 4. `session`, `remoting`, `ties`  5. `presence`  6. `placement`
 #![deny(clippy::disallowed_methods)]
 
 mod cluster;
@@ -39,9 +40,11 @@ mod presence;
 mod record;
 mod remoting;
 mod rest;
+mod schemas;
 mod seeds;
 mod session;
 mod shared;
+mod ties;
 mod whereabouts;
 
 pub use covenant_membership::Topology;
@@ -65,8 +68,9 @@ pub use remoting::credit::{CREDIT_BYTES, CREDIT_POOL_BYTES, CREDIT_START_BYTES};
 pub use remoting::frame::{FRAME_BYTES_MAX, TARGETS_MAX};
 pub use remoting::lane::LANE_BYTES_MAX;
 pub use remoting::pending::PENDING_CALLS_MAX;
-pub use remoting::watch::{MONITORS_MAX, MonitorRefused, RemoteMonitor};
 pub use rest::{Asleep, HUBS_TOLD, SleepError, TELLING_WITHIN};
 pub use seeds::{SEEDS_MAX, Seed, SeedError, Seeds, SeedsFileError};
 pub use session::LANES;
+pub use ties::book::MONITORS_MAX;
+pub use ties::monitor::{MonitorRefused, RemoteMonitor};
 pub use whereabouts::{Found, FoundAs, Sought, SoughtError, Whereabouts};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use covenant_membership::uplinks;
-use covenant_runtime::{RemoteSender, with_trace};
+use covenant_runtime::{Declared, Inlet, Reading, RemoteSender, with_trace};
 use covenant_types::{ActorPath, CallError, NodeId, NodeName, Role, TraceId};
 
 use crate::demand::{self, DEMAND_WAIT_MAX};
@@ -16,6 +16,7 @@ use crate::directory::RECORDS_MAX;
 use crate::feed;
 use crate::mail_room::{LETTER_BYTES_MAX, Letter, LetterId};
 use crate::member::MemberState;
+use crate::remoting::outlet::Reader;
 use crate::session::Session;
 use crate::shared::Shared;
 
@@ -36,7 +37,8 @@ pub(crate) fn sleeper(shared: &Shared, name: &NodeName) -> Option<NodeId> {
 pub(crate) fn post(
     shared: &Shared,
     to: NodeId,
-    (path, type_name): (&ActorPath, &str),
+    path: &ActorPath,
+    message: Declared,
     trace: Option<TraceId>,
     request: Vec<u8>,
 ) -> Result<(), CallError> {
@@ -52,7 +54,8 @@ pub(crate) fn post(
         role: me.role,
         region: me.region,
         path: path.clone(),
-        type_name: type_name.to_owned(),
+        type_name: message.name.to_owned(),
+        schema: message.schema,
         trace: trace.map(TraceId::get),
         request,
     };
@@ -114,7 +117,7 @@ fn drop_noted(shared: &Shared, dropped: usize, why: &'static str, to: Option<Nod
 }
 
 /// A letter came: to be kept, or for us.
-pub(crate) fn arrived(shared: &Shared, session: &Session, letter: Letter) {
+pub(crate) fn arrived(shared: &Arc<Shared>, session: &Session, letter: Letter) {
     let from_hub = session.sender.role == Role::Hub;
     if letter.to == shared.me && from_hub {
         take_in(shared, session, letter);
@@ -131,17 +134,23 @@ pub(crate) fn arrived(shared: &Shared, session: &Session, letter: Letter) {
     }
 }
 
-fn take_in(shared: &Shared, session: &Session, letter: Letter) {
+fn take_in(shared: &Arc<Shared>, session: &Session, letter: Letter) {
     // Held while it enters the mailbox, so that what another hub brings meanwhile comes after.
     let mut taken = shared.taken_mail();
     if taken.take(letter.id, RECORDS_MAX) {
-        let sender = RemoteSender { node: letter.id.sender, name: letter.name, role: letter.role };
+        let sender =
+            RemoteSender { node: letter.id.sender, name: letter.name, role: letter.role, region: letter.region };
         let trace = letter.trace.and_then(TraceId::new);
-        let entered = match shared.inlet(&letter.path) {
-            Some(inlet) if inlet.name() == letter.type_name => {
+        let is_taken = |inlet: &Arc<dyn Inlet>| {
+            let same = inlet.name() == letter.type_name && inlet.schema() == letter.schema;
+            same && inlet.callers().may_send(&sender)
+        };
+        let entered = match shared.inlet(&letter.path).filter(is_taken) {
+            Some(inlet) => {
+                let _reading = Reading::from(&Reader::resolver(shared, sender.clone()));
                 with_trace(trace, || inlet.deliver(&sender, &letter.request, None)).is_ok()
             }
-            Some(_) | None => false,
+            None => false,
         };
         if entered {
             shared.counters.mail_delivered.increment(1);

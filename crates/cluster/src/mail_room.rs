@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use covenant_types::{ActorPath, BootEpoch, NodeId, NodeName, Region, Role, Uptime};
+use covenant_wire::SchemaHash;
 use serde::{Deserialize, Serialize};
 
 /// How many bytes of mail a hub keeps.
@@ -46,6 +47,7 @@ pub(crate) struct Letter {
     pub(crate) region: Region,
     pub(crate) path: ActorPath,
     pub(crate) type_name: String,
+    pub(crate) schema: SchemaHash,
     pub(crate) trace: Option<u64>,
     pub(crate) request: Vec<u8>,
 }
@@ -211,6 +213,7 @@ mod tests {
             region: Region::Africa,
             path: ActorPath::root(),
             type_name: "test".to_owned(),
+            schema: SchemaHash([1; 32]),
             trace: None,
             request: vec![0; bytes],
         }

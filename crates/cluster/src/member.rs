@@ -118,6 +118,9 @@ pub struct MemberView {
     pub rtt_ms: Option<u64>,
     /// How many of a thousand packets to it were lost, where there is a connection.
     pub loss_permille: Option<u64>,
+    /// The message types that are other ones there than here, where there is a connection. They are refused on both sides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schema_differs: Vec<String>,
 }
 
 /// Something changed in our view of the cluster.
@@ -134,6 +137,13 @@ pub enum MemberEvent {
         /// What it does, in one word: `accusing`, `flapping`, `forging`, `poisoning`, `flooding`, `crowding`, `overspending`,
         /// `deaf`, `restless`, or the code its connection was closed with, such as `malformed`.
         why: String,
+    },
+    /// A message type is another one on a member than here: messages of that type are refused on both sides.
+    SchemaDiffers {
+        /// The member.
+        node: NodeId,
+        /// The name of the type on the wire.
+        message: String,
     },
     /// The cluster holds a record of this node, signed by its own key, of a later boot than this one: its data directory
     /// was restored from a backup. Until it starts with a higher epoch, the others take it for its own ghost.

@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
 use covenant_env::{Clock, Env, Tasks};
-use covenant_runtime::RemoteSender;
+use covenant_runtime::{Declared, RemoteSender};
 use covenant_transport::{CloseCode, Peer, Plane};
 use covenant_types::{ActorPath, CallError};
+use covenant_wire::SchemaHash;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::conduct::{Conduct, Offence};
@@ -19,14 +20,17 @@ use crate::remoting::credit::{Pool, Target};
 use crate::remoting::frame::TARGETS_MAX;
 use crate::remoting::lane::Lane;
 use crate::remoting::pending::Pending;
-use crate::remoting::watch::{Asked, DESK_QUEUE_MAX, run_desk};
+use crate::schemas::PeerSchemas;
 
 /// How many streams carry messages to one node. Those to one actor stay on one.
 pub const LANES: usize = 4;
-/// The most tasks of one connection: our lanes, and the streams the peer opened.
-const TASKS_MAX: usize = LANES + 4 + 16;
-/// How many streams of a plane a peer may have open here. It opens its lanes, one for answers and two feeds.
-const STREAMS_MAX: [(Plane, usize); 3] = [(Plane::Actor, LANES), (Plane::Reply, 1), (Plane::Feed, 2)];
+/// How many orders of a peer to end actors may be carried out at a time.
+const ORDERS_MAX: usize = 16;
+/// The most tasks of one connection: our lanes, the streams the peer opened, and its orders.
+const TASKS_MAX: usize = LANES + 5 + 16 + ORDERS_MAX;
+/// How many streams of a plane a peer may have open here. It opens its lanes, one for answers, one for ties and two feeds.
+const STREAMS_MAX: [(Plane, usize); 4] =
+    [(Plane::Actor, LANES), (Plane::Reply, 1), (Plane::Feed, 2), (Plane::Control, 1)];
 /// How many of its datagrams may wait for the driver: a peer that sends more than is heard loses its own, not others'.
 const INBOX_SHARE: usize = 256;
 /// How many of its feed frames may. Its streams wait then, and what others say is still heard in between.
@@ -46,6 +50,8 @@ pub(crate) struct Session {
     open: RwLock<()>,
     lanes: [Lane; LANES],
     pub(crate) replies: Lane,
+    /// What is said of ties.
+    pub(crate) control: Lane,
     targets: Mutex<Targets>,
     pub(crate) pending: Pending,
     /// Calls of theirs that we have not answered.
@@ -54,10 +60,6 @@ pub(crate) struct Session {
     pub(crate) parked: AtomicUsize,
     /// Credit beyond the start that their senders have.
     pub(crate) pool: Pool,
-    /// Monitors of their actors that we hold.
-    pub(crate) watching: AtomicUsize,
-    /// To the task that holds the monitors of ours that they asked for.
-    pub(crate) desk: mpsc::Sender<Asked>,
     feed: mpsc::Sender<Bytes>,
     presence: mpsc::Sender<Bytes>,
     /// Paths that their streams gave an id.
@@ -71,6 +73,8 @@ pub(crate) struct Session {
     conduct: Mutex<Conduct>,
     /// The number of our own record that they said they hold.
     pub(crate) heard: AtomicU64,
+    /// The message types they declare.
+    pub(crate) schemas: PeerSchemas,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counters: Arc<Counters>,
     tasks: Mutex<Option<Tasks>>,
@@ -78,7 +82,7 @@ pub(crate) struct Session {
 
 #[derive(Default)]
 struct Targets {
-    by_name: HashMap<(ActorPath, &'static str), Arc<Target>>,
+    by_name: HashMap<(ActorPath, &'static str, SchemaHash), Arc<Target>>,
     by_id: Vec<Arc<Target>>,
 }
 
@@ -99,21 +103,19 @@ impl Session {
         let info = peer.info();
         let (feed, queue) = mpsc::channel(FEED_QUEUE_MAX);
         let (presence, presence_queue) = mpsc::channel(PRESENCE_QUEUE_MAX);
-        let (desk, asked) = mpsc::channel(DESK_QUEUE_MAX);
         let session = Arc::new(Self {
             peer: peer.clone(),
-            sender: RemoteSender { node: info.id, name: info.name.clone(), role: info.role },
+            sender: RemoteSender { node: info.id, name: info.name.clone(), role: info.role, region: info.region },
             standing: AtomicU8::new(Standing::Open as u8),
             open: RwLock::new(()),
             lanes: std::array::from_fn(|_| Lane::new(Plane::Actor, Arc::clone(counters))),
             replies: Lane::new(Plane::Reply, Arc::clone(counters)),
+            control: Lane::new(Plane::Control, Arc::clone(counters)),
             targets: Mutex::default(),
             pending: Pending::default(),
             answering: AtomicUsize::new(0),
             parked: AtomicUsize::new(0),
             pool: Pool::default(),
-            watching: AtomicUsize::new(0),
-            desk,
             feed,
             presence,
             named: AtomicUsize::new(0),
@@ -122,6 +124,7 @@ impl Session {
             waiting: Arc::default(),
             conduct: Mutex::new(Conduct::new(env.now())),
             heard: AtomicU64::new(0),
+            schemas: PeerSchemas::default(),
             clock: Arc::clone(&env.clock),
             counters: Arc::clone(counters),
             tasks: Mutex::new(Some(Tasks::new(env.system.clone(), TASKS_MAX))),
@@ -138,10 +141,14 @@ impl Session {
             writer.replies.run(&writer.peer).await;
             writer.stream_lost();
         });
+        let writer = Arc::clone(&session);
+        session.spawn(async move {
+            writer.control.run(&writer.peer).await;
+            writer.stream_lost();
+        });
         session.spawn(write_feed(peer.clone(), queue));
         // Of its own, so that many names do not hold up who is alive.
         session.spawn(write_feed(peer.clone(), presence_queue));
-        session.spawn(run_desk(asked));
         session
     }
 
@@ -225,6 +232,7 @@ impl Session {
         let tasks = lock(&self.tasks).take();
         self.lanes.iter().for_each(Lane::close);
         self.replies.close();
+        self.control.close();
         self.pending.fail_all(CallError::NoConnection);
         self.wake_senders();
         drop(tasks);
@@ -249,14 +257,14 @@ impl Session {
     }
 
     /// The actor at `path` there, as the receiver of messages of this type. `None` where there are too many.
-    pub(crate) fn target(&self, path: &ActorPath, type_name: &'static str) -> Option<Arc<Target>> {
+    pub(crate) fn target(&self, path: &ActorPath, message: Declared) -> Option<Arc<Target>> {
         let mut targets = lock(&self.targets);
-        let key = (path.clone(), type_name);
+        let key = (path.clone(), message.name, message.schema);
         if let Some(target) = targets.by_name.get(&key) {
             return Some(Arc::clone(target));
         }
         let id = u32::try_from(targets.by_id.len()).ok().filter(|id| *id < TARGETS_MAX)?;
-        let target = Arc::new(Target::new(id, path.clone(), type_name, lane_of(path)));
+        let target = Arc::new(Target::new(id, path.clone(), message, lane_of(path)));
         targets.by_id.push(Arc::clone(&target));
         targets.by_name.insert(key, Arc::clone(&target));
         Some(target)
@@ -269,7 +277,7 @@ impl Session {
 
     /// Whether somebody here or there waits for something over this connection.
     pub(crate) fn is_awaited(&self) -> bool {
-        let held = [&self.answering, &self.watching, &self.parked];
+        let held = [&self.answering, &self.parked];
         !self.pending.is_empty() || held.into_iter().any(|count| count.load(Ordering::Relaxed) > 0)
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use covenant_env::Env;
 use covenant_membership::Topology;
-use covenant_runtime::{Deadlines, Entries, Inlet, Monitor, System};
+use covenant_runtime::{DECLARED_MAX, Deadlines, Declared, Entries, Inlet, Remotable, System};
 use covenant_transport::{CloseCode, NodeCredentials, Peer, RecvStream, Transport};
 use covenant_types::{ActorPath, Name, NodeId, NodeName};
 use tokio::sync::{Notify, OwnedSemaphorePermit, broadcast, mpsc, oneshot};
@@ -25,6 +25,7 @@ use crate::member::MemberEvent;
 use crate::presence::keeper::PresenceDesk;
 use crate::record::{NodeRecord, SignedRecord};
 use crate::session::{InboxShare, Session};
+use crate::ties::desk::Desk;
 
 /// What the driver is told.
 pub(crate) enum Input {
@@ -87,9 +88,13 @@ pub(crate) struct Shared {
     taken_mail: Mutex<Taken>,
     transport: Mutex<Option<Transport>>,
     sessions: RwLock<Sessions>,
+    /// Monitors and links with actors of other nodes.
+    pub(crate) ties: Desk,
     directory: RwLock<Directory>,
     conduct: Mutex<ConductBook>,
     system: RwLock<Option<System>>,
+    /// The message types that this node sends.
+    sent: Mutex<BTreeMap<&'static str, Declared>>,
     bulk: RwLock<Option<Arc<dyn BulkHandler>>>,
     links: Mutex<BTreeMap<NodeId, LinkView>>,
     /// Names and groups of all nodes.
@@ -137,9 +142,11 @@ impl Shared {
             taken_mail: Mutex::default(),
             transport: Mutex::new(None),
             sessions: RwLock::default(),
+            ties: Desk::default(),
             directory: RwLock::new(Directory::new(own)),
             conduct: Mutex::default(),
             system: RwLock::new(None),
+            sent: Mutex::default(),
             bulk: RwLock::new(None),
             links: Mutex::default(),
             presence,
@@ -207,13 +214,13 @@ impl Shared {
     /// Begins the session of a connection; ends that of an older connection to the same node.
     ///
     /// One that is shunned gets none: its connection stands and nothing on it is heard.
-    pub(crate) fn open_session(&self, peer: &Peer) {
+    pub(crate) fn open_session(self: &Arc<Self>, peer: &Peer) {
         let info = peer.info();
         if self.is_shunned(info.id) {
             tracing::info!(peer = %info.name, "connected, and not listened to for what it did before");
             return;
         }
-        loop {
+        let told = loop {
             let mut sessions = write(&self.sessions);
             if sessions.ended {
                 return;
@@ -222,12 +229,16 @@ impl Shared {
             if let Some(old) = sessions.by_id.remove(&info.id) {
                 drop(sessions);
                 old.close();
+                self.ties.disconnected(&old);
                 continue;
             }
+            let session = Session::start(peer, &self.env, &self.counters);
             sessions.by_name.insert(info.name.clone(), info.id);
-            sessions.by_id.insert(info.id, Session::start(peer, &self.env, &self.counters));
-            break;
-        }
+            sessions.by_id.insert(info.id, Arc::clone(&session));
+            // Before anything that it brings is read.
+            break self.ties.connected(&session);
+        };
+        self.ties.perform(self, told);
         self.sessions_changed.notify_one();
         self.arrived.notify_waiters();
     }
@@ -244,18 +255,20 @@ impl Shared {
         };
         if let Some(session) = ended {
             session.close();
+            self.ties.disconnected(&session);
         }
         self.sessions_changed.notify_one();
     }
 
     /// Ends all sessions and begins no more.
-    pub(crate) fn close_all_sessions(&self) {
+    pub(crate) fn close_all_sessions(self: &Arc<Self>) {
         let all = {
             let mut sessions = write(&self.sessions);
             sessions.ended = true;
             std::mem::take(&mut sessions.by_id)
         };
         all.values().for_each(|session| session.close());
+        self.ties.end(self);
     }
 
     pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
@@ -305,14 +318,36 @@ impl Shared {
         }
     }
 
+    /// Notes that this node sends such messages.
+    pub(crate) fn declare<M: Remotable>(&self) -> Declared {
+        let declared = Declared { name: M::NAME, schema: M::schema() };
+        let mut sent = lock(&self.sent);
+        if sent.len() < DECLARED_MAX {
+            sent.entry(M::NAME).or_insert(declared);
+        }
+        declared
+    }
+
+    /// The message types that this node sends, and those that its actors take.
+    pub(crate) fn declared(&self) -> Vec<Declared> {
+        let taken = read(&self.system).as_ref().map(System::declared).unwrap_or_default();
+        let mut all: BTreeMap<_, _> = lock(&self.sent).clone();
+        all.extend(taken.into_iter().map(|declared| (declared.name, declared)));
+        all.into_values().take(DECLARED_MAX).collect()
+    }
+
+    /// Finds out for which message types a peer is another program than this node, and tells of those that are new.
+    pub(crate) fn compare_schemas(&self, session: &Session, ours: &[Declared]) {
+        for message in session.schemas.compare(ours) {
+            tracing::error!(peer = %session.sender.name, message, "schema differs: messages of this type are refused");
+            self.counters.schemas_differ(message);
+            self.tell(MemberEvent::SchemaDiffers { node: session.sender.node, message: message.to_owned() });
+        }
+    }
+
     /// The way in to an actor of this node.
     pub(crate) fn inlet(&self, path: &ActorPath) -> Option<Arc<dyn Inlet>> {
         read(&self.system).as_ref()?.inlet(path)
-    }
-
-    /// A monitor of an actor of this node; `None` while there are none.
-    pub(crate) fn monitor(&self, path: &ActorPath) -> Option<Monitor> {
-        Some(read(&self.system).as_ref()?.monitor(path))
     }
 
     pub(crate) fn set_bulk(&self, handler: Option<Arc<dyn BulkHandler>>) {

@@ -10,6 +10,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use covenant_cluster::fuzz::own_record_frame;
 use covenant_cluster::{MemberEvent, MemberState};
 use covenant_env::{Env, Metrics};
+use covenant_runtime::Remotable;
 use covenant_transport::{Inbound, Peer, Plane, RecvStream, SendStream, Transport};
 use covenant_types::{BootEpoch, NodeId};
 use support::{AMPLE, Identity, Message, Node, PATIENCE, eventually, pair};
@@ -113,7 +114,9 @@ impl Scene {
                         assert_eq!(node, self.liar.key.node_id(), "an honest node was named {why}");
                         named = true;
                     }
-                    MemberEvent::Changed(_) | MemberEvent::OwnEpochBehind { .. } => {}
+                    MemberEvent::Changed(_)
+                    | MemberEvent::SchemaDiffers { .. }
+                    | MemberEvent::OwnEpochBehind { .. } => {}
                 }
             }
         }
@@ -161,7 +164,7 @@ fn frame(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
 fn name(id: &str, type_name: &str) -> Vec<u8> {
     let path = format!("/{id}");
     let length = u16::try_from(path.len()).expect("a short path").to_be_bytes();
-    frame(1, &[&[0; 4], &length, path.as_bytes(), type_name.as_bytes()])
+    frame(1, &[&[0; 4], &Message::schema().0, &length, path.as_bytes(), type_name.as_bytes()])
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -235,11 +238,8 @@ async fn casts_without_credit_are_dropped_and_their_sender_is_named() {
     let mut lane = scene.peer.open_uni(Plane::Actor).await.expect("the stream opens");
     lane.write_all(&name("tiny", "test.actor")).await.expect("it is heard");
     // A note of 32 KiB: the actor holds the first and its mailbox four, and credit allows 4 MiB more.
-    let note = covenant_wire::encode(&support::Request::Note(support::Note {
-        sender: 1,
-        number: 2,
-        padding: vec![0; 32 * 1024],
-    }));
+    let note = Message::Note(support::Note { sender: 1, number: 2, padding: vec![0; 32 * 1024] });
+    let note = covenant_wire::encode(&note.into_remote().0);
     let cast = frame(2, &[&[0; 4], &note]);
     let sending = async { while lane.write_all(&cast).await.is_ok() {} };
     let named = scene.lies_until_named("overspending", || tokio::time::sleep(Duration::from_millis(1)));

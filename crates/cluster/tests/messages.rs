@@ -9,7 +9,7 @@ use std::time::Duration;
 use covenant_cluster::{CREDIT_START_BYTES, FRAME_BYTES_MAX, MemberState};
 use covenant_runtime::{Ref, traced};
 use covenant_types::{CallError, ExitReason, NodeName, TraceId};
-use support::{AMPLE, Message, OtherMessage, SameNameMessage, eventually, pair, path};
+use support::{AMPLE, Identity, Message, OtherMessage, SameNameMessage, eventually, pair, path};
 
 const SHORT: Duration = Duration::from_millis(200);
 
@@ -198,4 +198,76 @@ async fn nodes_call_each_other_at_once_without_getting_stuck() {
     let (there, back) = (calls(there), calls(back));
     there.await.unwrap();
     back.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reply_that_was_written_before_the_callee_stopped_arrives_1000_times_of_1000() {
+    const CALLS: u32 = 1000;
+    // It comes back each time, so its supervisor must not give up.
+    let tree = "strategy = \"one_for_one\"\nintensity = 100000\nperiod = \"10s\"\n\
+                [[child]]\nid = \"actor\"\nbehaviour = \"test.actor\"\n";
+    let one = Identity::new("one").boot(&[]).await;
+    let two = Identity::new("two").boot_tree(&[one.address()], tree).await;
+    one.until_reachable(&["one", "two"]).await;
+    let actor = one.actor(&two.name(), "actor");
+    for number in 0..CALLS {
+        let bytes = number.to_be_bytes().to_vec();
+        let answer = actor.call(|reply| Message::Last(bytes.clone(), reply), AMPLE).await;
+        assert_eq!(answer, Ok(bytes), "call {number}");
+    }
+    let ended = || two.system.tree().find(&path("actor")).is_some_and(|view| view.incarnation.0 == CALLS + 1);
+    eventually("it stopped after each", ended).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_broken_connection_nothing_sent_before_comes_after_what_is_sent_then() {
+    let (one, two) = pair().await;
+    let name = two.name();
+    let actor = one.actor(&name, "actor");
+    let mut number = 0;
+    for _ in 0..3 {
+        let before = one.cluster.peer(&name).unwrap();
+        // In the middle of a stream of casts, with many under way.
+        for cast in 0..3000 {
+            if cast == 1500 {
+                one.cluster.transport().unwrap().disconnect(two.cluster.me().id, "the test breaks it");
+            }
+            number += 1;
+            let _lost_or_not = actor.cast(note(1, number, 100)).await;
+        }
+        let is_new = || one.cluster.peer(&name).is_some_and(|peer| !peer.is_same_connection(&before));
+        eventually("there is another connection", is_new).await;
+        one.until_reachable(&["one", "two"]).await;
+        number += 1;
+        actor.cast(note(1, number, 100)).await.unwrap();
+    }
+    eventually("the last one arrived", || two.notes.numbers(1).last() == Some(&number)).await;
+    let numbers = two.notes.numbers(1);
+    assert!(numbers.is_sorted_by(|earlier, later| earlier < later), "in order and at most once: {numbers:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handlers_that_call_each_other_with_mailboxes_of_one_end_at_their_deadlines_and_go_on() {
+    let tree = "strategy = \"one_for_one\"\n[[child]]\nid = \"narrow\"\nbehaviour = \"test.actor\"\n\
+                mailbox = { capacity = 1, overflow = \"wait\" }\n";
+    let one = Identity::new("one").boot_tree(&[], tree).await;
+    let two = Identity::new("two").boot_tree(&[one.address()], tree).await;
+    for node in [&one, &two] {
+        node.until_reachable(&["one", "two"]).await;
+    }
+    let (there, back) = (one.actor(&two.name(), "narrow"), two.actor(&one.name(), "narrow"));
+    // Each handler waits for the other actor, which waits for it.
+    let asking = |actor: &Ref<Message>| {
+        let others = vec![there.clone(), back.clone(), there.clone(), back.clone()];
+        let actor = actor.clone();
+        tokio::spawn(async move { actor.call(|reply| Message::PassOn(others, reply), AMPLE).await })
+    };
+    let asked: Vec<_> = (0..8).map(|round| asking(if round % 2 == 0 { &there } else { &back })).collect();
+    for answer in asked {
+        let answer = answer.await.unwrap();
+        assert!(matches!(answer, Err(CallError::Timeout | CallError::MailboxFull)), "{answer:?}");
+    }
+    for actor in [&there, &back] {
+        assert_eq!(echo(actor, b"free").await, Ok(b"free".to_vec()));
+    }
 }

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
+use covenant_runtime::Schema;
 use covenant_types::UnknownWord;
 use serde::{Deserialize, Serialize};
 
 /// What a dataset is for. The first is fetched first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Schema, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Class {
     /// Medicine, first aid, outbreaks.

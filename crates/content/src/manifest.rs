@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use covenant_runtime::Schema;
 use covenant_types::WallTime;
 use covenant_types::canonical::{CanonicalError, Reader, Writer};
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use crate::chunker::CHUNK_BYTES_MAX;
 use crate::{ChunkId, Class};
 
 /// The name of one version of a dataset: BLAKE3 of its manifest.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Schema, Serialize, Deserialize)]
 pub struct DatasetId(pub [u8; 32]);
 
 impl fmt::Display for DatasetId {

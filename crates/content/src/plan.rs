@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use covenant_runtime::Schema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Class, DatasetId};
 
 /// A dataset as a hub offers it: enough to decide whether it is wanted. Believed only once its manifest is verified.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Schema, Serialize, Deserialize)]
 pub struct Summary {
     /// Which version.
     pub id: DatasetId,

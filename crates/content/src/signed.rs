@@ -3,6 +3,7 @@
 use std::fmt;
 
 use covenant_identity::{ChainError, NodeKey, Subject, verify_chain};
+use covenant_runtime::Schema;
 use covenant_types::{NodeName, Role};
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +12,7 @@ use crate::signature::{SIGNATURE_BYTES_MAX, is_signed, sign};
 use crate::{DatasetId, Manifest, ManifestError};
 
 /// A manifest as it travels.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Schema, Serialize, Deserialize)]
 pub struct SignedManifest {
     /// The canonical bytes.
     pub manifest: Vec<u8>,

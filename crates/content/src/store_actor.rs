@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use covenant_cluster::Cluster;
-use covenant_runtime::{Behaviour, Context, Exit, NoConfig, Remotable, Reply, StartError};
+use covenant_runtime::{Behaviour, Callers, Context, Exit, NoConfig, Remotable, Reply, Schema, SchemaHash, StartError};
+use covenant_types::Role;
 use serde::{Deserialize, Serialize};
 
 use crate::bulk::BulkServer;
@@ -13,7 +14,7 @@ use crate::publish::publish;
 use crate::{Class, ContentConfig, ContentStore, DatasetId, Published, SignedManifest, StoreError};
 
 /// What the store is asked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Schema, Serialize, Deserialize)]
 pub enum StoreRequest {
     /// What can be had here?
     Catalog,
@@ -38,7 +39,7 @@ pub enum StoreRequest {
 }
 
 /// What the store answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Schema, Serialize, Deserialize)]
 pub enum StoreResponse {
     /// To `Catalog`.
     Catalog(Vec<Summary>),
@@ -81,6 +82,10 @@ impl Remotable for StoreMessage {
             }
         }
     }
+
+    fn schema() -> SchemaHash {
+        SchemaHash::exchange::<StoreRequest, StoreResponse>(Self::NAME)
+    }
 }
 
 /// Answers for the store, and serves its chunks. The node says where they lie, not the tree.
@@ -101,7 +106,8 @@ impl Behaviour for Store {
         let store = opened.map_err(StartError::failed)?;
         let server = BulkServer::new(store.clone(), ctx.env().clone());
         ctx.resource::<Cluster>()?.set_bulk_handler(Arc::new(server));
-        ctx.expose();
+        // Those that hold content. A voter has none and asks for none.
+        ctx.expose_to(Callers::roles(&[Role::Hub, Role::Tower]));
         Ok(Self { store, config })
     }
 

@@ -1,5 +1,6 @@
 //! What operators see of content.
 
+use covenant_runtime::Schema;
 use covenant_types::NodeName;
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +47,7 @@ pub struct DatasetView {
 }
 
 /// A dataset that was published.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Schema, Serialize, Deserialize)]
 pub struct Published {
     /// Its name.
     pub name: String,

@@ -19,9 +19,10 @@ pub mod prelude {
     pub use covenant_cluster::Cluster;
     pub use covenant_env::Env;
     pub use covenant_runtime::{
-        Behaviour, BehaviourRegistry, Context, Down, DownReason, Exit, Group, GroupMember, Machine, MonitorRef,
-        NoConfig, Ref, Remotable, Reply, Resources, StartError, StateMachine, Step, System, SystemConfig,
+        Behaviour, BehaviourRegistry, Callers, Context, Down, DownReason, Exit, Group, GroupMember, Machine,
+        MonitorRef, NoConfig, Ref, Remotable, Reply, Resources, Schema, StartError, StateMachine, Step, System,
+        SystemConfig,
     };
     pub use covenant_supervision::{TreeSource, TreeSourceError, TreeSpec, load_tree};
-    pub use covenant_types::{ActorPath, CallError, ExitReason, Incarnation, NodeName, Scope};
+    pub use covenant_types::{ActorPath, CallError, ExitReason, Incarnation, NodeName, RemotePath, Role, Scope};
 }

@@ -2,11 +2,12 @@
 
 use std::fmt;
 
+use covenant_runtime::Schema;
 use covenant_types::NodeName;
 use serde::{Deserialize, Serialize};
 
 /// Why the ledger did not do what it was asked, and what that means for the money.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Schema, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct LedgerError {
     /// What sort of failure, for exit codes and statuses.
@@ -16,7 +17,7 @@ pub struct LedgerError {
 }
 
 /// What sort of failure.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Schema, Serialize, Deserialize)]
 pub enum LedgerErrorKind {
     /// The request makes no sense. Nothing was booked; asking again without a change does not help.
     BadRequest,

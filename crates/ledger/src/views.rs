@@ -2,11 +2,12 @@
 //!
 //! Amounts are texts such as `10953934201.60`, because JSON numbers end at 53 bits.
 
+use covenant_runtime::Schema;
 use covenant_types::NodeName;
 use serde::{Deserialize, Serialize};
 
 /// What an assessment did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Schema, Serialize, Deserialize)]
 pub struct AssessmentDone {
     /// The year owed for.
     pub year: u16,
@@ -23,7 +24,7 @@ pub struct AssessmentDone {
 }
 
 /// What a distribution did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Schema, Serialize, Deserialize)]
 pub struct DistributionDone {
     /// What was distributed.
     pub sum: String,
@@ -38,21 +39,21 @@ pub struct DistributionDone {
 }
 
 /// What a transfer did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Schema, Serialize, Deserialize)]
 pub struct TransferDone {
     /// False where this id had been booked before.
     pub booked: bool,
 }
 
 /// What every account has.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Schema, Serialize, Deserialize)]
 pub struct Balances {
     /// The accounts that were ever booked on.
     pub accounts: Vec<AccountBalance>,
 }
 
 /// What one account has.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Schema, Serialize, Deserialize)]
 pub struct AccountBalance {
     /// Its name.
     pub account: String,
@@ -61,7 +62,7 @@ pub struct AccountBalance {
 }
 
 /// What adding up the whole book again found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Schema, Serialize, Deserialize)]
 pub struct CheckDone {
     /// Whether the book holds.
     pub ok: bool,
@@ -74,7 +75,7 @@ pub struct CheckDone {
 }
 
 /// A piece of the journal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Schema, Serialize, Deserialize)]
 pub struct ExportPage {
     /// Whole entries, at most [`EXPORT_PAGE_BYTES_MAX`](crate::EXPORT_PAGE_BYTES_MAX).
     pub text: String,
@@ -83,7 +84,7 @@ pub struct ExportPage {
 }
 
 /// The book at a glance.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Schema, Serialize, Deserialize)]
 pub struct LedgerStatus {
     /// The node that has it.
     pub home: NodeName,

@@ -78,6 +78,7 @@ mod tests {
             certificate_ends: covenant_types::WallTime(0),
             rtt_ms: None,
             loss_permille: None,
+            schema_differs: Vec::new(),
         }
     }
 

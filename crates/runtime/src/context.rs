@@ -15,7 +15,7 @@ use crate::notice::Notice;
 use crate::observe::Left;
 use crate::remote::MailboxInlet;
 use crate::slot::Slot;
-use crate::{AdminFailure, Behaviour, Ref, Remotable, StartError, System};
+use crate::{AdminFailure, Behaviour, Callers, Ref, Remotable, StartError, System};
 
 /// One incarnation's view of its surroundings. Everything it starts ends with it.
 pub struct Context<B: Behaviour> {
@@ -209,12 +209,21 @@ impl<B: Behaviour> Context<B> {
         self.flag(STOPPING);
     }
 
-    /// Lets other nodes send to this actor.
+    /// Lets every other node send to this actor, and none end it.
     pub fn expose(&self)
     where
         B::Message: Remotable,
     {
-        self.slot().expose(Arc::new(MailboxInlet(Arc::clone(&self.mailbox))));
+        self.expose_to(Callers::any());
+    }
+
+    /// Lets these of the other nodes send to this actor, or end it. Others are refused before their message is read.
+    pub fn expose_to(&self, callers: Callers)
+    where
+        B::Message: Remotable,
+    {
+        self.system().declare::<B::Message>();
+        self.slot().expose(Arc::new(MailboxInlet { mailbox: Arc::clone(&self.mailbox), callers }));
     }
 
     fn start_timer(&self, timer: impl Future<Output = ()> + Send + 'static) {

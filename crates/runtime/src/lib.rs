@@ -22,6 +22,7 @@
 
 mod admin;
 mod behaviour;
+mod callers;
 mod context;
 mod deadline;
 mod drain;
@@ -46,16 +47,18 @@ mod state_machine;
 mod supervisor;
 mod system;
 mod tie;
+mod travelling;
 mod view;
 
 pub use admin::{AdminFailure, Rework, Started};
 pub use behaviour::{Behaviour, Exit, NoConfig, StartError};
+pub use callers::Callers;
 pub use context::{Context, SpawnRefused, TASKS_MAX, TIMERS_MAX};
 pub use deadline::Deadlines;
 pub use drain::{DrainError, Drained};
 pub use event::{EVENTS_MAX, RuntimeEvent};
 pub use following::{current_trace, traced, with_trace};
-pub use kill::KillError;
+pub use kill::{KillError, ORDER_WITHIN};
 pub use names::{Broadcast, ENTRIES_MAX, ENTRIES_PER_ACTOR_MAX, Entries, Group, GroupMember, NotEntered, OtherNodes};
 pub use observe::{
     ASKS_MAX, CHAIN_MAX, CRASHES_MAX, ChainLink, CrashContext, CrashKey, CrashLog, CrashReport, Crashes, Decision,
@@ -65,13 +68,29 @@ pub use observe::{
 pub use plan::{BootError, check_tree};
 pub use reference::{CAST_WAIT_MAX, Outlet, Ref, Sending};
 pub use registry::BehaviourRegistry;
-pub use remote::{Entered, Inlet, Lobby, REMOTE_PAYLOAD_BYTES_MAX, Remotable, RemoteReply, RemoteSender};
+pub use remote::{
+    DECLARED_MAX, Declared, Entered, Inlet, Lobby, REMOTE_PAYLOAD_BYTES_MAX, Remotable, RemoteReply, RemoteSender,
+};
 pub use reply::Reply;
 pub use resources::Resources;
 pub use state_machine::{Machine, StateMachine, Step};
 pub use system::{StopReport, System, SystemConfig};
-pub use tie::{Down, DownReason, Monitor, MonitorRef, TIES_MAX, TiesView, TooManyTies};
+pub use tie::{
+    Abroad, Down, DownReason, FarEnd, FarOrder, FarTie, Monitor, MonitorRef, NearEnd, Ordered, Place, TIES_MAX,
+    TiesView, TooManyTies,
+};
+pub use travelling::{Answered, Encode, Reading, Resolver, Way, answered};
 pub use view::{ActorKind, ActorState, MailboxView, Sight, TreeView};
+
+pub use covenant_macros::{Remotable, Schema};
+pub use covenant_wire::{Describe, Schema, SchemaHash};
+
+/// What derived code names. No part of the interface.
+#[doc(hidden)]
+pub mod derived {
+    pub use covenant_types::CallError;
+    pub use serde;
+}
 
 use std::any::Any;
 

@@ -6,17 +6,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
 
-use covenant_types::{CallError, NodeId, NodeName, Role, TraceId};
+use covenant_types::{CallError, NodeId, NodeName, Region, Role, TraceId};
+use covenant_wire::SchemaHash;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::mailbox::{Envelope, Mailbox};
-use crate::{Reply, scope};
+use crate::{Callers, Reply, scope};
 
 /// A message type, or part of one, that other nodes may send.
 ///
 /// A message is taken apart into a request that has bytes and the reply that stays behind, and put together again on the
-/// other side. [`Context::expose`](crate::Context::expose) opens an actor to it.
+/// other side. [`Context::expose`](crate::Context::expose) opens an actor to it. `#[derive(Remotable)]` writes this for an enum
+/// whose calls have a [`Reply`] field.
 pub trait Remotable: Sized + Send + 'static {
     /// The type's name on the wire, unique in the cluster.
     const NAME: &'static str;
@@ -33,7 +35,26 @@ pub trait Remotable: Sized + Send + 'static {
     /// # Errors
     /// The request makes no sense, such as a call without a reply. The text is told to the caller.
     fn from_remote(request: Self::Request, reply: Option<Reply<Self::Response>>) -> Result<Self, String>;
+
+    /// What the type looks like. Nodes for which it differs do not read each other's messages of this type. Unless said
+    /// otherwise it follows from the name alone: say [`SchemaHash::exchange`] where request and response are
+    /// [`Schema`](crate::Schema).
+    fn schema() -> SchemaHash {
+        SchemaHash::message(Self::NAME, |_| {})
+    }
 }
+
+/// A message type as two nodes compare it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Declared {
+    /// Its name on the wire.
+    pub name: &'static str,
+    /// What it looks like.
+    pub schema: SchemaHash,
+}
+
+/// The most message types that a node tells others of. Those beyond are compared when a message of theirs is sent.
+pub const DECLARED_MAX: usize = 512;
 
 /// The node a message came from, as its certificate proves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +65,8 @@ pub struct RemoteSender {
     pub name: NodeName,
     /// What it is there for.
     pub role: Role,
+    /// Where it stands.
+    pub region: Region,
 }
 
 /// Takes the bytes of a response, or the error, back to the node that called.
@@ -53,6 +76,12 @@ pub type RemoteReply = Box<dyn FnOnce(Result<Vec<u8>, CallError>) + Send>;
 pub trait Inlet: Send + Sync {
     /// The name of the message type.
     fn name(&self) -> &'static str;
+
+    /// What the message type looks like here.
+    fn schema(&self) -> SchemaHash;
+
+    /// Who may use this way. To be asked before anything is delivered.
+    fn callers(&self) -> &Callers;
 
     /// Decodes a request and puts it into the mailbox. Never waits.
     ///
@@ -98,11 +127,22 @@ pub struct Entered {
 /// The most bytes a request from another node may have.
 pub const REMOTE_PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
 
-pub(crate) struct MailboxInlet<M>(pub(crate) Arc<Mailbox<M>>);
+pub(crate) struct MailboxInlet<M> {
+    pub(crate) mailbox: Arc<Mailbox<M>>,
+    pub(crate) callers: Callers,
+}
 
 impl<M: Remotable> Inlet for MailboxInlet<M> {
     fn name(&self) -> &'static str {
         M::NAME
+    }
+
+    fn schema(&self) -> SchemaHash {
+        M::schema()
+    }
+
+    fn callers(&self) -> &Callers {
+        &self.callers
     }
 
     fn deliver(&self, from: &RemoteSender, payload: &[u8], reply: Option<RemoteReply>) -> Result<(), CallError> {
@@ -120,7 +160,7 @@ impl<M: Remotable> Inlet for MailboxInlet<M> {
         let error = match message {
             Ok(Ok(message)) => {
                 drop(orphans);
-                return self.0.push_now(message);
+                return self.mailbox.push_now(message);
             }
             Ok(Err(why)) => CallError::Rejected(why),
             Err(_) => panicked::<M>(from),
@@ -130,7 +170,7 @@ impl<M: Remotable> Inlet for MailboxInlet<M> {
     }
 
     fn lobby(&self) -> Box<dyn Lobby> {
-        let mailbox = Arc::clone(&self.0);
+        let mailbox = Arc::clone(&self.mailbox);
         Box::new(MailboxLobby { mailbox, waiting: VecDeque::new(), costs: VecDeque::new() })
     }
 }

@@ -218,7 +218,9 @@ impl Slot {
 
     /// `attempt` runs: whoever waited for it is tied to it.
     pub(crate) fn bind(&self, bound: &Bound) {
-        self.with_ties(|ties| ties.started(bound));
+        for far in self.with_ties(|ties| ties.started(bound)) {
+            far.bound(bound.incarnation);
+        }
         if let Some(names) = self.names() {
             names.started(&self.path, bound.attempt);
         }

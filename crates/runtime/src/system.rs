@@ -3,12 +3,14 @@
 mod outside;
 mod records;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use covenant_env::{Env, Task};
 use covenant_supervision::{ChildId, ChildNode, SpecError, TreeSpec};
 use covenant_types::{ActorPath, CallError, ExitReason, StartAttempt, StartAttempts, rendezvous};
@@ -25,7 +27,8 @@ use crate::registry::Starter;
 use crate::slot::{Handle, Running, Slot};
 use crate::supervisor::{self, Desk};
 use crate::{
-    BehaviourRegistry, BootError, CrashLog, EVENTS_MAX, Inlet, Observe, Ref, Resources, RuntimeEvent, TreeView,
+    Abroad, BehaviourRegistry, BootError, CrashLog, DECLARED_MAX, Declared, EVENTS_MAX, Inlet, Observe, Ref, Remotable,
+    Resources, RuntimeEvent, TreeView,
 };
 use outside::Outside;
 use records::Records;
@@ -65,6 +68,10 @@ struct Shared {
     traces: TraceIds,
     /// How many links and monitors were made.
     ties: AtomicU64,
+    /// The way to actors of other nodes.
+    abroad: ArcSwapOption<Arc<dyn Abroad>>,
+    /// The message types of actors that were exposed.
+    declared: Mutex<BTreeMap<&'static str, Declared>>,
     events: broadcast::Sender<RuntimeEvent>,
     observe: Observe,
     state: watch::Sender<RootState>,
@@ -229,6 +236,19 @@ impl System {
         self.slot(path)?.inlet()
     }
 
+    /// The message types that other nodes may send to actors of this system, by name: at most [`DECLARED_MAX`].
+    pub fn declared(&self) -> Vec<Declared> {
+        self.shared.declared.lock().unwrap_or_else(PoisonError::into_inner).values().copied().collect()
+    }
+
+    /// An actor that takes these was exposed.
+    pub(crate) fn declare<M: Remotable>(&self) {
+        let mut declared = self.shared.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        if !declared.contains_key(M::NAME) && declared.len() < DECLARED_MAX {
+            declared.insert(M::NAME, Declared { name: M::NAME, schema: M::schema() });
+        }
+    }
+
     /// What happens from now on. A receiver that lags by more than [`EVENTS_MAX`] loses the oldest.
     pub fn events(&self) -> broadcast::Receiver<RuntimeEvent> {
         self.shared.events.subscribe()
@@ -293,6 +313,10 @@ impl System {
 
     pub(crate) fn trace_ids(&self) -> &TraceIds {
         &self.shared.traces
+    }
+
+    pub(crate) fn abroad_cell(&self) -> &ArcSwapOption<Arc<dyn Abroad>> {
+        &self.shared.abroad
     }
 
     /// What a new link or monitor is known by.
@@ -368,6 +392,8 @@ impl Shared {
             deadlines,
             attempts: StartAttempts::default(),
             ties: AtomicU64::new(0),
+            abroad: ArcSwapOption::empty(),
+            declared: Mutex::default(),
             events: broadcast::Sender::new(EVENTS_MAX),
             observe,
             state: watch::Sender::new(RootState::Starting),

@@ -12,7 +12,9 @@
 
 mod codec;
 mod frame;
+mod schema;
 
 pub use codec::{VALUE_BYTES_MAX, WireError, decode, encode, encode_into};
 pub use covenant_types::canonical;
 pub use frame::{FRAME_HEADER_BYTES, FrameReader, frame_into, frame_length, frame_value_into};
+pub use schema::{Describe, Schema, SchemaHash};

@@ -44,7 +44,7 @@ fn member_row(member: &MemberView, now: WallTime) -> Vec<(Tone, String)> {
         (Tone::Dim, member.tier.to_string()),
         (Tone::Dim, or_dash(member.rtt_ms.map(|rtt| format!("{rtt} ms")))),
         (Tone::Dim, or_dash(member.loss_permille.map(permille))),
-        (Tone::Dim, member.version.clone()),
+        version(member),
         certificate(member, now),
         (Tone::Dim, member.id.to_string()),
     ]
@@ -71,6 +71,13 @@ fn permille(loss: u64) -> String {
 
 fn or_dash(text: Option<String>) -> String {
     text.unwrap_or_else(|| "-".to_owned())
+}
+
+fn version(member: &MemberView) -> (Tone, String) {
+    match &member.schema_differs[..] {
+        [] => version(member),
+        types => (Tone::Bad, format!("{}, schema differs: {}", member.version, types.join(" "))),
+    }
 }
 
 fn state_and_phase(member: &MemberView) -> String {

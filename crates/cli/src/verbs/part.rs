@@ -188,6 +188,9 @@ fn told(line: &EventLine) -> String {
         MemberEvent::Quarantined { node, why } => {
             format!("{node} is {why}, which no honest member does: see covenant incidents")
         }
+        MemberEvent::SchemaDiffers { node, message } => {
+            format!("{node}: schema differs: {message}; messages of this type are refused on both sides")
+        }
         MemberEvent::OwnEpochBehind { ours, known } => {
             format!("this node is in epoch {ours}, and the cluster knows {known}: was its data restored from a backup?")
         }

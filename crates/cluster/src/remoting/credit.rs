@@ -9,6 +9,7 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use covenant_runtime::Declared;
 use covenant_types::ActorPath;
 use tokio::sync::Notify;
 
@@ -114,7 +115,7 @@ pub(crate) fn cost(frame_bytes: usize) -> u64 {
 pub(crate) struct Target {
     pub(crate) id: u32,
     pub(crate) path: ActorPath,
-    pub(crate) type_name: &'static str,
+    pub(crate) message: Declared,
     /// Which lane carries its messages: always the same, so that they keep their order.
     pub(crate) lane: usize,
     /// Whether the other side knows the id. Changes under the lane's lock only.
@@ -124,9 +125,9 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    pub(crate) fn new(id: u32, path: ActorPath, type_name: &'static str, lane: usize) -> Self {
+    pub(crate) fn new(id: u32, path: ActorPath, message: Declared, lane: usize) -> Self {
         let credit = AtomicI64::new(i64::from(CREDIT_START_BYTES));
-        Self { id, path, type_name, lane, named: AtomicBool::new(false), credit, available: Notify::new() }
+        Self { id, path, message, lane, named: AtomicBool::new(false), credit, available: Notify::new() }
     }
 
     /// Returns true the first time.
@@ -170,10 +171,12 @@ impl Target {
 
 #[cfg(test)]
 mod tests {
+    use covenant_wire::SchemaHash;
+
     use super::*;
 
     fn target() -> Target {
-        Target::new(0, "/a".parse().unwrap(), "t", 0)
+        Target::new(0, "/a".parse().unwrap(), Declared { name: "t", schema: SchemaHash([0; 32]) }, 0)
     }
 
     #[test]

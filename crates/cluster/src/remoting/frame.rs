@@ -1,7 +1,8 @@
 //! The layout of actor messages. All integers big-endian, each frame after its `u32` length.
 //!
 //! On a lane of the actor plane: kind u8 · flags u8 · then
-//! - name: id u32 · length of the path u16 · path · name of the message type. Later frames say the id only.
+//! - name: id u32 · schema hash of the message type, 32 bytes · length of the path u16 · path · name of the message type.
+//!   Later frames say the id only.
 //! - cast: to u32 · request
 //! - call: to u32 · call u64 · milliseconds left u32 · request
 //!
@@ -13,21 +14,21 @@
 //! - credit: to u32 · bytes u64
 //! - credit taken back: to u32 · bytes u64
 
+use covenant_runtime::Encode;
 use covenant_types::{ActorPath, CallError, TraceId};
-use covenant_wire::{FRAME_HEADER_BYTES, encode_into};
-use serde::Serialize;
+use covenant_wire::{FRAME_HEADER_BYTES, SchemaHash, encode_into};
 
 /// The longest frame. Content goes over bulk streams.
 pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
 /// The most paths one node may name to another over one connection.
 pub const TARGETS_MAX: u32 = 16_384;
 /// The longest name of a message type.
-const TYPE_NAME_BYTES_MAX: usize = 128;
+pub(crate) const TYPE_NAME_BYTES_MAX: usize = 128;
 
 /// What comes in on an actor lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ActorFrame<'a> {
-    Name { id: u32, path: ActorPath, type_name: &'a str },
+    Name { id: u32, schema: SchemaHash, path: ActorPath, type_name: &'a str },
     Cast { to: u32, trace: Option<TraceId>, request: &'a [u8] },
     Call { to: u32, call: u64, millis_left: u32, trace: Option<TraceId>, request: &'a [u8] },
 }
@@ -68,6 +69,7 @@ impl<'a> ActorFrame<'a> {
                 Some(Self::Call { to, call, millis_left, trace, request })
             }
             NAME if *flags == 0 => {
+                let (schema, rest) = rest.split_first_chunk::<32>()?;
                 let (length, rest) = rest.split_first_chunk::<2>()?;
                 let (path, type_name) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
                 let fits = to < TARGETS_MAX && type_name.len() <= TYPE_NAME_BYTES_MAX;
@@ -75,7 +77,8 @@ impl<'a> ActorFrame<'a> {
                 let path: ActorPath = text.parse().ok()?;
                 let type_name = std::str::from_utf8(type_name).ok()?;
                 // People may leave the first `/` out, nodes may not: one path has one form here.
-                (fits && path.as_str() == text).then_some(Self::Name { id: to, path, type_name })
+                let fits = fits && path.as_str() == text;
+                fits.then_some(Self::Name { id: to, schema: SchemaHash(*schema), path, type_name })
             }
             _ => None,
         }
@@ -105,12 +108,13 @@ impl<'a> ReplyFrame<'a> {
 }
 
 /// Appends the frame that gives a path its id.
-pub(crate) fn put_name(out: &mut Vec<u8>, id: u32, path: &ActorPath, type_name: &str) {
+pub(crate) fn put_name(out: &mut Vec<u8>, id: u32, schema: SchemaHash, path: &ActorPath, type_name: &str) {
     let path = path.as_str().as_bytes();
     let path_length = u16::try_from(path.len()).expect("a path has at most 512 bytes");
     frame(out, |out| {
         out.extend_from_slice(&[NAME, 0]);
         out.extend_from_slice(&id.to_be_bytes());
+        out.extend_from_slice(&schema.0);
         out.extend_from_slice(&path_length.to_be_bytes());
         out.extend_from_slice(path);
         out.extend_from_slice(type_name.as_bytes());
@@ -118,12 +122,12 @@ pub(crate) fn put_name(out: &mut Vec<u8>, id: u32, path: &ActorPath, type_name: 
 }
 
 /// Appends a cast and returns the length of its frame.
-pub(crate) fn put_cast(out: &mut Vec<u8>, to: u32, trace: Option<TraceId>, request: &impl Serialize) -> usize {
+pub(crate) fn put_cast(out: &mut Vec<u8>, to: u32, trace: Option<TraceId>, request: &(impl Encode + ?Sized)) -> usize {
     frame(out, |out| {
         out.extend_from_slice(&[CAST, flags(trace)]);
         out.extend_from_slice(&to.to_be_bytes());
         put_trace(out, trace);
-        encode_into(request, out);
+        request.encode_into(out);
     })
 }
 
@@ -134,7 +138,7 @@ pub(crate) fn put_call(
     call: u64,
     millis_left: u32,
     trace: Option<TraceId>,
-    request: &impl Serialize,
+    request: &(impl Encode + ?Sized),
 ) -> usize {
     frame(out, |out| {
         out.extend_from_slice(&[CALL, flags(trace)]);
@@ -142,7 +146,7 @@ pub(crate) fn put_call(
         out.extend_from_slice(&call.to_be_bytes());
         out.extend_from_slice(&millis_left.to_be_bytes());
         put_trace(out, trace);
-        encode_into(request, out);
+        request.encode_into(out);
     })
 }
 
@@ -160,13 +164,18 @@ pub(crate) fn put_refusal(out: &mut Vec<u8>, call: u64, error: &CallError) {
     frame(out, |out| {
         out.extend_from_slice(&[REFUSAL, 0]);
         out.extend_from_slice(&call.to_be_bytes());
-        let start = out.len();
-        encode_into(error, out);
-        if out.len() - start > ERROR_BYTES_MAX {
-            out.truncate(start);
-            encode_into(&shortened(error), out);
-        }
+        put_error(out, error);
     });
+}
+
+/// Appends why there is no answer. A long reason is cut.
+pub(crate) fn put_error(out: &mut Vec<u8>, error: &CallError) {
+    let start = out.len();
+    encode_into(error, out);
+    if out.len() - start > ERROR_BYTES_MAX {
+        out.truncate(start);
+        encode_into(&shortened(error), out);
+    }
 }
 
 /// Appends credit for a target.
@@ -188,7 +197,7 @@ fn put_credit_of(kind: u8, out: &mut Vec<u8>, to: u32, bytes: u64) {
 }
 
 /// The most bytes a reason may take.
-const ERROR_BYTES_MAX: usize = 4096;
+pub(crate) const ERROR_BYTES_MAX: usize = 4096;
 
 fn shortened(error: &CallError) -> CallError {
     use covenant_types::ExitReason::{
@@ -212,7 +221,8 @@ fn shortened(error: &CallError) -> CallError {
     }
 }
 
-fn frame(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> usize {
+/// Appends a frame, and returns its length.
+pub(crate) fn frame(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> usize {
     let start = out.len();
     out.extend_from_slice(&[0; FRAME_HEADER_BYTES]);
     write(out);
@@ -265,7 +275,8 @@ mod tests {
     fn actor_frames_are_read_as_they_were_written() {
         let mut out = Vec::new();
         let path: ActorPath = "/sync/scheduler".parse().unwrap();
-        put_name(&mut out, 7, &path, "sync.message");
+        let schema = SchemaHash([9; 32]);
+        put_name(&mut out, 7, schema, &path, "sync.message");
         put_cast(&mut out, 7, None, &5u8);
         put_call(&mut out, 7, 9, 1000, None, &6u8);
         let trace = TraceId::new(0x0102);
@@ -276,7 +287,7 @@ mod tests {
         assert_eq!(
             frames,
             [
-                ActorFrame::Name { id: 7, path, type_name: "sync.message" },
+                ActorFrame::Name { id: 7, schema, path, type_name: "sync.message" },
                 ActorFrame::Cast { to: 7, trace: None, request: &[5] },
                 ActorFrame::Call { to: 7, call: 9, millis_left: 1000, trace: None, request: &[6] },
                 ActorFrame::Cast { to: 7, trace, request: &[5] },
@@ -331,12 +342,15 @@ mod tests {
         for length in 0..18 {
             assert_eq!(ActorFrame::parse(&out[4..4 + length]), None, "{length}");
         }
-        assert_eq!(ActorFrame::parse(&[NAME, 0, 0, 0, 0, 1, 0, 2, b'/', b'A']), None);
-        assert_eq!(ActorFrame::parse(&[NAME, 0, 0xff, 0, 0, 1, 0, 2, b'/', b'a']), None);
+        let name = |flags: u8, id: u32, path: &[u8]| {
+            let parts = [&[NAME, flags][..], &id.to_be_bytes(), &[0; 32], &[0, 2], path];
+            ActorFrame::parse(&parts.concat()).is_some()
+        };
+        assert!(name(0, 1, b"/a"));
+        assert!(!name(0, 1, b"/A") && !name(0, TARGETS_MAX, b"/a") && !name(1, 1, b"/a") && !name(0, 1, b"/"));
         assert_eq!(ActorFrame::parse(&[CAST, 1, 0, 0, 0, 1]), None);
         assert_eq!(ActorFrame::parse(&[CAST, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]), None);
         assert_eq!(ActorFrame::parse(&[CAST, 2, 0, 0, 0, 1]), None);
-        assert_eq!(ActorFrame::parse(&[NAME, 1, 0, 0, 0, 1, 0, 2, b'/', b'a']), None);
         assert_eq!(ReplyFrame::parse(&[REFUSAL, 0, 0, 0, 0, 0, 0, 0, 0, 1, 99]), None);
         assert_eq!(ReplyFrame::parse(&[9, 0]), None);
     }

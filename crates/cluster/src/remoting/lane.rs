@@ -131,6 +131,12 @@ impl Lane {
         Ok(written)
     }
 
+    /// Whether so much waits here.
+    pub(crate) fn has(&self, bytes: usize) -> bool {
+        let state = self.lock();
+        state.pieces_bytes + state.buffer.len() >= bytes
+    }
+
     /// Waits until there may be space, or the lane is closed. Who wakes must try to append, and call [`Lane::pass_on`]
     /// whatever came of it.
     pub(crate) fn space(&self) -> impl Future<Output = ()> + '_ {

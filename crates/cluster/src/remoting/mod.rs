@@ -4,8 +4,7 @@
 //! A sender encodes its message into the buffer of one of a few streams to the other node ([`lane`]); the reader there
 //! hands it straight to the actor's mailbox ([`receive`]). Answers come back on a stream of their own, which no request
 //! can block. A receiver that falls behind stops giving [`credit`], and its senders wait before their message enters the
-//! stream, so that one slow actor holds up nobody else. A [`watch`] over an actor there is a call that is answered at its
-//! end.
+//! stream, so that one slow actor holds up nobody else.
 //!
 //! # Invariants
 //! - Messages from one sender to one actor arrive in order, at most once.
@@ -18,4 +17,3 @@ pub(crate) mod lane;
 pub(crate) mod outlet;
 pub(crate) mod pending;
 pub(crate) mod receive;
-pub(crate) mod watch;

@@ -6,27 +6,36 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use covenant_runtime::{CAST_WAIT_MAX, Deadlines, Outlet, Remotable, Reply, Sending, current_trace};
+use covenant_runtime::{
+    Answered, CAST_WAIT_MAX, Deadlines, Declared, Encode, Outlet, Remotable, RemoteSender, Resolver, Sending, System,
+    Way, answered, current_trace,
+};
 use covenant_types::{ActorPath, CallError, NodeId, NodeName, TraceId};
-use serde::Serialize;
 
 use crate::demand::{self, DEMAND_WAIT_MAX};
 use crate::mail;
 use crate::remoting::credit::Target;
 use crate::remoting::frame::{FRAME_BYTES_MAX, put_call, put_cast, put_name};
 use crate::remoting::lane::{LANE_BYTES_MAX, Refused, Urgency};
-use crate::remoting::pending::{Answer, PENDING_CALLS_MAX};
+use crate::remoting::pending::PENDING_CALLS_MAX;
+use crate::schemas;
 use crate::session::{Session, Standing};
 use crate::shared::Shared;
 
-/// The way to one actor on one node. Finds the node's connection anew whenever the one it knew is gone.
+/// The way to one actor on one node for messages of one type.
 pub(crate) struct RemoteOutlet<M> {
+    line: Line,
+    of: PhantomData<fn(M)>,
+}
+
+/// The same for messages that were taken apart already. Finds the node's connection anew whenever the one it knew is gone.
+pub(crate) struct Line {
     shared: Weak<Shared>,
     deadlines: Arc<Deadlines>,
     node: NodeName,
     path: ActorPath,
     route: ArcSwapOption<Route>,
-    message: PhantomData<fn(M)>,
+    message: Declared,
 }
 
 /// A connection and the actor's id on it.
@@ -61,9 +70,15 @@ struct Outgoing<R> {
 
 impl<M: Remotable> RemoteOutlet<M> {
     pub(crate) fn new(shared: &Arc<Shared>, node: NodeName, path: ActorPath) -> Self {
+        Self { line: Line::new(shared, node, path, shared.declare::<M>()), of: PhantomData }
+    }
+}
+
+impl Line {
+    pub(crate) fn new(shared: &Arc<Shared>, node: NodeName, path: ActorPath, message: Declared) -> Self {
         let deadlines = Arc::clone(&shared.deadlines);
         let shared = Arc::downgrade(shared);
-        Self { shared, deadlines, node, path, route: ArcSwapOption::empty(), message: PhantomData }
+        Self { shared, deadlines, node, path, route: ArcSwapOption::empty(), message }
     }
 
     fn route(&self) -> Result<(Arc<Session>, Arc<Target>), CallError> {
@@ -81,35 +96,37 @@ impl<M: Remotable> RemoteOutlet<M> {
         if session.standing() != Standing::Open {
             return Err(CallError::NoConnection);
         }
+        if session.schemas.differs(self.message) {
+            return Err(CallError::Rejected(schemas::refusal(self.message.name)));
+        }
         let target = session
-            .target(&self.path, M::NAME)
+            .target(&self.path, self.message)
             .ok_or_else(|| CallError::Rejected(format!("too many actors of {} are in use from here", self.node)))?;
         self.route.store(Some(Arc::new(Route { session: Arc::downgrade(&session), target: Arc::clone(&target) })));
         Ok((session, target))
     }
 
-    fn begin(
+    fn begin<R>(
         &self,
         route: Result<(Arc<Session>, Arc<Target>), CallError>,
-        request: M::Request,
-        reply: Option<Reply<M::Response>>,
+        request: R,
+        answer: Option<Answered>,
         deadline: Duration,
-    ) -> Result<Outgoing<M::Request>, CallError> {
+    ) -> Result<Outgoing<R>, CallError> {
         let (session, target) = match route {
             Ok(route) => route,
             Err(error) => {
-                if let Some(reply) = reply {
-                    reply.refuse(error.clone());
+                if let Some(answer) = answer {
+                    answer(Err(error.clone()));
                 }
                 return Err(error);
             }
         };
-        let kind = match reply {
+        let kind = match answer {
             None => Kind::Cast,
-            Some(reply) => {
+            Some(answer) => {
                 let expires = session.clock.now().after(deadline);
-                let inserted = session.pending.insert(expires, answer_to::<M>(reply));
-                let id = inserted.map_err(|answer| {
+                let id = session.pending.insert(expires, answer).map_err(|answer| {
                     let why = format!("{PENDING_CALLS_MAX} calls to {} wait for an answer already", self.node);
                     answer(Err(CallError::Rejected(why.clone())));
                     CallError::Rejected(why)
@@ -119,35 +136,32 @@ impl<M: Remotable> RemoteOutlet<M> {
         };
         Ok(Outgoing { session, target, kind, trace: current_trace(), request })
     }
-}
 
-impl<M: Remotable> Outlet<M> for RemoteOutlet<M> {
-    fn send(&self, message: M, deadline: Option<Duration>) -> Sending {
-        let (request, reply) = message.into_remote();
+    fn dispatch<R: Encode + 'static>(
+        &self,
+        request: R,
+        answer: Option<Answered>,
+        deadline: Option<Duration>,
+    ) -> Sending {
         let route = self.route();
-        if let (Err(CallError::NoConnection), None) = (&route, &reply)
+        if let (Err(CallError::NoConnection), None) = (&route, &answer)
             && let Some(posted) = self.post(&request)
         {
             return Sending::Done(posted);
         }
         match self.way_to_be_made(&route) {
-            Some(way) => self.send_once_connected(way, request, reply, deadline),
-            None => self.send_by(route, request, reply, deadline),
+            Some(way) => self.send_once_connected(way, request, answer, deadline),
+            None => self.send_by(route, request, answer, deadline),
         }
     }
 
-    fn deadlines(&self) -> Option<&Deadlines> {
-        Some(&self.deadlines)
-    }
-}
-
-impl<M: Remotable> RemoteOutlet<M> {
     /// Has a cast kept for a node that sleeps. `None` where it does not.
-    fn post(&self, request: &M::Request) -> Option<Result<(), CallError>> {
+    fn post(&self, request: &impl Encode) -> Option<Result<(), CallError>> {
         let shared = self.shared.upgrade()?;
         let sleeper = mail::sleeper(&shared, &self.node)?;
-        let request = covenant_wire::encode(request);
-        Some(mail::post(&shared, sleeper, (&self.path, M::NAME), current_trace(), request))
+        let mut bytes = Vec::new();
+        request.encode_into(&mut bytes);
+        Some(mail::post(&shared, sleeper, &self.path, self.message, current_trace(), bytes))
     }
 
     /// The node, where there is no connection to it but one is on its way now.
@@ -160,44 +174,44 @@ impl<M: Remotable> RemoteOutlet<M> {
         demand::demand(&shared, id, DEMAND_WAIT_MAX).then_some(id)
     }
 
-    fn send_once_connected(
+    fn send_once_connected<R: Encode + 'static>(
         &self,
         to: NodeId,
-        request: M::Request,
-        reply: Option<Reply<M::Response>>,
+        request: R,
+        answer: Option<Answered>,
         deadline: Option<Duration>,
     ) -> Sending {
-        let outlet = Self {
+        let line = Self {
             shared: Weak::clone(&self.shared),
             deadlines: Arc::clone(&self.deadlines),
             node: self.node.clone(),
             path: self.path.clone(),
             route: ArcSwapOption::empty(),
-            message: PhantomData,
+            message: self.message,
         };
         Sending::Waits(Box::pin(async move {
             let mut left = deadline;
-            if let Some(shared) = outlet.shared.upgrade() {
+            if let Some(shared) = line.shared.upgrade() {
                 let began = shared.env.now();
                 let within = deadline.map_or(DEMAND_WAIT_MAX, |deadline| deadline.min(DEMAND_WAIT_MAX));
                 demand::reach(&shared, to, within).await;
                 left = deadline.map(|deadline| deadline.saturating_sub(shared.env.now().since(began)));
             }
-            match outlet.send_by(outlet.route(), request, reply, left) {
+            match line.send_by(line.route(), request, answer, left) {
                 Sending::Done(result) => result,
                 Sending::Waits(turn) => turn.await,
             }
         }))
     }
 
-    fn send_by(
+    fn send_by<R: Encode + 'static>(
         &self,
         route: Result<(Arc<Session>, Arc<Target>), CallError>,
-        request: M::Request,
-        reply: Option<Reply<M::Response>>,
+        request: R,
+        answer: Option<Answered>,
         deadline: Option<Duration>,
     ) -> Sending {
-        let mut outgoing = match self.begin(route, request, reply, deadline.unwrap_or(REPLY_WAIT_MAX)) {
+        let mut outgoing = match self.begin(route, request, answer, deadline.unwrap_or(REPLY_WAIT_MAX)) {
             Ok(outgoing) => outgoing,
             Err(error) => return Sending::Done(Err(error)),
         };
@@ -219,7 +233,37 @@ impl<M: Remotable> RemoteOutlet<M> {
     }
 }
 
-impl<R: Serialize> Outgoing<R> {
+impl<M: Remotable> Outlet<M> for RemoteOutlet<M> {
+    fn send(&self, message: M, deadline: Option<Duration>) -> Sending {
+        let (request, reply) = message.into_remote();
+        self.line.dispatch(request, reply.map(answered::<M>), deadline)
+    }
+
+    fn deadlines(&self) -> Option<&Deadlines> {
+        Some(&self.line.deadlines)
+    }
+}
+
+impl Way for Line {
+    fn send(&self, request: Box<dyn Encode>, reply: Option<Answered>, deadline: Option<Duration>) -> Sending {
+        self.dispatch(Boxed(request), reply, deadline)
+    }
+
+    fn deadlines(&self) -> Option<&Deadlines> {
+        Some(&self.deadlines)
+    }
+}
+
+/// A request of a type that is not known here.
+struct Boxed(Box<dyn Encode>);
+
+impl Encode for Boxed {
+    fn encode_into(&self, out: &mut Vec<u8>) {
+        (*self.0).encode_into(out);
+    }
+}
+
+impl<R: Encode> Outgoing<R> {
     /// Appends the message to its lane, or says what it has to wait for.
     fn try_send(&self) -> Result<Result<(), CallError>, Wait> {
         if self.session.standing() != Standing::Open {
@@ -241,7 +285,8 @@ impl<R: Serialize> Outgoing<R> {
 
     fn encode(&self, buffer: &mut Vec<u8>) -> Result<(), CallError> {
         if self.target.must_be_named() {
-            put_name(buffer, self.target.id, &self.target.path, self.target.type_name);
+            let Target { id, path, message, .. } = &*self.target;
+            put_name(buffer, *id, message.schema, path, message.name);
         }
         let start = buffer.len();
         let length = match self.kind {
@@ -295,20 +340,42 @@ impl<R: Serialize> Outgoing<R> {
     }
 }
 
-impl<M> fmt::Debug for RemoteOutlet<M> {
+impl fmt::Debug for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RemoteOutlet({}:{})", self.node, self.path)
+        write!(f, "Line({}:{})", self.node, self.path)
     }
 }
 
-fn answer_to<M: Remotable>(reply: Reply<M::Response>) -> Answer {
-    Box::new(move |result| match result {
-        Ok(response) => match covenant_wire::decode(response, FRAME_BYTES_MAX) {
-            Ok(response) => reply.send(response),
-            Err(error) => reply.refuse(CallError::Rejected(format!("the response to {} is {error}", M::NAME))),
-        },
-        Err(error) => reply.refuse(error),
-    })
+/// What this node knows that reads a message of another.
+pub(crate) struct Reader {
+    shared: Weak<Shared>,
+    me: NodeName,
+    sender: RemoteSender,
+}
+
+impl Reader {
+    pub(crate) fn resolver(shared: &Arc<Shared>, sender: RemoteSender) -> Arc<dyn Resolver> {
+        let me = shared.own_record().name;
+        Arc::new(Self { shared: Arc::downgrade(shared), me, sender })
+    }
+}
+
+impl Resolver for Reader {
+    fn me(&self) -> &NodeName {
+        &self.me
+    }
+
+    fn sender(&self) -> &RemoteSender {
+        &self.sender
+    }
+
+    fn system(&self) -> Option<System> {
+        self.shared.upgrade()?.system()
+    }
+
+    fn way(&self, node: &NodeName, path: &ActorPath, message: Declared) -> Option<Arc<dyn Way>> {
+        Some(Arc::new(Line::new(&self.shared.upgrade()?, node.clone(), path.clone(), message)))
+    }
 }
 
 /// How long a message that wants an answer but names no deadline may wait for it.

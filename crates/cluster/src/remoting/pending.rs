@@ -7,13 +7,11 @@
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use covenant_runtime::Answered;
 use covenant_types::{CallError, Uptime};
 
 /// The most calls that may be under way to one node.
 pub const PENDING_CALLS_MAX: usize = 16_384;
-
-/// Takes the response, or why there is none.
-pub(crate) type Answer = Box<dyn FnOnce(Result<&[u8], CallError>) + Send>;
 
 /// The calls under way to one node.
 #[derive(Debug, Default)]
@@ -34,7 +32,7 @@ struct Slot {
 
 struct Waiting {
     expires: Uptime,
-    answer: Answer,
+    answer: Answered,
 }
 
 impl Pending {
@@ -42,7 +40,7 @@ impl Pending {
     ///
     /// # Errors
     /// There are too many; the answer comes back.
-    pub(crate) fn insert(&self, expires: Uptime, answer: Answer) -> Result<u64, Answer> {
+    pub(crate) fn insert(&self, expires: Uptime, answer: Answered) -> Result<u64, Answered> {
         let mut table = self.lock();
         let index = match table.free.pop() {
             Some(index) => index,
@@ -58,7 +56,7 @@ impl Pending {
     }
 
     /// Takes out a call; `None` if it has been answered, has expired or never was.
-    pub(crate) fn take(&self, call: u64) -> Option<Answer> {
+    pub(crate) fn take(&self, call: u64) -> Option<Answered> {
         let (generation, index) = (call >> 32, call & u64::from(u32::MAX));
         let index = usize::try_from(index).ok()?;
         let mut table = self.lock();
@@ -126,7 +124,7 @@ mod tests {
 
     type Heard = Arc<Mutex<Vec<Result<Vec<u8>, CallError>>>>;
 
-    fn answer(heard: &Heard) -> Answer {
+    fn answer(heard: &Heard) -> Answered {
         let heard = Arc::clone(heard);
         Box::new(move |result| heard.lock().unwrap().push(result.map(<[u8]>::to_vec)))
     }

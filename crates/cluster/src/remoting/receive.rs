@@ -7,11 +7,11 @@ use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use covenant_runtime::{Entered, Inlet, Lobby, RemoteSender, with_trace};
+use covenant_runtime::{Entered, Inlet, Lobby, Reading, RemoteSender, with_trace};
 use covenant_transport::{CloseCode, RecvStream};
 use covenant_types::{ActorPath, CallError, ExitReason, TraceId, Uptime};
-use covenant_wire::FrameReader;
-use tokio::sync::{Notify, mpsc};
+use covenant_wire::{FrameReader, SchemaHash};
+use tokio::sync::Notify;
 use tokio::task::coop::consume_budget;
 
 use crate::conduct::Offence;
@@ -20,8 +20,9 @@ use crate::remoting::frame::{
     ActorFrame, FRAME_BYTES_MAX, ReplyFrame, TARGETS_MAX, put_credit, put_refusal, put_reply, put_take_back,
 };
 use crate::remoting::lane::{Refused, Urgency};
+use crate::remoting::outlet::Reader;
 use crate::remoting::pending::PENDING_CALLS_MAX;
-use crate::remoting::watch::{Asked, NEVER, WATCH};
+use crate::schemas;
 use crate::session::Session;
 use crate::shared::Shared;
 
@@ -40,6 +41,7 @@ const REPLIES_BYTES_LAST: usize = 2 * REPLIES_BYTES_MAX;
 /// Reads one lane of a peer's messages until the stream ends.
 pub(crate) async fn read_messages(shared: Arc<Shared>, session: Arc<Session>, mut stream: RecvStream) {
     let mut inbox = Inbox::new(&shared, &session);
+    let reader = Reader::resolver(&shared, session.sender.clone());
     let mut frames = FrameReader::new(FRAME_BYTES_MAX);
     let mut look = pin!(tokio::time::sleep(CREDIT_IDLE));
     let mut chunks: [Bytes; READ_CHUNKS] = std::array::from_fn(|_| Bytes::new());
@@ -61,6 +63,7 @@ pub(crate) async fn read_messages(shared: Arc<Shared>, session: Arc<Session>, mu
         let Ok(Some(filled)) = read else { return };
         // What the last connection brought must not mix with what the next one brings.
         let Some(open) = session.hold_open() else { return };
+        let reading = Reading::from(&reader);
         for chunk in &mut chunks[..filled] {
             frames.push(&std::mem::take(chunk));
             loop {
@@ -76,7 +79,7 @@ pub(crate) async fn read_messages(shared: Arc<Shared>, session: Arc<Session>, mu
             }
         }
         inbox.let_in();
-        drop(open);
+        drop((open, reading));
         // A lane that is never empty would keep the thread for itself.
         consume_budget().await;
     }
@@ -85,8 +88,10 @@ pub(crate) async fn read_messages(shared: Arc<Shared>, session: Arc<Session>, mu
 /// Reads a peer's answers and credit until the stream ends.
 pub(crate) async fn read_replies(shared: Arc<Shared>, session: Arc<Session>, mut stream: RecvStream) {
     let mut frames = FrameReader::new(FRAME_BYTES_MAX);
+    let reader = Reader::resolver(&shared, session.sender.clone());
     while let Ok(Some(chunk)) = stream.read_chunk(READ_BYTES).await {
         frames.push(&chunk);
+        let reading = Reading::from(&reader);
         loop {
             match frames.next_frame() {
                 Ok(None) => break,
@@ -116,6 +121,7 @@ pub(crate) async fn read_replies(shared: Arc<Shared>, session: Arc<Session>, mut
                 Err(_) => return shared.refuse_stream(&session, &mut stream, CloseCode::TooLarge),
             }
         }
+        drop(reading);
         consume_budget().await;
     }
 }
@@ -167,6 +173,9 @@ struct Known {
     id: u32,
     path: ActorPath,
     type_name: String,
+    schema: SchemaHash,
+    /// A refusal by role was logged: one line for each is enough.
+    was_refused: bool,
     inlet: Option<Arc<dyn Inlet>>,
     /// Made with its first cast.
     lobby: Option<Box<dyn Lobby>>,
@@ -190,7 +199,7 @@ impl<'a> Inbox<'a> {
     /// Handles one frame; `None` if it is not one an honest peer sends.
     fn frame(&mut self, frame: &[u8]) -> Option<()> {
         match ActorFrame::parse(frame)? {
-            ActorFrame::Name { id, path, type_name } => self.name(id, path, type_name),
+            ActorFrame::Name { id, schema, path, type_name } => self.name(id, schema, path, type_name),
             ActorFrame::Cast { to, trace, request } => {
                 self.cast(usize::try_from(to).ok()?, frame.len(), trace, request)
             }
@@ -205,7 +214,7 @@ impl<'a> Inbox<'a> {
         }
     }
 
-    fn name(&mut self, id: u32, path: ActorPath, type_name: &str) -> Option<()> {
+    fn name(&mut self, id: u32, schema: SchemaHash, path: ActorPath, type_name: &str) -> Option<()> {
         let target = usize::try_from(id).ok()?;
         if self.targets.len() <= target {
             self.targets.resize_with(target + 1, || None);
@@ -219,6 +228,8 @@ impl<'a> Inbox<'a> {
             id,
             path,
             type_name: type_name.to_owned(),
+            schema,
+            was_refused: false,
             inlet: None,
             lobby: None,
             room: Waker::from(Arc::new(Room { target, rooms: Arc::clone(&self.rooms) })),
@@ -233,12 +244,6 @@ impl<'a> Inbox<'a> {
     fn cast(&mut self, to: usize, frame_bytes: usize, trace: Option<TraceId>, request: &[u8]) -> Option<()> {
         self.casts += 1;
         let known = self.targets.get_mut(to)?.as_mut()?;
-        if known.type_name == WATCH {
-            // Costs no credit: there are no more of these than of watches.
-            let call = covenant_wire::decode(request, size_of::<u64>() * 2).ok()?;
-            let _full = self.session.desk.try_send(Asked::Withdraw(call));
-            return Some(());
-        }
         let cost = cost(frame_bytes);
         let beyond_credit = known.waiting > u64::from(CREDIT_BYTES) + cost;
         if beyond_credit {
@@ -311,7 +316,7 @@ impl Known {
         request: &[u8],
     ) -> Result<(), CallError> {
         if self.lobby.is_none() {
-            self.lobby = Some(self.inlet(shared)?.lobby());
+            self.lobby = Some(self.inlet(shared, from)?.lobby());
         }
         let Some(lobby) = &mut self.lobby else { return Err(CallError::NoProc) };
         lobby.add(from, request, trace, u32::try_from(cost).unwrap_or(u32::MAX))?;
@@ -320,21 +325,12 @@ impl Known {
     }
 
     fn call(&mut self, shared: &Shared, session: &Arc<Session>, call: u64, millis_left: u32, request: &[u8]) {
-        let expires = shared.env.now().after(Duration::from_millis(millis_left.into()));
-        let clock = Arc::clone(&shared.env.clock);
-        let answering = Answering { session: Arc::downgrade(session), clock, call, expires, answered: false };
-        if session.answering.fetch_add(1, Ordering::Relaxed) >= PENDING_CALLS_MAX {
-            let why = format!("{PENDING_CALLS_MAX} calls of this node wait for an answer already");
-            return answering.answer(Err(CallError::Rejected(why)));
-        }
-        if self.type_name == WATCH {
-            return self.watch(shared, session, answering);
-        }
+        let Some(answering) = Answering::begin(shared, session, call, millis_left) else { return };
         if self.lobby.as_ref().is_some_and(|lobby| !lobby.is_empty()) {
             // It would overtake what waits for room.
             return answering.answer(Err(CallError::MailboxFull));
         }
-        match self.inlet(shared) {
+        match self.inlet(shared, &session.sender) {
             Ok(inlet) => {
                 let reply = Box::new(move |result| answering.answer(result));
                 // The reply is answered whatever this returns.
@@ -347,20 +343,11 @@ impl Known {
         }
     }
 
-    fn watch(&self, shared: &Shared, session: &Session, mut answering: Answering) {
-        answering.expires = NEVER;
-        let Some(monitor) = shared.monitor(&self.path) else {
-            return answering.answer(Err(CallError::NoProc));
-        };
-        if let Err(mpsc::error::TrySendError::Full(Asked::Watch(_, answering))) =
-            session.desk.try_send(Asked::Watch(monitor, answering))
-        {
-            answering.answer(Err(CallError::Rejected("too many monitors wait to be taken up".to_owned())));
-        }
-    }
-
     /// The way in. Once found it stays: a path's mailbox lives as long as the node's tree.
-    fn inlet(&mut self, shared: &Shared) -> Result<&Arc<dyn Inlet>, CallError> {
+    ///
+    /// # Errors
+    /// There is none, the type is another one there, or the node may not send it. Nothing of the message was read.
+    fn inlet(&mut self, shared: &Shared, from: &RemoteSender) -> Result<&Arc<dyn Inlet>, CallError> {
         let inlet = match self.inlet.take() {
             Some(inlet) => inlet,
             None => shared.inlet(&self.path).ok_or(CallError::NoProc)?,
@@ -368,6 +355,18 @@ impl Known {
         let name = inlet.name();
         if name != self.type_name {
             return Err(CallError::Rejected(format!("{} takes {name}, not {}", self.path, self.type_name)));
+        }
+        if inlet.schema() != self.schema {
+            shared.counters.message_refused("schema");
+            return Err(CallError::Rejected(schemas::refusal(name)));
+        }
+        if !inlet.callers().may_send(from) {
+            shared.counters.message_refused("role");
+            if !std::mem::replace(&mut self.was_refused, true) {
+                let (role, region, path) = (from.role, from.region, &self.path);
+                tracing::warn!(peer = %from.name, %role, %region, %path, message = name, "not allowed: a message was refused");
+            }
+            return Err(not_allowed(from, &format!("send {name} to {}", self.path)));
         }
         Ok(self.inlet.insert(inlet))
     }
@@ -393,6 +392,11 @@ impl Known {
     }
 }
 
+/// What a node hears that asks for what its role may not do.
+pub(crate) fn not_allowed(from: &RemoteSender, what: &str) -> CallError {
+    CallError::Rejected(format!("not allowed: a {} in {} may not {what}", from.role, from.region))
+}
+
 /// A call of a peer that has not been answered. Dropping it answers `Gone`.
 pub(crate) struct Answering {
     session: Weak<Session>,
@@ -403,21 +407,21 @@ pub(crate) struct Answering {
 }
 
 impl Answering {
-    /// Which call it is.
-    pub(crate) fn call(&self) -> u64 {
-        self.call
+    /// A call came in. `None` where there are too many: that was answered.
+    pub(crate) fn begin(shared: &Shared, session: &Arc<Session>, call: u64, millis_left: u32) -> Option<Self> {
+        let expires = shared.env.now().after(Duration::from_millis(millis_left.into()));
+        let clock = Arc::clone(&shared.env.clock);
+        let answering = Self { session: Arc::downgrade(session), clock, call, expires, answered: false };
+        if session.answering.fetch_add(1, Ordering::Relaxed) >= PENDING_CALLS_MAX {
+            let why = format!("{PENDING_CALLS_MAX} calls of this node wait for an answer already");
+            answering.answer(Err(CallError::Rejected(why)));
+            return None;
+        }
+        Some(answering)
     }
 
     pub(crate) fn answer(mut self, result: Result<Vec<u8>, CallError>) {
         self.send(result);
-    }
-
-    /// Nobody waits for the answer any more.
-    pub(crate) fn withdraw(mut self) {
-        self.answered = true;
-        if let Some(session) = self.session.upgrade() {
-            session.answering.fetch_sub(1, Ordering::Relaxed);
-        }
     }
 
     fn send(&mut self, result: Result<Vec<u8>, CallError>) {

@@ -2,13 +2,17 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use covenant_runtime::{Behaviour, Context, Exit, NoConfig, Remotable, Reply, StartError, current_trace};
+use covenant_runtime::{
+    Behaviour, Context, Exit, NoConfig, Ref, Remotable, Reply, Schema, SchemaHash, StartError, current_trace,
+};
 use covenant_types::{CallError, TraceId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-#[derive(Debug)]
+#[derive(Debug, Remotable)]
+#[remotable(name = "test.actor")]
 pub enum Message {
     /// Answers with the same bytes.
     Echo(Vec<u8>, Reply<Vec<u8>>),
@@ -18,6 +22,10 @@ pub enum Message {
     Forget(Reply<Vec<u8>>),
     /// Crashes with the reply in hand.
     Crash(Reply<Vec<u8>>),
+    /// Answers with the same bytes, and stops.
+    Last(Vec<u8>, Reply<Vec<u8>>),
+    /// Asks the same of that one, which is asked to ask the other, and so on.
+    PassOn(Vec<Ref<Message>>, Reply<Vec<u8>>),
     /// Refuses.
     Refuse(Reply<Vec<u8>>),
     /// Answers the trace it came in; nothing where it is in none.
@@ -26,53 +34,11 @@ pub enum Message {
     Note(Note),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Schema, Serialize, Deserialize)]
 pub struct Note {
     pub sender: u32,
     pub number: u32,
     pub padding: Vec<u8>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-pub enum Request {
-    Echo(Vec<u8>),
-    Hold,
-    Forget,
-    Crash,
-    Refuse,
-    Trace,
-    Note(Note),
-}
-
-impl Remotable for Message {
-    const NAME: &'static str = "test.actor";
-    type Request = Request;
-    type Response = Vec<u8>;
-
-    fn into_remote(self) -> (Request, Option<Reply<Vec<u8>>>) {
-        match self {
-            Self::Echo(bytes, reply) => (Request::Echo(bytes), Some(reply)),
-            Self::Hold(reply) => (Request::Hold, Some(reply)),
-            Self::Forget(reply) => (Request::Forget, Some(reply)),
-            Self::Crash(reply) => (Request::Crash, Some(reply)),
-            Self::Refuse(reply) => (Request::Refuse, Some(reply)),
-            Self::Trace(reply) => (Request::Trace, Some(reply)),
-            Self::Note(note) => (Request::Note(note), None),
-        }
-    }
-
-    fn from_remote(request: Request, reply: Option<Reply<Vec<u8>>>) -> Result<Self, String> {
-        match (request, reply) {
-            (Request::Echo(bytes), Some(reply)) => Ok(Self::Echo(bytes, reply)),
-            (Request::Hold, Some(reply)) => Ok(Self::Hold(reply)),
-            (Request::Forget, Some(reply)) => Ok(Self::Forget(reply)),
-            (Request::Crash, Some(reply)) => Ok(Self::Crash(reply)),
-            (Request::Refuse, Some(reply)) => Ok(Self::Refuse(reply)),
-            (Request::Trace, Some(reply)) => Ok(Self::Trace(reply)),
-            (Request::Note(note), None) => Ok(Self::Note(note)),
-            (request, _) => Err(format!("{request:?} with or without a reply")),
-        }
-    }
 }
 
 /// What the actors of a node noted, and the gate that holds them up.
@@ -118,6 +84,9 @@ impl Notes {
     }
 }
 
+/// How long a handler waits for another actor.
+const NESTED: Duration = Duration::from_millis(300);
+
 pub struct TestActor {
     held: Vec<Reply<Vec<u8>>>,
 }
@@ -134,6 +103,17 @@ impl Behaviour for TestActor {
     async fn handle(&mut self, message: Message, ctx: &Context<Self>) -> Result<(), Exit> {
         match message {
             Message::Echo(bytes, reply) => reply.send(bytes),
+            Message::Last(bytes, reply) => {
+                reply.send(bytes);
+                ctx.stop();
+            }
+            Message::PassOn(mut others, reply) => match others.pop() {
+                None => reply.send(Vec::new()),
+                Some(next) => match next.call(|reply| Message::PassOn(others, reply), NESTED).await {
+                    Ok(bytes) => reply.send(bytes),
+                    Err(error) => reply.refuse(error),
+                },
+            },
             Message::Hold(reply) => self.held.push(reply),
             Message::Forget(_) => {}
             Message::Crash(_reply) => return Err(Exit::error("asked to")),
@@ -151,22 +131,9 @@ impl Behaviour for TestActor {
 }
 
 /// Another message type, which the actor does not take.
-#[derive(Debug)]
+#[derive(Debug, Remotable)]
+#[remotable(name = "test.other")]
 pub struct OtherMessage(pub Reply<u8>);
-
-impl Remotable for OtherMessage {
-    const NAME: &'static str = "test.other";
-    type Request = ();
-    type Response = u8;
-
-    fn into_remote(self) -> ((), Option<Reply<u8>>) {
-        ((), Some(self.0))
-    }
-
-    fn from_remote((): (), reply: Option<Reply<u8>>) -> Result<Self, String> {
-        reply.map(Self).ok_or_else(|| "no reply".to_owned())
-    }
-}
 
 /// A type of the right name whose bytes the actor cannot read.
 #[derive(Debug)]
@@ -183,5 +150,10 @@ impl Remotable for SameNameMessage {
 
     fn from_remote(_: u8, reply: Option<Reply<u8>>) -> Result<Self, String> {
         reply.map(Self).ok_or_else(|| "no reply".to_owned())
+    }
+
+    /// It says that it is the same.
+    fn schema() -> SchemaHash {
+        Message::schema()
     }
 }

@@ -17,7 +17,7 @@ use covenant_transport::{NodeCredentials, Profile, TransportConfig};
 use covenant_types::{ActorPath, BootEpoch, LinkTier, NodeId, NodeName, Region, Role, WallTime};
 
 #[allow(unused_imports, reason = "each test takes what it needs")]
-pub use actor::{Message, Note, Notes, OtherMessage, Request, SameNameMessage};
+pub use actor::{Message, Note, Notes, OtherMessage, SameNameMessage};
 pub use counts::Counts;
 
 /// No test waits longer for a condition. Far beyond any bound the cluster promises, so only a hang meets it.
@@ -44,12 +44,19 @@ behaviour = "test.actor"
 mailbox = { capacity = 4, overflow = "wait" }
 "#;
 
-struct Files;
+struct Files(String);
 
 impl TreeSource for Files {
     fn read(&self, _: &str) -> Result<String, TreeSourceError> {
-        Ok(TREE.to_owned())
+        Ok(self.0.clone())
     }
+}
+
+/// The behaviours of the tree.
+pub fn registry() -> BehaviourRegistry {
+    let mut registry = BehaviourRegistry::new();
+    registry.register::<actor::TestActor>("test.actor");
+    registry
 }
 
 /// A node that can be started again with its key and its next epoch.
@@ -65,12 +72,16 @@ pub struct Identity {
 
 impl Identity {
     pub fn new(name: &str) -> Self {
+        Self::of_role(name, Role::Hub)
+    }
+
+    pub fn of_role(name: &str, role: Role) -> Self {
         Self {
             name: NodeName::new(name).expect("a node name"),
             key: Arc::new(NodeKey::generate()),
             topology: Topology::Flat,
             tier: None,
-            role: Role::Hub,
+            role,
             region: Region::Africa,
             epoch: 0,
         }
@@ -96,9 +107,18 @@ impl Identity {
 
     /// Starts its next boot.
     pub async fn boot(&mut self, seeds: &[SocketAddr]) -> Node {
-        let mut registry = BehaviourRegistry::new();
-        registry.register::<actor::TestActor>("test.actor");
-        self.boot_with(seeds, load_tree("test", &Files).expect("the tree is sound"), registry).await
+        self.boot_with(seeds, load_tree("test", &Files(TREE.to_owned())).expect("the tree is sound"), registry()).await
+    }
+
+    /// The same with a tree of the test's own behaviours.
+    pub async fn boot_tree(&mut self, seeds: &[SocketAddr], tree: &str) -> Node {
+        self.boot_with(seeds, load_tree("test", &Files(tree.to_owned())).expect("the tree is sound"), registry()).await
+    }
+
+    /// The same with `more` children at the end of the tree, of behaviours in this registry.
+    pub async fn boot_and(&mut self, seeds: &[SocketAddr], more: &str, registry: BehaviourRegistry) -> Node {
+        let files = Files(format!("{TREE}\n{more}"));
+        self.boot_with(seeds, load_tree("test", &files).expect("the tree is sound"), registry).await
     }
 
     /// The same with another tree, of these behaviours.

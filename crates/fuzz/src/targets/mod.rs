@@ -22,7 +22,7 @@ pub fn targets() -> Vec<Target> {
         Target::new("node-record", cluster::fuzz_node_record, cluster::node_record_seeds),
         Target::new("actor-frame", cluster::fuzz_actor_frame, cluster::actor_frame_seeds),
         Target::new("reply-frame", cluster::fuzz_reply_frame, cluster::reply_frame_seeds),
-        Target::new("watch-end", cluster::fuzz_watch_end, cluster::watch_end_seeds),
+        Target::new("tie-frame", cluster::fuzz_tie_frame, cluster::tie_frame_seeds),
     ];
     [words::TARGETS, &connections, membership::TARGETS, identity::TARGETS, services::TARGETS, files::TARGETS].concat()
 }

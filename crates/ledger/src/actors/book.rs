@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use covenant_env::Env;
-use covenant_runtime::{Behaviour, Context, Exit, NoConfig, Remotable, Reply, StartError};
-use covenant_types::{CallError, TransferId};
+use covenant_runtime::{Behaviour, Callers, Context, Exit, NoConfig, Remotable, Reply, Schema, StartError};
+use covenant_types::{CallError, Role, TransferId};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// What the book is asked; crosses nodes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Schema, Serialize, Deserialize)]
 pub enum BookRequest {
     /// Book what each nation owes for a year.
     Assess {
@@ -62,7 +62,7 @@ pub enum BookRequest {
 }
 
 /// What the book answers; crosses nodes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Schema, Serialize, Deserialize)]
 pub enum BookResponse {
     /// To `Assess`.
     Assessed(AssessmentDone),
@@ -83,27 +83,13 @@ pub enum BookResponse {
 }
 
 /// A request to the book, and where its answer goes.
-#[derive(Debug)]
+#[derive(Debug, Remotable)]
+#[remotable(name = "covenant.ledger.book/1")]
 pub struct BookMessage {
     /// What is wanted.
     pub request: BookRequest,
     /// Where the answer goes.
     pub reply: Reply<BookResponse>,
-}
-
-impl Remotable for BookMessage {
-    const NAME: &'static str = "covenant.ledger.book/1";
-    type Request = BookRequest;
-    type Response = BookResponse;
-
-    fn into_remote(self) -> (BookRequest, Option<Reply<BookResponse>>) {
-        (self.request, Some(self.reply))
-    }
-
-    fn from_remote(request: BookRequest, reply: Option<Reply<BookResponse>>) -> Result<Self, String> {
-        let reply = reply.ok_or("the book is called, never told: its answer matters")?;
-        Ok(Self { request, reply })
-    }
 }
 
 /// Requests that one fsync answers at most.
@@ -147,7 +133,8 @@ impl Behaviour for Book {
         let (shared, env) = (Arc::clone(&store), ctx.env().clone());
         ctx.spawn(commit_for_ever(shared, to_book, Arc::clone(&config), env)).map_err(StartError::failed)?;
         ctx.spawn(answer_for_ever(store, to_answer, config, ctx.env().clone())).map_err(StartError::failed)?;
-        ctx.expose();
+        // Every role has a desk, and desks forward what they are asked. Nobody ends the book from outside.
+        ctx.expose_to(Callers::roles(&[Role::Hub, Role::Tower, Role::Voter]));
         Ok(Self { bookings, questions })
     }
 

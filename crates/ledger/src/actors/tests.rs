@@ -4,7 +4,7 @@ use std::time::Duration;
 use covenant_env::Env;
 use covenant_runtime::{Ref, Reply, Resources, System, SystemConfig};
 use covenant_supervision::{TreeSource, TreeSourceError, load_tree};
-use covenant_types::{CallError, NodeName, TransferId};
+use covenant_types::{ActorPath, CallError, NodeName, TransferId};
 
 use super::*;
 use crate::store::power_cut::Disk;
@@ -97,7 +97,7 @@ async fn assessing_and_distributing_twice_books_once() {
 async fn a_killed_book_loses_nothing_and_a_new_boot_finds_it() {
     let dir = tempfile::tempdir().unwrap();
     let first = system(dir.path()).await;
-    let book = "/ledger/book".parse().unwrap();
+    let book: ActorPath = "/ledger/book".parse().unwrap();
     for id in 0..10 {
         assert_eq!(transfer(&first, id, "treasury", "communities", "1.00").await, Ok(TransferDone { booked: true }));
         first.kill(&book).await.unwrap();

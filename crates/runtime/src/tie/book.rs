@@ -1,11 +1,13 @@
 //! The ties of one path, kept in its record, and how they fire.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::sync::{Arc, Weak};
 
-use covenant_types::{ActorPath, CallError, ExitReason, Incarnation, StartAttempt};
+use covenant_types::{ActorPath, CallError, ExitReason, Incarnation, NodeName, StartAttempt};
 use tokio::sync::oneshot;
 
+use super::far::{self, FarEnd, FarTie};
 use super::{Down, DownReason, MonitorRef, TIES_MAX, TiesView, TooManyTies};
 use crate::notice::Notice;
 use crate::slot::Slot;
@@ -57,24 +59,48 @@ pub(super) enum End {
     WatchedBy(Watcher),
     /// Each ends with the other.
     Linked(Arc<Slot>),
+    /// This path watches an actor of another node.
+    WatchesFar(Far),
+    /// Each ends with the other, which is of another node.
+    LinkedFar(Far),
 }
 
 pub(super) enum Watcher {
     Actor(Arc<Slot>),
     Outside(oneshot::Sender<Down>),
+    /// An actor of another node.
+    Far(Arc<dyn FarEnd>),
+}
+
+/// An actor of another node, as one end of a tie.
+pub(super) struct Far {
+    pub(super) node: NodeName,
+    pub(super) path: ActorPath,
+    /// `None` until remoting has taken it up.
+    pub(super) end: Option<Arc<dyn FarEnd>>,
 }
 
 /// The ties of an incarnation that has ended: they have left its book and are to be told.
 #[must_use]
 pub(crate) struct Ended(Vec<(TieId, Tie)>);
 
+impl fmt::Display for Far {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.node, self.path)
+    }
+}
+
 impl Ties {
-    /// An incarnation runs: whoever waited for it is tied to it.
-    pub(crate) fn started(&mut self, bound: &Bound) {
-        for tie in self.book.iter_mut().flat_map(|book| book.ties.values_mut()) {
-            tie.of.get_or_insert_with(|| bound.clone());
+    /// An incarnation runs: whoever waited for it is tied to it. Returns those of other nodes, who are to be told.
+    #[must_use]
+    pub(crate) fn started(&mut self, bound: &Bound) -> Vec<Arc<dyn FarEnd>> {
+        let mut abroad = Vec::new();
+        for tie in self.book.iter_mut().flat_map(|book| book.ties.values_mut()).filter(|tie| tie.of.is_none()) {
+            tie.of = Some(bound.clone());
+            abroad.extend(tie.end.far().cloned());
         }
         self.up = Some(bound.clone());
+        abroad
     }
 
     /// `attempt` has ended, and with it what it was tied to.
@@ -122,8 +148,10 @@ impl Ties {
             match &tie.end {
                 End::Watches(slot) => view.monitors.push(slot.path.clone()),
                 End::WatchedBy(Watcher::Actor(slot)) => view.monitored_by.push(slot.path.clone()),
-                End::WatchedBy(Watcher::Outside(_)) => view.monitored_from_outside += 1,
+                End::WatchedBy(Watcher::Outside(_) | Watcher::Far(_)) => view.monitored_from_outside += 1,
                 End::Linked(slot) => view.links.push(slot.path.clone()),
+                End::WatchesFar(far) => view.monitors_abroad.push(far.to_string()),
+                End::LinkedFar(far) => view.links_abroad.push(far.to_string()),
             }
         }
         view
@@ -159,16 +187,42 @@ impl Ties {
     }
 
     /// Takes a monitor out that this path made, and no other's.
-    pub(super) fn remove_monitor(&mut self, monitor: MonitorRef) -> Option<Arc<Slot>> {
+    pub(super) fn remove_monitor(&mut self, monitor: MonitorRef) -> Option<End> {
         let book = self.book.as_mut()?;
         match book.ties.get(&monitor.0)?.end {
-            End::Watches(_) => {}
-            End::WatchedBy(_) | End::Linked(_) => return None,
+            End::Watches(_) | End::WatchesFar(_) => book.remove(monitor.0).map(|tie| tie.end),
+            End::WatchedBy(_) | End::Linked(_) | End::LinkedFar(_) => None,
         }
-        match book.remove(monitor.0)?.end {
-            End::Watches(target) => Some(target),
-            End::WatchedBy(_) | End::Linked(_) => None,
+    }
+
+    /// Ties the incarnation of `attempt` to an actor of another node, once remoting takes it up.
+    pub(super) fn insert_far(&mut self, id: TieId, me: Bound, end: End) -> Result<(), TooManyTies> {
+        if !self.has_room() {
+            return Err(TooManyTies);
         }
+        self.book().insert(id, Some(me), end);
+        Ok(())
+    }
+
+    /// Remoting has taken a tie up. False where it is over already.
+    pub(super) fn set_far(&mut self, id: TieId, end: Arc<dyn FarEnd>) -> bool {
+        let tie = self.book.as_mut().and_then(|book| book.ties.get_mut(&id));
+        match tie.map(|tie| &mut tie.end) {
+            Some(End::WatchesFar(far) | End::LinkedFar(far)) => {
+                far.end = Some(end);
+                true
+            }
+            Some(End::Watches(_) | End::WatchedBy(_) | End::Linked(_)) | None => false,
+        }
+    }
+
+    /// The link between the incarnation of `attempt` and an actor of another node.
+    pub(super) fn far_link_with(&self, attempt: StartAttempt, node: &NodeName, path: &ActorPath) -> Option<TieId> {
+        let is_it = |tie: &Tie| {
+            tie.of.as_ref().is_some_and(|of| of.attempt == attempt)
+                && matches!(&tie.end, End::LinkedFar(far) if far.node == *node && far.path == *path)
+        };
+        self.book.as_ref()?.ties.iter().find(|(_, tie)| is_it(tie)).map(|(id, _)| *id)
     }
 
     /// The link between the incarnation of `attempt` and the path `other`.
@@ -205,7 +259,16 @@ impl Book {
 
 impl End {
     fn is_own(&self) -> bool {
-        matches!(self, Self::Watches(_) | Self::Linked(_))
+        matches!(self, Self::Watches(_) | Self::Linked(_) | Self::WatchesFar(_) | Self::LinkedFar(_))
+    }
+
+    /// The other node's part in it, where it has one.
+    pub(super) fn far(&self) -> Option<&Arc<dyn FarEnd>> {
+        match self {
+            Self::WatchedBy(Watcher::Far(end)) => Some(end),
+            Self::WatchesFar(far) | Self::LinkedFar(far) => far.end.as_ref(),
+            Self::Watches(_) | Self::Linked(_) | Self::WatchedBy(Watcher::Actor(_) | Watcher::Outside(_)) => None,
+        }
     }
 }
 
@@ -270,6 +333,45 @@ pub(super) fn monitor_from_outside(
     })
 }
 
+/// Ties one of another node to `target`. `Err` says why there is nothing to tie to.
+pub(super) fn tie_far(
+    target: &Arc<Slot>,
+    id: TieId,
+    node: &NodeName,
+    tie: FarTie,
+    end: Arc<dyn FarEnd>,
+) -> Result<Option<Incarnation>, DownReason> {
+    target.with_ties(|theirs| {
+        if let Some(error) = &theirs.closed {
+            return Err(error.as_ref().into());
+        }
+        let of = theirs.up.clone();
+        let end = match tie {
+            FarTie::Monitor => End::WatchedBy(Watcher::Far(end)),
+            FarTie::Link { .. } if !theirs.has_room() => {
+                return Err(DownReason::Exited(ExitReason::Error(TooManyTies.to_string())));
+            }
+            FarTie::Link { from, .. } => End::LinkedFar(Far { node: node.clone(), path: from, end: Some(end) }),
+        };
+        let incarnation = of.as_ref().map(|of| of.incarnation);
+        theirs.book().insert(id, of, end);
+        Ok(incarnation)
+    })
+}
+
+/// The other end of a tie with another node's actor has ended.
+pub(super) fn fire_far(slot: &Slot, id: TieId, incarnation: Option<Incarnation>, reason: DownReason) {
+    let Some(Tie { of: Some(bound), end }) = slot.with_ties(|ties| ties.book.as_mut()?.remove(id)) else { return };
+    match end {
+        End::WatchesFar(far) => {
+            let down = far::down(Some(MonitorRef(id)), &far.node, &far.path, incarnation, reason);
+            tell_at_once(slot, bound.attempt, down);
+        }
+        End::LinkedFar(far) => exit_signal(slot, &bound, far::down(None, &far.node, &far.path, incarnation, reason)),
+        End::Watches(_) | End::WatchedBy(_) | End::Linked(_) => {} // these are told by their other end
+    }
+}
+
 impl Ended {
     /// Tells everyone at the other ends that `path` has ended, and why.
     pub(crate) fn tell(self, path: &ActorPath, reason: &DownReason) {
@@ -280,7 +382,10 @@ impl Ended {
                 End::Watches(target) => drop(target.with_ties(|ties| ties.remove(id))),
                 End::WatchedBy(Watcher::Actor(watcher)) => fire_monitor(&watcher, id, down(Some(MonitorRef(id)))),
                 End::WatchedBy(Watcher::Outside(sender)) => drop(sender.send(down(Some(MonitorRef(id))))),
+                End::WatchedBy(Watcher::Far(end)) => end.ended(incarnation, reason),
                 End::Linked(other) => fire_link(&other, id, down(None)),
+                End::LinkedFar(far) => far.end.into_iter().for_each(|end| end.ended(incarnation, reason)),
+                End::WatchesFar(far) => far.end.into_iter().for_each(|end| end.untied()),
             }
         }
     }

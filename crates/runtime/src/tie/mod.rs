@@ -17,14 +17,18 @@
 
 mod book;
 mod context;
+mod far;
 mod monitor;
+mod place;
 
 use covenant_types::{ActorPath, CallError, ExitReason, Incarnation, NodeName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 pub(crate) use book::{Bound, Ended, Ties};
+pub use far::{Abroad, FarEnd, FarOrder, FarTie, NearEnd, Ordered};
 pub use monitor::Monitor;
+pub use place::Place;
 
 /// The most monitors and links one incarnation has at a time, those it was not told of yet included.
 pub const TIES_MAX: usize = 16 * 1024;
@@ -36,8 +40,7 @@ pub struct MonitorRef(pub(crate) u64);
 /// What [`Behaviour::down`](crate::Behaviour::down) hears: an actor has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Down {
-    /// The monitor that fired; `None` where it was a link, and this actor traps exits, or a monitor of another node's
-    /// actor.
+    /// The monitor that fired; `None` where it was a link, and this actor traps exits, or the monitor is no actor's.
     pub monitor: Option<MonitorRef>,
     /// The node of the actor, where it is another one.
     pub node: Option<NodeName>,
@@ -107,11 +110,20 @@ pub struct TiesView {
     pub monitored_by: Vec<ActorPath>,
     /// How many watch it that are no actors of this node.
     pub monitored_from_outside: usize,
+    /// The actors of other nodes that it is linked with, as `node:path`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links_abroad: Vec<String>,
+    /// The actors of other nodes that it watches, as `node:path`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub monitors_abroad: Vec<String>,
     /// Whether it hears of the exits of those it is linked with instead of ending with them.
     pub traps_exits: bool,
 }
 
-/// This incarnation, or the one it was to be linked to, has [`TIES_MAX`] monitors and links. Nothing was tied.
+/// This incarnation, or the one it was to be linked to, has [`TIES_MAX`] monitors and links; or there are as many with actors
+/// of one other node as may be. Nothing was tied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an actor has at most {TIES_MAX} monitors and links at a time: take some away first")]
+#[error(
+    "an actor has at most {TIES_MAX} monitors and links at a time, and fewer with one other node: take some away first"
+)]
 pub struct TooManyTies;

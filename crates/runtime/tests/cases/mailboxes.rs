@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::{self, Ask, End, Gate, LONG, Rig, gone, probes, within};
 use covenant_runtime::{Ref, Reply};
-use covenant_types::{CallError, ExitReason};
+use covenant_types::{ActorPath, CallError, ExitReason};
 
 const MANY: &str = "intensity = 1000";
 
@@ -252,7 +252,7 @@ async fn nothing_is_lost(capacity: usize) {
     let system = rig.system.clone();
     let killer = work.spawn(async move {
         for turn in 0..60 {
-            let _ = system.kill(&"/a".parse().unwrap()).await; // between two incarnations there is nothing to kill
+            let _ = system.kill(&"/a".parse::<ActorPath>().unwrap()).await; // between two incarnations there is nothing to kill
             for _ in 0..turn % 20 {
                 tokio::task::yield_now().await; // at another moment each time
             }

@@ -8,7 +8,7 @@ use covenant_runtime::{
     Behaviour, BehaviourRegistry, Context, Exit, Outlet, Ref, Remotable, RemoteReply, RemoteSender, Reply, Resources,
     Sending, StartError, System, SystemConfig,
 };
-use covenant_types::{ActorPath, CallError, ExitReason, NodeId, NodeName, Role};
+use covenant_types::{ActorPath, CallError, ExitReason, NodeId, NodeName, Region, Role};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -84,7 +84,12 @@ fn path() -> ActorPath {
 }
 
 fn sender() -> RemoteSender {
-    RemoteSender { node: NodeId([7; 16]), name: NodeName::new("hub-africa").unwrap(), role: Role::Hub }
+    RemoteSender {
+        node: NodeId([7; 16]),
+        name: NodeName::new("hub-africa").unwrap(),
+        role: Role::Hub,
+        region: Region::Africa,
+    }
 }
 
 type Answer = Result<Vec<u8>, CallError>;

@@ -161,10 +161,10 @@ impl Behaviour for Probe {
         let journal: Arc<Journal> = ctx.resource()?;
         let id = ctx.path().id().to_owned();
         if !config.monitor.is_empty() {
-            ctx.monitor(&config.monitor.parse().unwrap()).unwrap();
+            ctx.monitor(&config.monitor.parse::<ActorPath>().unwrap()).unwrap();
         }
         if !config.link.is_empty() {
-            ctx.link(&config.link.parse().unwrap()).unwrap();
+            ctx.link(&config.link.parse::<ActorPath>().unwrap()).unwrap();
         }
         if !config.register.is_empty() {
             ctx.register(&config.register)?;
@@ -394,7 +394,7 @@ impl Rig {
     }
 
     pub async fn kill(&self, path: &str) {
-        self.system.kill(&path.parse().unwrap()).await.unwrap();
+        self.system.kill(&path.parse::<ActorPath>().unwrap()).await.unwrap();
     }
 }
 

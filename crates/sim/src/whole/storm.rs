@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use covenant_env::Random;
-use covenant_types::{Role, WallTime};
+use covenant_types::{ActorPath, Role, WallTime};
 use rand::Rng;
 use rand::rngs::StdRng;
 
@@ -280,7 +280,7 @@ impl Storm {
         let Some(system) = self.world.with(node, |node| node.system().clone()) else { return };
         self.world.spawn(node, async move {
             // It may be between two lives just now.
-            let _gone = system.kill(&path.parse().expect("workers have good paths")).await;
+            let _gone = system.kill(&path.parse::<ActorPath>().expect("workers have good paths")).await;
         });
     }
 
