@@ -3,6 +3,7 @@
 
 mod actor_kills;
 mod actors;
+mod authorities;
 mod cli;
 mod denied;
 mod harness;

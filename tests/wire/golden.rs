@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use covenant_identity::{Adoption, RotationPhase, TrustedRoots};
 use covenant_types::canonical::{CanonicalError, Reader, Writer};
 use covenant_types::{
     ActorPath, BootEpoch, CallError, ExitReason, Incarnation, NodeId, NodeName, Region, Role, TransferId,
@@ -170,4 +171,18 @@ mod schemas {
         let unused = (Post::Forget, Post::Tick);
         drop(unused);
     }
+}
+
+#[test]
+fn an_old_history_of_roots_is_read_and_written_as_it_was() {
+    let bytes = golden("root-history.hex");
+    let trusted = TrustedRoots::from_own_file("demo", &bytes).expect("a history of this version");
+    assert_eq!((trusted.version(), trusted.phase(), trusted.roots().len()), (3, RotationPhase::Settled, 1));
+    assert_eq!(trusted.digest(), 0x60efd7c7a94ed489);
+    assert_eq!(trusted.to_bytes(), bytes);
+    // Who knows the first root only believes the last word, by the signatures alone.
+    let retired = &trusted.retired()[0];
+    let mut late = TrustedRoots::of("demo", retired.certificate.clone()).expect("a root of this cluster");
+    assert_eq!(late.adopt(&bytes), Ok(Adoption::New));
+    assert_eq!(late, trusted);
 }

@@ -10,6 +10,7 @@ use covenant_content::{
     fetch,
 };
 use covenant_env::Env;
+use covenant_identity::TrustedRoots;
 use covenant_runtime::{BehaviourRegistry, Resources, System};
 use covenant_transport::Peer;
 
@@ -33,7 +34,7 @@ pub(crate) fn run() -> Result<Outcome, Failure> {
     let pair = Pair::start(&authority)?;
     let bare = Bare::connect(&pair.configs)?;
     let scratch = tempfile::tempdir()?;
-    let trust = Trust { cluster: pair.configs[0].cluster.clone(), roots: vec![authority.root()] };
+    let trust = Trust::fixed(TrustedRoots::of(&pair.configs[0].cluster, authority.root())?);
 
     let hub = publisher(&pair, scratch.path(), trust.clone())?;
     let source = scratch.path().join("source");

@@ -1,6 +1,7 @@
 //! What can be typed. The help texts are the first thing a newcomer reads.
 
 mod actors;
+mod authorities;
 mod cert;
 mod fault;
 mod identity;
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 use covenant_types::NodeName;
 
 pub(crate) use actors::{ActorVerb, CrashVerb, Simulate, TreeVerb};
+pub(crate) use authorities::{CaVerb, Phase, RootKey, Rotate};
 pub(crate) use cert::{CertVerb, Remove, Replace, Revoke};
 pub(crate) use fault::FaultVerb;
 pub(crate) use identity::{Addresses, Init, Join, OperatorVerb, TokenVerb};
@@ -127,6 +129,9 @@ pub(crate) enum Verb {
     Chaos(ChaosVerb),
     /// Begin a cluster: make its root, its issuing certificate and its first node
     Init(Init),
+    /// The authorities that sign nodes: give hubs issuing certificates, replace the root
+    #[command(subcommand)]
+    Ca(CaVerb),
     /// Tokens that let one more node in
     #[command(subcommand)]
     Token(TokenVerb),

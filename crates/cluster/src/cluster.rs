@@ -99,6 +99,7 @@ impl Cluster {
             certificate_issuer: credentials.issuer(),
             certificate_begins: identity.not_before,
             certificate_ends: identity.not_after,
+            trust: credentials.mark(),
             sequence: 0,
         };
         let me = Seen {

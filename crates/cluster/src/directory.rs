@@ -301,6 +301,7 @@ impl Directory {
             certificate_issuer: record.certificate_issuer,
             certificate_begins: record.certificate_begins,
             certificate_ends: record.certificate_ends,
+            trust: record.trust,
             rtt_ms: None,
             loss_permille: None,
             schema_differs: Vec::new(),
@@ -425,6 +426,7 @@ mod tests {
             certificate_issuer: NodeId([9; 16]),
             certificate_begins: WallTime(1_799_000_000),
             certificate_ends: WallTime(1_800_000_000),
+            trust: covenant_identity::TrustMark::default(),
             sequence: 1,
         };
         SignedRecord::sign(record, key)

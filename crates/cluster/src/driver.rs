@@ -150,7 +150,13 @@ impl Driver {
             self.reach_for_ties(node);
         }
         self.tell_declared();
+        let trust = shared.transport().map(|transport| transport.credentials().mark());
+        if let Some(trust) = trust.filter(|trust| *trust != shared.own_record().trust) {
+            shared.republish(|record| record.trust = trust);
+            self.send_roots();
+        }
         if self.ticks.is_multiple_of(LINES_EVERY) {
+            self.send_roots();
             let known: Vec<_> = self.known.iter().map(|(id, session)| (*id, session.peer.rtt())).collect();
             for (node, rtt) in known {
                 self.tell_line(node, rtt);
@@ -224,6 +230,19 @@ impl Driver {
             self.shared.compare_schemas(session, &declared);
         }
         self.declared = declared;
+    }
+
+    /// Sends what is known of the cluster's roots to those whose records say that they know less.
+    fn send_roots(&self) {
+        let Some(transport) = self.shared.transport() else { return };
+        let trusted = transport.credentials().trusted();
+        let frame = feed::roots(&trusted.to_bytes());
+        for (id, session) in &self.known {
+            let version = self.shared.directory().record(*id).map(|signed| signed.record.trust.version);
+            if version.is_some_and(|version| version < trusted.version()) {
+                self.shared.send_feed(session, frame.clone());
+            }
+        }
     }
 
     fn tell_line(&mut self, node: NodeId, rtt: Duration) {

@@ -56,6 +56,8 @@ pub(crate) enum FeedFrame<'a> {
     Presence(&'a [u8]),
     /// The message types that the sender declares.
     Types(Vec<(String, SchemaHash)>),
+    /// Statements about the cluster's roots, not yet checked.
+    Roots(&'a [u8]),
 }
 
 impl<'a> FeedFrame<'a> {
@@ -98,6 +100,7 @@ impl<'a> FeedFrame<'a> {
             }
             RECORDS => pieces(rest).map(Self::Records),
             DENIALS => pieces(rest).map(Self::Denials),
+            ROOTS => Some(Self::Roots(rest)),
             _ => None,
         }
     }
@@ -176,6 +179,11 @@ pub(crate) fn types(declared: &[Declared]) -> Bytes {
     Bytes::from(frame)
 }
 
+/// A frame with statements about the cluster's roots.
+pub(crate) fn roots(statements: &[u8]) -> Bytes {
+    tagged(ROOTS, statements)
+}
+
 /// Frames with all these records.
 pub(crate) fn records(records: &[Arc<SignedRecord>]) -> Vec<Bytes> {
     let frame = |records: &[Arc<SignedRecord>]| packed(RECORDS, records.iter().map(|record| record.bytes()));
@@ -223,10 +231,11 @@ const DELIVERED: u8 = 10;
 const DENIALS: u8 = 11;
 const DENIED: u8 = 12;
 const TYPES: u8 = 13;
+const ROOTS: u8 = 14;
 
 #[cfg(test)]
 mod tests {
-    use covenant_identity::NodeKey;
+    use covenant_identity::{NodeKey, Scope, TrustMark};
     use covenant_types::{BootEpoch, LinkTier, NodeId, NodeName, Region, Role, WallTime};
 
     use crate::Phase;
@@ -251,6 +260,7 @@ mod tests {
             certificate_issuer: NodeId([9; 16]),
             certificate_begins: WallTime(1_799_000_000),
             certificate_ends: WallTime(1_800_000_000),
+            trust: TrustMark { version: 3, roots: 1, under: 2, issues: Some(Scope::Region(Region::LatinAmerica)) },
             sequence: 1,
         };
         let signed = Arc::new(SignedRecord::sign(record, &key));
@@ -299,6 +309,7 @@ mod tests {
             FeedFrame::parse(&packed(DENIALS, [&b"one"[..], b""].into_iter())),
             Some(FeedFrame::Denials(vec![b"one", b""]))
         );
+        assert_eq!(FeedFrame::parse(&roots(b"r")), Some(FeedFrame::Roots(b"r")));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use covenant_identity::{NodeKey, SignedDenial};
+use covenant_identity::{NodeKey, SignedDenial, TrustMark, TrustedRoots};
 use covenant_runtime::{Declared, DownReason, FarOrder, FarTie};
 use covenant_types::{
     ActorPath, BootEpoch, CallError, ExitReason, Incarnation, LinkTier, Name, NodeId, NodeName, Region, Role, Scope,
@@ -52,6 +52,12 @@ fn record(phase: Phase) -> SignedRecord {
         certificate_begins: WallTime(1_799_000_000),
         certificate_ends: WallTime(1_800_000_000),
         certificate_issuer: NodeId([9; 16]),
+        trust: TrustMark {
+            version: 3,
+            roots: 1,
+            under: 2,
+            issues: Some(covenant_identity::Scope::Region(Region::Africa)),
+        },
         sequence: 1,
     };
     SignedRecord::sign(record, &key)
@@ -99,6 +105,7 @@ pub fn fuzz_feed_frame(bytes: &[u8]) {
         Some(FeedFrame::Denied(digest)) => assert_eq!(feed::denied(digest), bytes, "a frame has one form"),
         Some(FeedFrame::Types(_)) => {} // their names are ours alone to write
         Some(FeedFrame::Presence(data)) => fuzz_presence_frame(data),
+        Some(FeedFrame::Roots(data)) => drop(TrustedRoots::from_own_file("demo", data)),
         None => {}
     }
 }

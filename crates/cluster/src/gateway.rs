@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use covenant_identity::{DenialError, SignedDenial, Taken};
+use covenant_identity::{Adoption, DenialError, SignedDenial, Taken};
 use covenant_transport::{CloseCode, Inbound, Peer, Plane, RecvStream, SendStream};
 
 use crate::conduct::Offence;
@@ -120,6 +120,12 @@ async fn read_feed(shared: Arc<Shared>, session: Arc<Session>, mut stream: RecvS
                 mail::delivered(&shared, &session, id);
                 continue;
             }
+            Some(FeedFrame::Roots(statements)) => {
+                if !adopt_roots(&shared, &session, statements) {
+                    return shared.refuse_stream(&session, &mut stream, CloseCode::Malformed);
+                }
+                continue;
+            }
             Some(FeedFrame::Heard(sequence)) => {
                 session.heard.fetch_max(sequence, Ordering::Relaxed);
                 shared.heard.notify_one();
@@ -188,6 +194,30 @@ fn denied(shared: &Shared, session: &Session, bytes: &[u8]) -> bool {
         Err(error) => {
             tracing::error!(%from, %error, "a member passed on a denial that nobody signed");
             shared.counters.denial_refused("forged");
+            false
+        }
+    }
+}
+
+/// Takes in what a peer knows of the cluster's roots; false where it is malformed. The driver notices what is new, and passes
+/// it on.
+fn adopt_roots(shared: &Shared, session: &Session, statements: &[u8]) -> bool {
+    let Some(transport) = shared.transport() else { return true };
+    match transport.credentials().adopt_roots(statements) {
+        Ok(Adoption::New) => {
+            let trusted = transport.credentials().trusted();
+            tracing::warn!(from = %session.sender.name, version = trusted.version(), phase = %trusted.phase(), "the cluster's roots are others now");
+            true
+        }
+        Ok(Adoption::Known) => true,
+        Ok(Adoption::Refused(why)) => {
+            tracing::warn!(from = %session.sender.name, why, "a statement about the cluster's roots was refused");
+            shared.counters.record_refused("roots");
+            true
+        }
+        Err(error) => {
+            tracing::warn!(from = %session.sender.name, %error, "a statement about the cluster's roots was refused");
+            shared.counters.record_refused("roots");
             false
         }
     }

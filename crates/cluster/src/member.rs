@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use covenant_identity::TrustMark;
 use covenant_types::{BootEpoch, LinkTier, NodeId, NodeName, Region, Role, WallTime};
 use serde::{Deserialize, Serialize};
 
@@ -114,6 +115,8 @@ pub struct MemberView {
     pub certificate_begins: WallTime,
     /// When its certificate ends.
     pub certificate_ends: WallTime,
+    /// The roots it trusts and is certified under, and what it may sign for.
+    pub trust: TrustMark,
     /// The round trip, where there is a connection.
     pub rtt_ms: Option<u64>,
     /// How many of a thousand packets to it were lost, where there is a connection.
@@ -124,6 +127,10 @@ pub struct MemberView {
 }
 
 /// Something changed in our view of the cluster.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every event is the large one, and a box would cost each an allocation"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MemberEvent {

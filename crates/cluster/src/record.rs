@@ -2,14 +2,14 @@
 
 use std::net::SocketAddr;
 
-use covenant_identity::{NodeKey, node_id_of, verify};
+use covenant_identity::{NodeKey, Scope, TrustMark, node_id_of, verify};
 use covenant_membership::Place;
 use covenant_types::canonical::{CanonicalError, Reader, Writer};
 use covenant_types::{BootEpoch, LinkTier, NodeId, NodeName, Region, Role, WallTime};
 
 use crate::member::Phase;
 
-const DOMAIN: &str = "covenant/node-record/3";
+const DOMAIN: &str = "covenant/node-record/4";
 /// The longest encoded record, signature included.
 pub(crate) const RECORD_BYTES_MAX: usize = 512;
 const SIGNATURE_BYTES: usize = 64;
@@ -45,6 +45,8 @@ pub struct NodeRecord {
     pub certificate_begins: WallTime,
     /// When its certificate ends.
     pub certificate_ends: WallTime,
+    /// The roots it trusts and is certified under, and what it may sign for.
+    pub trust: TrustMark,
     /// Later records of one boot have a higher number.
     pub sequence: u64,
 }
@@ -76,7 +78,9 @@ impl NodeRecord {
             Phase::Asleep { since, until } => ("asleep", since.0, until.0),
         };
         writer.text(word).u64(since).u64(until).text(&self.version).bytes(&self.certificate_issuer.0);
-        writer.u64(self.certificate_begins.0).u64(self.certificate_ends.0).u64(self.sequence);
+        writer.u64(self.certificate_begins.0).u64(self.certificate_ends.0);
+        let TrustMark { version, roots, under, issues } = self.trust;
+        writer.u64(version).u64(roots).u64(under).text(issues.map_or("", Scope::as_str)).u64(self.sequence);
         writer.finish()
     }
 }
@@ -127,6 +131,15 @@ impl SignedRecord {
             certificate_issuer: NodeId(reader.bytes()?.try_into().map_err(|_| CanonicalError::BadValue("issuer"))?),
             certificate_begins: WallTime(reader.u64()?),
             certificate_ends: WallTime(reader.u64()?),
+            trust: TrustMark {
+                version: reader.u64()?,
+                roots: reader.u64()?,
+                under: reader.u64()?,
+                issues: match reader.text()? {
+                    "" => None,
+                    scope => Some(scope.parse().map_err(|_| CanonicalError::BadValue("scope"))?),
+                },
+            },
             sequence: reader.u64()?,
         };
         if record.version.len() > VERSION_BYTES_MAX {
@@ -188,6 +201,7 @@ mod tests {
             certificate_issuer: NodeId([9; 16]),
             certificate_begins: WallTime(1_799_000_000),
             certificate_ends: WallTime(1_800_000_000),
+            trust: TrustMark { version: 3, roots: 1, under: 2, issues: Some(Scope::Region(Region::Africa)) },
             sequence: 1,
         };
         SignedRecord::sign(record, key)

@@ -1,8 +1,9 @@
 //! A manifest, the signature over it, and the certificates that say whose signature that is.
 
 use std::fmt;
+use std::sync::Arc;
 
-use covenant_identity::{ChainError, NodeKey, Subject, verify_chain};
+use covenant_identity::{ChainError, NodeKey, Subject, TrustedRoots};
 use covenant_runtime::Schema;
 use covenant_types::{NodeName, Role};
 use serde::{Deserialize, Serialize};
@@ -22,13 +23,27 @@ pub struct SignedManifest {
     pub chain: Vec<Vec<u8>>,
 }
 
-/// Whom to believe.
-#[derive(Clone, Debug)]
-pub struct Trust {
-    /// The cluster.
-    pub cluster: String,
-    /// Its roots, DER.
-    pub roots: Vec<Vec<u8>>,
+/// Whom to believe: the roots a node trusts at the moment of the question.
+#[derive(Clone)]
+pub struct Trust(Arc<dyn Fn() -> Arc<TrustedRoots> + Send + Sync>);
+
+impl Trust {
+    /// `roots` is asked for every manifest: roots are replaced while a node runs.
+    pub fn live(roots: impl Fn() -> Arc<TrustedRoots> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(roots))
+    }
+
+    /// These roots, always.
+    pub fn fixed(roots: TrustedRoots) -> Self {
+        let roots = Arc::new(roots);
+        Self::live(move || Arc::clone(&roots))
+    }
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Trust").field(&self.0().cluster()).finish()
+    }
 }
 
 /// The most certificates that travel with a manifest.
@@ -47,7 +62,7 @@ impl SignedManifest {
         DatasetId(*blake3::hash(&self.manifest).as_bytes())
     }
 
-    /// Checks everything: the chain at the time of publishing, that the publisher is a hub, the signature, the content.
+    /// Checks everything: the chain at the time of publishing (also up to a root that has been retired since), that the publisher is a hub, the signature, the content.
     ///
     /// # Errors
     /// Any of it does not hold. Nothing was stored.
@@ -59,7 +74,7 @@ impl SignedManifest {
             return Err(Untrusted::TooLarge);
         }
         let manifest = Manifest::from_bytes(&self.manifest)?;
-        let publisher = verify_chain(&self.chain, &trust.roots, &trust.cluster, manifest.created)?;
+        let publisher = trust.0().verify_chain(&self.chain, manifest.created)?;
         let Subject::Node { grant, .. } = &publisher.subject else { return Err(Untrusted::NotAHub) };
         if grant.role != Role::Hub {
             return Err(Untrusted::NotAHub);
@@ -114,7 +129,8 @@ pub(crate) mod tests {
         let key = NodeKey::generate();
         let grant = NodeGrant { name: NodeName::new("somebody").unwrap(), role, region: Region::Asia };
         let chain = issuing.chain_for(issuing.sign_node(&make_csr(&key), &grant, NOW).unwrap());
-        (key, chain, Trust { cluster: "demo".into(), roots: vec![root.certificate().to_vec()] })
+        let trusted = TrustedRoots::of("demo", root.certificate().to_vec()).unwrap();
+        (key, chain, Trust::fixed(trusted))
     }
 
     #[test]
@@ -141,6 +157,24 @@ pub(crate) mod tests {
         assert!(matches!(good.verify(&strangers), Err(Untrusted::Chain(_))));
         let (key, chain, trust) = publisher(Role::Tower);
         assert_eq!(SignedManifest::sign(&sample(), &key, chain).verify(&trust), Err(Untrusted::NotAHub));
+    }
+
+    #[test]
+    fn content_stays_readable_when_its_root_is_replaced_unless_the_root_is_forgotten() {
+        for (forget, readable) in [(false, true), (true, false)] {
+            let [old, new] = [0; 2].map(|_| RootAuthority::create("demo", NOW).unwrap());
+            let issuing = old.issue_issuing(NOW).unwrap();
+            let key = NodeKey::generate();
+            let grant = NodeGrant { name: NodeName::new("hub").unwrap(), role: Role::Hub, region: Region::Asia };
+            let chain = issuing.chain_for(issuing.sign_node(&make_csr(&key), &grant, NOW).unwrap());
+            let signed = SignedManifest::sign(&sample(), &key, chain);
+            let mut trusted = TrustedRoots::of("demo", old.certificate().to_vec()).unwrap();
+            let later = WallTime(NOW.0 + 86_400);
+            trusted.adopt(&trusted.prepare(&old, &new, NOW).unwrap()).unwrap();
+            trusted.adopt(&trusted.switch(&new).unwrap()).unwrap();
+            trusted.adopt(&trusted.finish(&new, forget, later).unwrap()).unwrap();
+            assert_eq!(signed.verify(&Trust::fixed(trusted)).is_ok(), readable, "forget: {forget}");
+        }
     }
 
     #[test]

@@ -18,7 +18,8 @@ pub trait Clock: fmt::Debug + Send + Sync {
     }
 }
 
-/// The machine's clock. Follows tokio's virtual time where a test paused it.
+/// The machine's clock, which never tells less than the time its program was built. Follows tokio's virtual time where a test
+/// paused it.
 #[derive(Debug)]
 pub struct RealClock {
     began: tokio::time::Instant,
@@ -42,7 +43,8 @@ impl Clock for RealClock {
 
     #[expect(clippy::disallowed_methods, reason = "the seam itself")]
     fn wall(&self) -> WallTime {
-        WallTime(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+        let told = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        WallTime(told).max(built())
     }
 
     fn suspended(&self) -> Duration {
@@ -65,4 +67,20 @@ fn suspended_since_boot() -> Duration {
 #[cfg(not(target_os = "linux"))]
 fn suspended_since_boot() -> Duration {
     Duration::ZERO
+}
+
+/// When this program was built.
+fn built() -> WallTime {
+    WallTime(env!("COVENANT_BUILT").parse().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_date_is_never_before_the_program_was_built() {
+        assert!(built() > WallTime(1_700_000_000), "the build knows its time");
+        assert!(RealClock::new().wall() >= built());
+    }
 }

@@ -145,6 +145,8 @@ verbs! {
     NodeSleep = "node sleep" needs Operator,
     /// Stops a node in order.
     NodeStop = "node stop" needs Operator,
+    /// Has a node's certificate renewed now.
+    CertRotate = "cert rotate" needs Operator,
     /// Kills an actor.
     ActorKill = "actor kill" needs Chaos,
     /// Has a node hold a fault of the network on itself, or hold it longer.
@@ -250,6 +252,7 @@ mod tests {
             (Verb::NodeDrain, &[Operator, Admin]),
             (Verb::NodeSleep, &[Operator, Admin]),
             (Verb::NodeStop, &[Operator, Admin]),
+            (Verb::CertRotate, &[Operator, Admin]),
             (Verb::ActorKill, &[Chaos, Admin]),
             (Verb::FaultSet, &[Chaos, Admin]),
             (Verb::FaultLift, &[Chaos, Admin]),

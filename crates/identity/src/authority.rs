@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use crate::certificate::{self, Draft, Kind, MintError};
 use crate::key::node_id_of;
 use crate::pem::{certificates_from_pem, certificates_to_pem};
+use crate::scope::{Scope, parse_authority_uri};
 use crate::spiffe::{Subject, is_cluster_name};
 use crate::x509::{CertificateError, Parsed, check_csr, parse_certificate};
 use crate::{KeyError, NodeGrant, NodeKey, OperatorName, OperatorRole};
@@ -34,6 +35,7 @@ pub struct RootAuthority(Authority);
 pub struct IssuingAuthority {
     own: Authority,
     root: Vec<u8>,
+    scope: Scope,
 }
 
 struct Authority {
@@ -56,9 +58,11 @@ impl RootAuthority {
         let not_after = later(now, ROOT_LIFETIME);
         let certificate = certificate::self_signed(
             &Draft {
-                common_name: format!("covenant root {cluster}"),
-                uri: format!("spiffe://{cluster}"),
-                kind: Kind::Authority { below: 1 },
+                // Two roots of a cluster have two names: an issuing authority names the one that signed it.
+                common_name: format!("covenant root {cluster} {}", key.node_id()),
+                uri: Scope::Everywhere.uri(cluster),
+                // Two: an issuing authority, and between them the root that replaces this one.
+                kind: Kind::Authority { below: 2 },
                 public_key: &key.public_key(),
                 not_before: earlier(now, CLOCK_SLACK),
                 not_after,
@@ -87,24 +91,68 @@ impl RootAuthority {
         }
     }
 
-    /// A new issuing authority.
+    /// A new issuing authority for everywhere, with a key made here.
     ///
     /// # Errors
     /// `now` lies beyond what a certificate can say.
     pub fn issue_issuing(&self, now: WallTime) -> Result<IssuingAuthority, AuthorityError> {
         let key = NodeKey::generate();
-        let not_after = later(now, ISSUING_LIFETIME).min(self.0.not_after);
+        let certificate = self.sign_issuing(&crate::make_csr(&key), Scope::Everywhere, now)?;
+        IssuingAuthority::assemble(key, certificate, self.0.certificate.clone())
+    }
+
+    /// Signs an issuing authority whose key is elsewhere. Returns its certificate, DER; it ends after 30 days.
+    ///
+    /// # Errors
+    /// The signing request does not prove its key, or `now` lies beyond what a certificate can say or this root's end.
+    pub fn sign_issuing(&self, csr: &[u8], scope: Scope, now: WallTime) -> Result<Vec<u8>, AuthorityError> {
+        let public_key = check_csr(csr)?;
+        if now >= self.0.not_after {
+            return Err(AuthorityError::Ended);
+        }
         let draft = Draft {
-            common_name: format!("covenant issuing {} {}", self.0.cluster, key.node_id()),
-            uri: format!("spiffe://{}", self.0.cluster),
+            common_name: format!("covenant issuing {} {}", self.0.cluster, node_id_of(&public_key)),
+            uri: scope.uri(&self.0.cluster),
             kind: Kind::Authority { below: 0 },
-            public_key: &key.public_key(),
+            public_key: &public_key,
             not_before: earlier(now, CLOCK_SLACK),
-            not_after,
+            not_after: later(now, ISSUING_LIFETIME).min(self.0.not_after),
         };
-        let certificate = certificate::signed_by(&draft, &self.0.certificate, &self.0.key)?;
-        let own = Authority { cluster: self.0.cluster.clone(), key, certificate, not_after };
-        Ok(IssuingAuthority { own, root: self.0.certificate.clone() })
+        Ok(certificate::signed_by(&draft, &self.0.certificate, &self.0.key)?)
+    }
+
+    /// Certifies the root that is to replace this one, so that who trusts only this one believes what the new one signed.
+    ///
+    /// # Errors
+    /// It is of another cluster, or `now` lies beyond what a certificate can say.
+    pub(crate) fn cross_sign(&self, successor: &Self, now: WallTime) -> Result<Vec<u8>, AuthorityError> {
+        let parsed = parse_certificate(&successor.0.certificate)?;
+        if successor.0.cluster != self.0.cluster {
+            return Err(AuthorityError::NotAnAuthority("it is of another cluster"));
+        }
+        let draft = Draft {
+            common_name: successor.common_name(),
+            uri: Scope::Everywhere.uri(&self.0.cluster),
+            kind: Kind::Authority { below: 1 },
+            public_key: &parsed.public_key,
+            not_before: earlier(now, CLOCK_SLACK),
+            not_after: self.0.not_after.min(successor.0.not_after),
+        };
+        Ok(certificate::signed_by(&draft, &self.0.certificate, &self.0.key)?)
+    }
+
+    fn common_name(&self) -> String {
+        format!("covenant root {} {}", self.0.cluster, self.0.key.node_id())
+    }
+
+    /// Signs `message` as this root.
+    pub(crate) fn sign_message(&self, message: &[u8]) -> [u8; 64] {
+        self.0.key.sign(message)
+    }
+
+    /// When this root ends.
+    pub fn not_after(&self) -> WallTime {
+        self.0.not_after
     }
 
     /// The root's certificate, DER.
@@ -119,6 +167,21 @@ impl RootAuthority {
 }
 
 impl IssuingAuthority {
+    /// The authority with `key`, which `root` certified. Certificates are DER.
+    ///
+    /// # Errors
+    /// They do not belong together.
+    pub fn assemble(key: NodeKey, certificate: Vec<u8>, root: Vec<u8>) -> Result<Self, AuthorityError> {
+        let own = Authority::assemble(key, certificate)?;
+        let (parsed, above) = (parse_certificate(&own.certificate)?, parse_certificate(&root)?);
+        if !above.is_authority || !parsed.is_signed_by(&above.public_key) {
+            return Err(AuthorityError::NotAnAuthority("the root did not sign it"));
+        }
+        let (_, scope) =
+            parse_authority_uri(&parsed.uri).ok_or(AuthorityError::NotAnAuthority("it names no cluster"))?;
+        Ok(Self { own, root, scope })
+    }
+
     /// Signs a node. Returns its certificate, DER; see [`chain_for`](Self::chain_for).
     ///
     /// # Errors
@@ -173,6 +236,9 @@ impl IssuingAuthority {
         if now >= self.own.not_after {
             return Err(AuthorityError::Ended);
         }
+        if !self.scope.permits(subject) {
+            return Err(AuthorityError::OutOfScope(self.scope));
+        }
         let kind = match subject {
             Subject::Node { .. } => Kind::Node,
             Subject::Operator { .. } => Kind::Operator,
@@ -206,11 +272,7 @@ impl IssuingAuthority {
         let (own, rest) = Authority::from_pem(pem)?;
         let [root] = <[Vec<u8>; 1]>::try_from(rest)
             .map_err(|_| AuthorityError::NotAnAuthority("it has not its own certificate and the root's"))?;
-        let root_key = parse_certificate(&root)?.public_key;
-        if !parse_certificate(&own.certificate)?.is_signed_by(&root_key) {
-            return Err(AuthorityError::NotAnAuthority("the root did not sign it"));
-        }
-        Ok(Self { own, root })
+        Self::assemble(own.key, own.certificate, root)
     }
 
     /// Its signature over a denial.
@@ -221,6 +283,11 @@ impl IssuingAuthority {
     /// This authority's certificate, DER.
     pub fn certificate(&self) -> &[u8] {
         &self.own.certificate
+    }
+
+    /// What it may sign for.
+    pub fn scope(&self) -> Scope {
+        self.scope
     }
 
     /// The root's certificate, DER.
@@ -239,6 +306,15 @@ impl IssuingAuthority {
     }
 }
 
+#[cfg(test)]
+impl IssuingAuthority {
+    /// What somebody with this authority's key could make of it.
+    pub(crate) fn as_if_a_root(&self) -> RootAuthority {
+        let key = NodeKey::from_pem(&self.own.key.to_pem()).expect("a key survives its file");
+        RootAuthority(Authority::assemble(key, self.own.certificate.clone()).expect("it is an authority"))
+    }
+}
+
 impl Authority {
     fn to_pem(&self, certificates: &[&Vec<u8>]) -> Zeroizing<String> {
         Zeroizing::new(format!("{}{}", *self.key.to_pem(), certificates_to_pem(certificates)))
@@ -252,12 +328,16 @@ impl Authority {
         let mut certificates = certificates_from_pem(&pem[split..])
             .map_err(|_| AuthorityError::NotAnAuthority("it has no certificate"))?;
         let certificate = certificates.remove(0);
+        Ok((Self::assemble(key, certificate)?, certificates))
+    }
+
+    fn assemble(key: NodeKey, certificate: Vec<u8>) -> Result<Self, AuthorityError> {
         let parsed = parse_certificate(&certificate)?;
         if !parsed.is_authority || parsed.public_key != key.public_key() {
             return Err(AuthorityError::NotAnAuthority("key and certificate do not belong together"));
         }
         let cluster = cluster_of(&parsed)?;
-        Ok((Self { cluster, key, certificate, not_after: parsed.not_after }, certificates))
+        Ok(Self { cluster, key, certificate, not_after: parsed.not_after })
     }
 }
 
@@ -268,10 +348,8 @@ impl fmt::Debug for Authority {
 }
 
 fn cluster_of(parsed: &Parsed) -> Result<String, AuthorityError> {
-    match parsed.uri.strip_prefix("spiffe://") {
-        Some(cluster) if is_cluster_name(cluster) => Ok(cluster.to_owned()),
-        _ => Err(AuthorityError::NotAnAuthority("it names no cluster")),
-    }
+    let named = parse_authority_uri(&parsed.uri);
+    named.map(|(cluster, _)| cluster.to_owned()).ok_or(AuthorityError::NotAnAuthority("it names no cluster"))
 }
 
 /// A signing request for `key`: proof that its sender has the key.
@@ -311,6 +389,9 @@ pub enum AuthorityError {
     /// The authority's own certificate has ended. Issue another from the root.
     #[error("the issuing authority has ended, issue another from the root")]
     Ended,
+    /// It may not sign for that region, or not for operators.
+    #[error("this issuing authority signs for {0} only: ask one of that region, or one for everywhere")]
+    OutOfScope(Scope),
     /// The certificate could not be written.
     #[error("the certificate cannot be written: {0}")]
     Mint(#[from] MintError),

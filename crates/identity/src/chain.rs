@@ -5,13 +5,14 @@
 use covenant_types::WallTime;
 
 use crate::PeerIdentity;
+use crate::scope::{OutOfScope, check_scope};
 use crate::x509::{CertificateError, parse_certificate};
 
 /// The longest chain: a leaf, its authority, the root.
 const CHAIN_MAX: usize = 3;
 
-/// Checks that `chain` (DER, leaf first) leads to one of `roots`, that every certificate counted at `at`, and that the leaf is
-/// of `cluster`. Returns what the leaf says.
+/// Checks that `chain` (DER, leaf first) leads to one of `roots`, that every certificate counted at `at`, that each authority
+/// signed within its scope, and that the leaf is of `cluster`. Returns what the leaf says.
 ///
 /// # Errors
 /// Any of that does not hold, or a certificate is malformed.
@@ -33,7 +34,8 @@ pub fn verify_chain<C: AsRef<[u8]>, R: AsRef<[u8]>>(
     if !(below.not_before <= at && at <= below.not_after) {
         return Err(ChainError::NotAtThatTime);
     }
-    for certificate in above {
+    check_scope(leaf.as_ref(), above)?;
+    for (passed, certificate) in above.iter().enumerate() {
         // The root is trusted for its bytes, not for what it says of itself.
         if roots.iter().any(|root| root.as_ref() == certificate.as_ref()) {
             break;
@@ -45,12 +47,23 @@ pub fn verify_chain<C: AsRef<[u8]>, R: AsRef<[u8]>>(
         if !(authority.not_before <= at && at <= authority.not_after) {
             return Err(ChainError::NotAtThatTime);
         }
+        // An issuing authority makes no authorities.
+        if u32::try_from(passed).is_ok_and(|passed| passed > authority.authorities_below) {
+            return Err(ChainError::TooManyAuthorities);
+        }
         below = authority;
     }
     let signs = |root: &R| {
         parse_certificate(root.as_ref()).is_ok_and(|root| root.is_authority && below.is_signed_by(&root.public_key))
     };
     if roots.iter().any(signs) { Ok(identity) } else { Err(ChainError::UnknownRoot) }
+}
+
+/// The first moment at which every certificate of a chain counts: the latest of their beginnings. Who knows that it is later
+/// than some floor, and not how late, checks a chain as of the later of the two.
+pub fn counts_from<C: AsRef<[u8]>>(chain: &[C]) -> WallTime {
+    let begins = |certificate: &C| parse_certificate(certificate.as_ref()).map(|parsed| parsed.not_before).ok();
+    chain.iter().take(CHAIN_MAX + 1).filter_map(begins).max().unwrap_or_default()
 }
 
 /// Why a chain is not believed.
@@ -72,6 +85,12 @@ pub enum ChainError {
     /// A certificate was not signed by the next one.
     #[error("a certificate was not signed by the one above it")]
     BadSignature,
+    /// An authority stands above one that it may not have made.
+    #[error("an authority made another, and may not")]
+    TooManyAuthorities,
+    /// An authority signed for another region.
+    #[error(transparent)]
+    OutOfScope(#[from] OutOfScope),
     /// No root we trust signed it.
     #[error("it leads to no root of this cluster")]
     UnknownRoot,
@@ -89,6 +108,18 @@ mod tests {
         let issuing = root.issue_issuing(NOW).unwrap();
         let grant = NodeGrant { name: NodeName::new("hub").unwrap(), role: Role::Hub, region: Region::Africa };
         issuing.chain_for(issuing.sign_node(&make_csr(&NodeKey::generate()), &grant, NOW).unwrap())
+    }
+
+    #[test]
+    fn an_issuing_authority_makes_no_authorities() {
+        let root = RootAuthority::create("demo", NOW).unwrap();
+        let issuing = root.issue_issuing(NOW).unwrap();
+        // A hub that uses the key of its issuing authority as if it were a root's.
+        let below = issuing.as_if_a_root().issue_issuing(NOW).unwrap();
+        let grant = NodeGrant { name: NodeName::new("hub").unwrap(), role: Role::Hub, region: Region::Africa };
+        let leaf = below.sign_node(&make_csr(&NodeKey::generate()), &grant, NOW).unwrap();
+        let chain = [leaf, below.certificate().to_vec(), issuing.certificate().to_vec()];
+        assert_eq!(verify_chain(&chain, &[root.certificate()], "demo", NOW), Err(ChainError::TooManyAuthorities));
     }
 
     #[test]

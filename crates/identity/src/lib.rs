@@ -14,7 +14,7 @@
 //!
 //! # Reading order
 //! 1. [`NodeKey`]  2. [`RootAuthority`], [`IssuingAuthority`]  3. [`PeerIdentity`]  4. [`JoinToken`], [`TokenBook`]
-//! 5. [`OperatorRole`], [`Verb`]  6. [`Denial`], [`DenyList`]
+//! 5. [`OperatorRole`], [`Verb`]  6. [`Denial`], [`DenyList`]  7. [`TrustedRoots`], [`TimeFloor`]
 #![deny(clippy::disallowed_methods)]
 
 mod access;
@@ -28,9 +28,13 @@ pub mod fuzz;
 mod key;
 mod pem;
 mod renewal;
+mod roots;
+mod scope;
 mod spiffe;
+mod time_floor;
 mod token;
 mod token_book;
+mod trust_mark;
 mod x509;
 
 pub use access::{OperatorName, OperatorNameError, OperatorRole, UnknownRole, Verb, allows};
@@ -39,15 +43,19 @@ pub use authority::{
     fingerprint, make_csr,
 };
 pub use certificate::MintError;
-pub use chain::{ChainError, verify_chain};
+pub use chain::{ChainError, counts_from, verify_chain};
 pub use denial::{DENIAL_BYTES_MAX, Denial, DenialError, Denied, REASON_CHARS_MAX, SignedDenial};
 pub use deny_list::{DENIALS_MAX, DENY_LIST_BYTES_MAX, DenyList, Taken};
 pub use key::{KeyError, NodeKey, node_id_of, verify};
 pub use pem::{PemError, certificates_from_pem, certificates_to_pem};
-pub use renewal::{RENEWAL_GRACE, RenewalError, check_renewal, renew_at};
+pub use renewal::{RENEWAL_GRACE, RenewalError, check_renewal, renew_at, retry_after};
+pub use roots::{Adoption, HISTORY_BYTES_MAX, RetiredRoot, RootsError, RotationPhase, TrustedRoots};
+pub use scope::{OutOfScope, Scope, UnknownScope, check_scope};
 pub use spiffe::{NodeGrant, PeerIdentity, Subject, is_cluster_name};
+pub use time_floor::{CLOCK_TOLERANCE, ClockVerdict, HUBS_ASKED, KnownTimes, TimeFloor};
 pub use token::{ADDRESSES_MAX, JoinToken, TokenId, TokenTextError};
 pub use token_book::{
     IssueError, RedeemError, TOKEN_LIFETIME_MAX, TOKENS_MAX, TokenBook, TokenDraw, TokenIssuer, TokenState, TokenView,
 };
-pub use x509::{CertificateError, DER_BYTES_MAX, check_csr, key_id_of};
+pub use trust_mark::{TrustMark, root_print};
+pub use x509::{CertificateError, DER_BYTES_MAX, authority_ends, check_csr, key_id_of};

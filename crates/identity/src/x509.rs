@@ -22,6 +22,8 @@ pub(crate) struct Parsed {
     pub(crate) not_before: WallTime,
     pub(crate) not_after: WallTime,
     pub(crate) is_authority: bool,
+    /// How many authorities may stand below it; 0 where it does not say.
+    pub(crate) authorities_below: u32,
     signed: Vec<u8>,
     signature: [u8; 64],
 }
@@ -48,6 +50,12 @@ pub(crate) fn parse_certificate(der: &[u8]) -> Result<Parsed, CertificateError> 
         not_before: seconds(certificate.validity().not_before),
         not_after: seconds(certificate.validity().not_after),
         is_authority: certificate.is_ca(),
+        authorities_below: certificate
+            .basic_constraints()
+            .ok()
+            .flatten()
+            .and_then(|found| found.value.path_len_constraint)
+            .unwrap_or(0),
         signed: certificate.tbs_certificate.as_ref().to_vec(),
         signature: signature(&certificate.signature_algorithm, &certificate.signature_value)?,
     })
@@ -59,6 +67,14 @@ pub(crate) fn parse_certificate(der: &[u8]) -> Result<Parsed, CertificateError> 
 /// It is malformed.
 pub fn key_id_of(certificate: &[u8]) -> Result<NodeId, CertificateError> {
     parse_certificate(certificate).map(|parsed| node_id_of(&parsed.public_key))
+}
+
+/// When an authority's certificate, DER, ends.
+///
+/// # Errors
+/// It is malformed.
+pub fn authority_ends(der: &[u8]) -> Result<WallTime, CertificateError> {
+    parse_certificate(der).map(|parsed| parsed.not_after)
 }
 
 /// Checks a signing request and returns the public key whose owner made it.

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use covenant_identity::{
-    AuthorityError, CertificateError, IssuingAuthority, NODE_LIFETIME, NodeGrant, NodeKey, OperatorRole, PeerIdentity,
-    RENEWAL_GRACE, RenewalError, RootAuthority, Subject, check_csr, check_renewal, fingerprint, make_csr, renew_at,
+    AuthorityError, CertificateError, ChainError, IssuingAuthority, NODE_LIFETIME, NodeGrant, NodeKey, OperatorRole,
+    PeerIdentity, RENEWAL_GRACE, RenewalError, RootAuthority, Scope, Subject, TrustedRoots, check_csr, check_renewal,
+    fingerprint, make_csr, renew_at, verify_chain,
 };
 use covenant_types::{NodeName, Region, Role, WallTime};
 use proptest::prelude::*;
@@ -92,9 +93,10 @@ fn nothing_outlives_the_authority_that_signed_it() {
 fn a_certificate_is_renewed_for_the_same_key_until_14_days_after_its_end() {
     let (issuing, key) = (issuing(), NodeKey::generate());
     let csr = make_csr(&key);
-    let old = issuing.sign_node(&csr, &grant(), NOW).unwrap();
-    let end = PeerIdentity::from_certificate(&old).unwrap().not_after;
-    let renew = |csr: &[u8], now| check_renewal(&old, csr, "demo", &[issuing.certificate()], now);
+    let old = issuing.chain_for(issuing.sign_node(&csr, &grant(), NOW).unwrap());
+    let end = PeerIdentity::from_certificate(&old[0]).unwrap().not_after;
+    let trusted = trust(&issuing);
+    let renew = |csr: &[u8], now| check_renewal(&old, csr, &trusted, Scope::Everywhere, now);
     assert_eq!(renew(&csr, NOW), Ok(grant()));
     assert_eq!(renew(&csr, WallTime(end.0 + RENEWAL_GRACE.as_secs() - 1)), Ok(grant()));
     assert_eq!(renew(&csr, WallTime(end.0 + RENEWAL_GRACE.as_secs())), Err(RenewalError::TooLate));
@@ -106,13 +108,66 @@ fn a_certificate_is_renewed_for_the_same_key_until_14_days_after_its_end() {
 fn a_foreign_or_an_operators_certificate_is_not_renewed() {
     let (ours, theirs, key) = (issuing(), issuing(), NodeKey::generate());
     let csr = make_csr(&key);
-    let foreign = theirs.sign_node(&csr, &grant(), NOW).unwrap();
-    assert_eq!(check_renewal(&foreign, &csr, "demo", &[ours.certificate()], NOW), Err(RenewalError::Foreign));
+    let trusted = trust(&ours);
+    let renew = |chain: &[Vec<u8>]| check_renewal(chain, &csr, &trusted, Scope::Everywhere, NOW);
+    let foreign = theirs.chain_for(theirs.sign_node(&csr, &grant(), NOW).unwrap());
+    assert_eq!(renew(&foreign), Err(RenewalError::Foreign(ChainError::UnknownRoot)));
     let own = ours.sign_node(&csr, &grant(), NOW).unwrap();
-    assert_eq!(check_renewal(&own, &csr, "other", &[ours.certificate()], NOW), Err(RenewalError::Foreign));
-    assert_eq!(check_renewal(&own, &csr, "demo", &[&own], NOW), Err(RenewalError::Foreign), "a node vouches for none");
+    let vouched = [own.clone(), own.clone()];
+    assert_eq!(renew(&vouched), Err(RenewalError::Foreign(ChainError::BadSignature)), "a node vouches for none");
+    assert!(matches!(renew(&[]), Err(RenewalError::Foreign(ChainError::Length(0)))));
     let operator = ours.sign_operator(&csr, &"ada".parse().unwrap(), OperatorRole::Admin, NOW).unwrap();
-    assert_eq!(check_renewal(&operator, &csr, "demo", &[ours.certificate()], NOW), Err(RenewalError::NotANode));
+    assert_eq!(renew(&ours.chain_for(operator)), Err(RenewalError::NotANode));
+}
+
+#[test]
+fn any_issuing_authority_of_its_region_renews_a_certificate_and_no_other_does() {
+    let root = RootAuthority::create("demo", NOW).unwrap();
+    let (africa, again, asia) =
+        (regional(&root, Region::Africa), regional(&root, Region::Africa), regional(&root, Region::Asia));
+    let key = NodeKey::generate();
+    let csr = make_csr(&key);
+    let old = africa.chain_for(africa.sign_node(&csr, &grant(), NOW).unwrap());
+    let trusted = trust(&africa);
+    for (asked, renews) in [(&again, true), (&issuing_of(&root), true), (&asia, false)] {
+        let renewed = check_renewal(&old, &csr, &trusted, asked.scope(), NOW);
+        assert_eq!(renewed.is_ok(), renews, "{}", asked.scope());
+    }
+    assert_eq!(asia.sign_node(&csr, &grant(), NOW), Err(AuthorityError::OutOfScope(Scope::Region(Region::Asia))));
+    let operator = africa.sign_operator(&csr, &"ada".parse().unwrap(), OperatorRole::Viewer, NOW);
+    assert_eq!(operator, Err(AuthorityError::OutOfScope(Scope::Region(Region::Africa))), "operators act everywhere");
+}
+
+#[test]
+fn what_an_authority_signed_for_another_region_is_not_believed_whatever_stands_beside_it() {
+    let root = RootAuthority::create("demo", NOW).unwrap();
+    let key = NodeKey::generate();
+    // A hub of Asia whose program was changed: the same key under a scope that its certificate does not give.
+    let hub_key = NodeKey::from_pem(&NodeKey::generate().to_pem()).unwrap();
+    let real = root.sign_issuing(&make_csr(&hub_key), Scope::Region(Region::Asia), NOW).unwrap();
+    let stranger = RootAuthority::create("demo", NOW).unwrap();
+    let pretended = stranger.sign_issuing(&make_csr(&hub_key), Scope::Everywhere, NOW).unwrap();
+    let lying = IssuingAuthority::assemble(hub_key, pretended.clone(), stranger.certificate().to_vec()).unwrap();
+    let leaf = lying.sign_node(&make_csr(&key), &grant(), NOW).unwrap();
+    for above in [vec![real.clone()], vec![pretended.clone(), real.clone()], vec![real, pretended]] {
+        let chain = [vec![leaf.clone()], above].concat();
+        let refused = verify_chain(&chain, &[root.certificate()], "demo", NOW);
+        assert!(matches!(refused, Err(ChainError::OutOfScope(_))), "{refused:?}");
+    }
+}
+
+fn issuing_of(root: &RootAuthority) -> IssuingAuthority {
+    root.issue_issuing(NOW).unwrap()
+}
+
+fn regional(root: &RootAuthority, region: Region) -> IssuingAuthority {
+    let key = NodeKey::generate();
+    let certificate = root.sign_issuing(&make_csr(&key), Scope::Region(region), NOW).unwrap();
+    IssuingAuthority::assemble(key, certificate, root.certificate().to_vec()).unwrap()
+}
+
+fn trust(issuing: &IssuingAuthority) -> TrustedRoots {
+    TrustedRoots::of("demo", issuing.root().to_vec()).unwrap()
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The words of the control API: what a node answers, and how it says no. The same types serve node and client.
 
 pub mod actor;
+pub mod ca;
 pub mod cert;
 pub mod doctor;
 pub mod fault;

@@ -29,10 +29,10 @@ pub enum BootError {
         /// What the configuration says.
         configured: String,
     },
-    /// The certificate has ended and could not be renewed.
+    /// The certificate has ended, and an issuing hub said that it renews it no more.
     #[error(
-        "the certificate has ended and could not be renewed: {0}; within 14 days of its end starting again is enough, \
-             later remove the folder and join with a new token"
+        "the certificate has ended and is renewed no more: {0}; remove the folder and join with a new token, or, where \
+             only the clock was wrong, set it right and start again"
     )]
     CertificateEnded(String),
     /// The tree in force is damaged or cannot be kept.

@@ -97,7 +97,7 @@ pub enum Layout {
 }
 
 /// A node that renews certificates.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct IssuerSection {
     /// Its id, which its certificate must prove.

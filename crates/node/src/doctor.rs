@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use covenant_cluster::{MemberState, MemberView};
 use covenant_env::Env;
+use covenant_identity::ClockVerdict;
 use covenant_types::{WallTime, format_duration};
 
 use crate::api::doctor::{Checkup, Finding, Level};
 use crate::node::Shared;
 
+/// An issuing authority that ends within this time is to be issued again.
+pub(crate) const ISSUING_SOON: Duration = Duration::from_hours(7 * 24);
 /// With fewer file descriptors left than this, a node that gets many peers runs out of them.
 const FILES_LEFT_LOW: u64 = 256;
 /// The receive buffer that a burst on a fast link needs, in bytes. The figure is that of quic-go's and quinn's advice.
@@ -33,6 +36,11 @@ struct Facts {
     now: WallTime,
     renew_at: WallTime,
     certificate_ends: WallTime,
+    /// When its issuing authority ends, where it has one.
+    issuing_ends: Option<WallTime>,
+    /// Whether the key of the cluster's root lies on this machine.
+    root_key_here: bool,
+    clock: ClockVerdict,
     open_files: Option<u64>,
     open_files_most: Option<u64>,
     receive_buffer_most: Option<u64>,
@@ -51,6 +59,9 @@ pub(crate) async fn examine(shared: &Shared) -> Checkup {
         now: shared.env.wall(),
         renew_at: shared.credentials.renew_at(),
         certificate_ends: identity.not_after,
+        issuing_ends: shared.desk.any_authority().map(|authority| authority.not_after()),
+        root_key_here: shared.files.root_key().exists(),
+        clock: shared.clock.judge(),
         open_files: covenant_telemetry::open_files(),
         open_files_most: covenant_telemetry::open_files_most(),
         receive_buffer_most: covenant_telemetry::receive_buffer_most(),
@@ -89,6 +100,9 @@ fn judge(facts: &Facts) -> Vec<Finding> {
     vec![
         readiness(facts),
         certificate(facts),
+        issuing(facts),
+        root_key(facts),
+        machine_clock(facts),
         members(facts),
         loss(facts),
         versions(facts),
@@ -121,6 +135,43 @@ fn certificate(facts: &Facts) -> Finding {
         Finding::not_ok("certificate", Level::Warn, found, hint)
     } else {
         Finding::ok("certificate", found)
+    }
+}
+
+fn issuing(facts: &Facts) -> Finding {
+    let Some(ends) = facts.issuing_ends else {
+        return Finding::ok("issuing authority", "this node has none".to_owned());
+    };
+    let left = Duration::from_secs(ends.0.saturating_sub(facts.now.0));
+    let hint = "with the root's key: covenant ca issue NODE --root-key FILE; the node need not restart";
+    if left.is_zero() {
+        let found = "it has ended: this node renews and admits nobody".to_owned();
+        return Finding::not_ok("issuing authority", Level::Wrong, found, hint);
+    }
+    let found = format!("it ends in {}", format_duration(Duration::from_secs(left.as_secs() / 3600 * 3600)));
+    if left < ISSUING_SOON {
+        Finding::not_ok("issuing authority", Level::Warn, found, hint)
+    } else {
+        Finding::ok("issuing authority", found)
+    }
+}
+
+fn root_key(facts: &Facts) -> Finding {
+    if facts.root_key_here {
+        let hint = "take it offline and delete it here: whoever has it can be anybody in this cluster";
+        let found = "the key of the cluster's root lies in this node's folder".to_owned();
+        return Finding::not_ok("root key", Level::Warn, found, hint);
+    }
+    Finding::ok("root key", "it is not here".to_owned())
+}
+
+fn machine_clock(facts: &Facts) -> Finding {
+    let hint = "set the machine's clock right, and see that something keeps it right";
+    let wrong = |found: &str| Finding::not_ok("machine clock", Level::Warn, found.to_owned(), hint);
+    match facts.clock {
+        ClockVerdict::Plausible => Finding::ok("machine clock", "it may be right".to_owned()),
+        ClockVerdict::Behind => wrong("it lies before a time that is past; the node goes by a later one"),
+        ClockVerdict::Ahead => wrong("it lies beyond the end of the node's certificate, or of what hubs said"),
     }
 }
 
@@ -226,6 +277,9 @@ mod tests {
             now: WallTime(1_000_000),
             renew_at: WallTime(1_040_000),
             certificate_ends: WallTime(1_080_000),
+            issuing_ends: Some(WallTime(3_000_000)),
+            root_key_here: false,
+            clock: ClockVerdict::Plausible,
             open_files: Some(40),
             open_files_most: Some(1024),
             receive_buffer_most: Some(RECEIVE_BUFFER_WANTED),
@@ -251,10 +305,14 @@ mod tests {
 
     #[test]
     fn whatever_is_ill_is_found_and_has_a_hint() {
-        let ill: [(&str, Level, Spoil); 8] = [
+        let ill: [(&str, Level, Spoil); 12] = [
             ("readiness", Level::Warn, |facts| facts.not_ready = Some("the node drains".to_owned())),
             ("certificate", Level::Warn, |facts| facts.now = facts.renew_at),
             ("certificate", Level::Wrong, |facts| facts.now = facts.certificate_ends),
+            ("issuing authority", Level::Warn, |facts| facts.issuing_ends = Some(WallTime(facts.now.0 + 86_400))),
+            ("issuing authority", Level::Wrong, |facts| facts.issuing_ends = Some(facts.now)),
+            ("root key", Level::Warn, |facts| facts.root_key_here = true),
+            ("machine clock", Level::Warn, |facts| facts.clock = ClockVerdict::Behind),
             ("packet size", Level::Warn, |facts| facts.least_mtu = Some(1200)),
             ("receive buffer", Level::Warn, |facts| facts.receive_buffer_most = Some(212_992)),
             ("open files", Level::Warn, |facts| facts.open_files = Some(1000)),

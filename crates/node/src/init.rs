@@ -7,7 +7,9 @@ use std::time::Duration;
 use covenant_cluster::Seed;
 use covenant_content::Class;
 use covenant_env::Env;
-use covenant_identity::{JoinToken, NodeGrant, NodeKey, RootAuthority, TokenTextError, make_csr};
+use covenant_identity::{
+    IssuingAuthority, JoinToken, NodeGrant, NodeKey, RootAuthority, Scope, TokenTextError, make_csr,
+};
 use covenant_types::{NodeId, NodeName, Region, Role};
 
 use crate::config::{
@@ -42,6 +44,8 @@ pub struct InitSpec {
     pub name: NodeName,
     /// Its region.
     pub region: Region,
+    /// What its issuing authority may sign for. Only one for everywhere lets nodes of further regions in.
+    pub scope: Scope,
     /// Where it lives.
     pub place: NodePlace,
 }
@@ -90,7 +94,10 @@ pub fn init(spec: &InitSpec, env: &Env) -> Result<NodeMade, MakeError> {
     let bad = |error: &dyn std::fmt::Display| MakeError::Bad(error.to_string());
     let subscribe = classes(&spec.place.subscribe)?;
     let root = RootAuthority::create(&spec.cluster, now).map_err(|error| bad(&error))?;
-    let issuing = root.issue_issuing(now).map_err(|error| bad(&error))?;
+    let issuing_key = NodeKey::generate();
+    let certificate = root.sign_issuing(&make_csr(&issuing_key), spec.scope, now).map_err(|error| bad(&error))?;
+    let issuing = IssuingAuthority::assemble(issuing_key, certificate, root.certificate().to_vec());
+    let issuing = issuing.map_err(|error| bad(&error))?;
     let key = NodeKey::generate();
     let grant = NodeGrant { name: spec.name.clone(), role: Role::Hub, region: spec.region };
     let certificate = issuing.sign_node(&make_csr(&key), &grant, now).map_err(|error| bad(&error))?;
@@ -144,6 +151,9 @@ pub async fn join(place: &NodePlace, token: &str, env: &Env) -> Result<NodeMade,
         issuers: token.addresses.iter().map(issuer).collect(),
     };
     let config = config(&token.grant, place, cluster, subscribe);
+    if !answer.roots.is_empty() {
+        files.write_roots(&answer.roots)?;
+    }
     write_node(&files, &key, &answer.chain, &config)?;
     Ok(NodeMade { id: key.node_id(), config: files.config(), root_key: PathBuf::new() })
 }

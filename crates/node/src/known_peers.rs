@@ -76,6 +76,7 @@ mod tests {
             certificate_issuer: NodeId([0; 16]),
             certificate_begins: covenant_types::WallTime(0),
             certificate_ends: covenant_types::WallTime(0),
+            trust: covenant_identity::TrustMark::default(),
             rtt_ms: None,
             loss_permille: None,
             schema_differs: Vec::new(),

@@ -11,6 +11,8 @@
 pub mod api;
 pub mod audit;
 mod boot_error;
+mod certificate_gauges;
+mod clock;
 mod config;
 mod control;
 mod crash;
@@ -28,6 +30,8 @@ mod live_tree;
 mod node;
 mod random;
 mod renewal;
+mod roots_keeper;
+mod rotation;
 mod trees;
 
 pub use boot_error::BootError;

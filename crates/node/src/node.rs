@@ -22,6 +22,8 @@ use tokio::sync::Notify;
 use crate::api::ApiError;
 use crate::audit::{Act, AuditLog};
 use crate::boot_error::BootError;
+use crate::certificate_gauges::CertificateGauges;
+use crate::clock::NodeClock;
 use crate::control;
 use crate::crash::Keeper;
 use crate::denials::DenialFile;
@@ -31,7 +33,8 @@ use crate::http::{self, Server};
 use crate::issuer::{self, HubIssuer, IssuerHandle};
 use crate::known_peers::KnownPeers;
 use crate::live_tree::{Booted, Journal, LiveTree, Told, TreeStore};
-use crate::renewal::Renewer;
+use crate::renewal::{self, Renewer, RenewerParts};
+use crate::roots_keeper;
 use crate::{Layout, LinkProfile, NodeConfig, Trees};
 
 /// What the handlers and keepers of one node share.
@@ -45,8 +48,11 @@ pub(crate) struct Shared {
     pub(crate) system: System,
     pub(crate) live_tree: LiveTree,
     pub(crate) credentials: Arc<NodeCredentials>,
-    pub(crate) issuer: Option<Arc<HubIssuer>>,
     pub(crate) denial_file: Arc<DenialFile>,
+    pub(crate) desk: Arc<HubIssuer>,
+    pub(crate) renewer: Arc<Renewer>,
+    pub(crate) clock: Arc<NodeClock>,
+    pub(crate) files: NodeFiles,
     pub(crate) audit: AuditLog,
     pub(crate) crashes: Arc<Keeper>,
     pub(crate) events: Arc<EventLog>,
@@ -54,6 +60,7 @@ pub(crate) struct Shared {
     pub(crate) leave: Notify,
     metrics: NodeMetrics,
     gauges: ProcessGauges,
+    certificate_gauges: CertificateGauges,
     draining: AtomicBool,
 }
 
@@ -115,28 +122,32 @@ pub async fn boot(
     let credentials = Arc::new(credentials);
     // Before anybody can be reached, and anything signed.
     let denial_file = Arc::new(DenialFile::open(credentials.clone(), files.clone())?);
-    let issuer = open_issuer(&files, &config, &credentials, &env)?;
-    let renewer = Renewer {
+    let clock = Arc::new(NodeClock::open(env.clock.clone(), &files, &identity));
+    // From here on everything in the node goes by the clock with a floor.
+    let env = Env { clock: clock.clone(), ..env };
+    let me = issuer::Me {
+        name: config.node.name.clone(),
+        listen: config.node.listen,
+        book_home: config.cluster.book_home.clone(),
+        credentials: credentials.clone(),
+        clock: clock.clone(),
+    };
+    let desk = Arc::new(HubIssuer::open(files.clone(), me, env.clone())?);
+    let renewer = Arc::new(Renewer::new(RenewerParts {
         credentials: credentials.clone(),
         grant,
         files: files.clone(),
-        issuer: issuer.clone(),
-        issuers: config.cluster.issuers.clone(),
+        desk: desk.clone(),
+        configured: config.cluster.issuers.clone(),
+        clock: clock.clone(),
         env: env.clone(),
-    };
-    if renewer.is_due()
-        && let Err(why) = renewer.renew().await
-    {
-        // Half of its life is left at most; it still counts unless it has ended.
-        if !identity.is_valid_at(env.wall()) {
-            return Err(BootError::CertificateEnded(why));
-        }
-        tracing::warn!(why, "the certificate could not be renewed yet");
-    }
+    }));
+    renewer.come_up().await.map_err(BootError::CertificateEnded)?;
     let (tree, live_tree) = tree_to_boot(&own, &registry, lock.path(), &audit, &env)?;
     let epoch = lock.bump_epoch()?;
     let peers = KnownPeers::open(lock.path());
-    let cluster = start_cluster(&config, &env, &credentials, epoch, issuer.clone(), &peers)?;
+    let cluster = start_cluster(&config, &env, &credentials, epoch, desk.clone(), &peers)?;
+    renewer.attach(&cluster);
     let part = Part(cluster.clone());
     let events = Arc::new(EventLog::new());
     let eventful = env.system.spawn(Arc::clone(&events).run(cluster.clone(), env.clone()));
@@ -160,8 +171,12 @@ pub async fn boot(
         cluster,
         system,
         live_tree,
+        certificate_gauges: CertificateGauges::new(&env.metrics),
         credentials,
-        issuer,
+        desk,
+        renewer: renewer.clone(),
+        clock: clock.clone(),
+        files: files.clone(),
         denial_file: denial_file.clone(),
         audit,
         crashes,
@@ -179,6 +194,8 @@ pub async fn boot(
         eventful,
         env.system.spawn(renewer.run()),
         env.system.spawn(denial_file.run(env.clone())),
+        env.system.spawn(clock.keep(files.clone(), env.clone())),
+        env.system.spawn(roots_keeper::run(shared.credentials.clone(), files, env.clone())),
         env.system.spawn(upkeep(shared.clone(), notifier.clone(), peers)),
     ];
     notifier.ready(&shared.summary());
@@ -242,6 +259,9 @@ impl Shared {
         if self.credentials.denials().list().of_key(self.id).is_some() {
             return Some("the node's certificate was revoked: no other node talks to it".to_owned());
         }
+        if let Some(why) = renewal::ended(&self.credentials.identity(), self.env.wall()) {
+            return Some(why);
+        }
         match self.cluster.phase() {
             Phase::Active => {}
             Phase::Draining => return Some("the node drains".to_owned()),
@@ -255,6 +275,7 @@ impl Shared {
 
     pub(crate) fn render_metrics(&self) -> String {
         self.gauges.update(&self.env);
+        self.certificate_gauges.update(self);
         self.metrics.render()
     }
 
@@ -312,23 +333,6 @@ fn check_identity(config: &NodeConfig, identity: &PeerIdentity, id: NodeId) -> R
     })
 }
 
-fn open_issuer(
-    files: &NodeFiles,
-    config: &NodeConfig,
-    credentials: &NodeCredentials,
-    env: &Env,
-) -> Result<Option<Arc<HubIssuer>>, BootError> {
-    let Some(authority) = files.issuing_authority()? else { return Ok(None) };
-    let me = issuer::Me {
-        id: credentials.id(),
-        name: config.node.name.clone(),
-        listen: config.node.listen,
-        book_home: config.cluster.book_home.clone(),
-    };
-    let denials = credentials.denials().clone();
-    Ok(Some(Arc::new(HubIssuer::open(authority, files.clone(), me, env.clone(), denials)?)))
-}
-
 /// Petting the watchdog goes through the system runtime, the supervisors and the lane of a behaviour on `work`: a node in
 /// which one of them hangs is restarted by systemd.
 async fn upkeep(shared: Arc<Shared>, notifier: Arc<Notifier>, mut peers: KnownPeers) {
@@ -337,6 +341,7 @@ async fn upkeep(shared: Arc<Shared>, notifier: Arc<Notifier>, mut peers: KnownPe
     loop {
         tokio::time::sleep(UPKEEP_EVERY).await;
         shared.gauges.update(&shared.env);
+        shared.certificate_gauges.update(&shared);
         shared.metrics.upkeep();
         shared.resolve_faults();
         notifier.status(&shared.summary());
@@ -371,7 +376,7 @@ fn start_cluster(
     env: &Env,
     credentials: &Arc<NodeCredentials>,
     epoch: BootEpoch,
-    issuer: Option<Arc<HubIssuer>>,
+    desk: Arc<HubIssuer>,
     peers: &KnownPeers,
 ) -> Result<Arc<Cluster>, BootError> {
     let transport = TransportConfig {
@@ -388,7 +393,8 @@ fn start_cluster(
             LinkProfile::Satellite => Profile::Leaf,
         },
     };
-    let issuer = issuer.map(|issuer| -> Arc<dyn Issuer> { Arc::new(IssuerHandle(issuer)) });
+    // Always there: a hub may be given an authority while it runs.
+    let issuer: Option<Arc<dyn Issuer>> = Some(Arc::new(IssuerHandle(desk)));
     let mut seeds = config.cluster.seeds.clone();
     let remembered = peers.addresses().map(Seed::Address);
     seeds.extend(remembered.filter(|seed| !config.cluster.seeds.contains(seed)));
@@ -416,7 +422,8 @@ fn resources(
         Some(nations) => ledger.with_nations(nations),
         None => ledger,
     };
-    let trust = Trust { cluster: config.cluster.name.clone(), roots: credentials.roots().to_vec() };
+    let trusting = credentials.clone();
+    let trust = Trust::live(move || trusting.trusted());
     let chain = credentials.clone();
     let mut content =
         ContentConfig::new(me, data.join("content"), credentials.key().clone(), trust, move || chain.chain());

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use covenant_cluster::MemberState;
 use covenant_env::Env;
-use covenant_identity::fingerprint;
+use covenant_identity::TrustedRoots;
 use covenant_node::api::cert::{CertStatus, Life, NodeReplaced};
 use covenant_node::api::{ApiError, ErrorKind};
 use covenant_node::audit;
@@ -49,13 +49,10 @@ async fn replace(node: &Running, name: &str, force: bool) -> Result<Value, ApiEr
 /// What a node hears that asks `hub` for a fresh certificate.
 async fn renewal(world: &World, name: &str, hub: (NodeId, SocketAddr)) -> Result<(), JoinError> {
     let node = world.node_identity(name);
-    let renewal = Renewal {
-        cluster: node.cluster,
-        root_fingerprint: fingerprint(&node.roots[0]),
-        issuers: vec![hub],
-        old_certificate: node.chain[0].clone(),
-    };
-    renew(&renewal, &node.key, &Env::for_test(3)).await.map(drop)
+    let trusted = TrustedRoots::of(&node.cluster, node.roots[0].clone()).unwrap();
+    let env = Env::for_test(3);
+    let renewal = Renewal { trusted, floor: env.wall(), issuers: vec![hub], chain: node.chain };
+    renew(&renewal, &node.key, &env).await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -39,8 +39,8 @@ pub fn fuzz_join_request(bytes: &[u8]) {
 /// Requests with little in them: what they carry has targets of its own.
 pub fn join_request_seeds() -> Vec<Vec<u8>> {
     let redeem = JoinRequest::Redeem { token_id: [1; 16], secret: [2; 32], csr: vec![0x30; 40] };
-    let renew = JoinRequest::Renew { old_certificate: vec![0x30; 60], csr: vec![0x30; 40] };
-    vec![encode(&redeem), encode(&renew)]
+    let renew = JoinRequest::Renew { chain: vec![vec![0x30; 60], vec![0x30; 20]], csr: vec![0x30; 40] };
+    vec![encode(&redeem), encode(&renew), encode(&JoinRequest::Time)]
 }
 
 /// What a joiner gets.
@@ -56,7 +56,7 @@ pub fn join_answer_seeds() -> Vec<Vec<u8>> {
     let name = NodeName::new("hub-africa").expect("a name");
     let seed = (name.clone(), NodeId([3; 16]), "127.0.0.1:4000".parse().expect("an address"));
     let chain = vec![vec![0x30; 50], vec![0x30; 20]];
-    let answer = JoinAnswer { chain, cluster: "demo".into(), seeds: vec![seed], book_home: name };
+    let answer = JoinAnswer { chain, cluster: "demo".into(), seeds: vec![seed], book_home: name, roots: Vec::new() };
     let refusals = [
         JoinRefusal::UsedToken,
         JoinRefusal::BadRequest("it is empty".into()),

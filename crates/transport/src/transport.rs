@@ -19,7 +19,7 @@ use crate::greeting::{FAREWELL, Greeter, turn_away};
 use crate::hello::Refusal;
 use crate::join::{Issuer, JoinService};
 use crate::roster::Roster;
-use crate::{Faults, FaultySocket, Inbound, Peer, TransportConfig, accept, tls};
+use crate::{Faults, FaultySocket, Inbound, NodeCredentials, Peer, TransportConfig, accept, tls};
 
 /// This node on the network. Cheap to clone; the endpoint ends with the last clone, or with [`close`](Self::close).
 #[derive(Clone)]
@@ -164,6 +164,11 @@ impl Transport {
     /// This node.
     pub fn id(&self) -> NodeId {
         self.greeter.id
+    }
+
+    /// What this node proves itself with.
+    pub fn credentials(&self) -> &Arc<NodeCredentials> {
+        &self.greeter.config.identity
     }
 
     /// The address listened at.

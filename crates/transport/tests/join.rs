@@ -7,14 +7,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use covenant_env::Env;
+use covenant_env::{Clock, Env};
 use covenant_identity::{
-    JoinToken, NodeKey, PeerIdentity, RedeemError, TokenBook, TokenDraw, TokenId, TokenIssuer, check_renewal,
-    fingerprint,
+    JoinToken, NodeKey, PeerIdentity, RedeemError, TokenBook, TokenDraw, TokenId, TokenIssuer, TrustedRoots,
+    check_renewal, fingerprint,
 };
-use covenant_transport::join::{Issuer, JoinAnswer, JoinError, JoinRefusal, JoinRequest, Renewal, join, renew};
+use covenant_transport::join::{
+    Issuer, JoinAnswer, JoinError, JoinRefusal, JoinRequest, Renewal, ask_time, join, renew,
+};
 use covenant_transport::{CloseCode, NodeCredentials};
-use covenant_types::WallTime;
+use covenant_types::{Uptime, WallTime};
 use futures_util::future::BoxFuture;
 use support::{Node, Paper, grant, now, raw};
 
@@ -37,9 +39,10 @@ impl Desk {
                 })?;
                 (csr, grant)
             }
-            JoinRequest::Renew { old_certificate, csr } => {
-                let issuers = [self.paper.issuing.certificate()];
-                let grant = check_renewal(&old_certificate, &csr, "demo", &issuers, now())
+            JoinRequest::Time => return Err(JoinRefusal::Internal),
+            JoinRequest::Renew { chain, csr } => {
+                let trusted = TrustedRoots::of("demo", self.paper.root.certificate().to_vec()).unwrap();
+                let grant = check_renewal(&chain, &csr, &trusted, self.paper.issuing.scope(), now())
                     .map_err(|error| JoinRefusal::NotRenewable(error.to_string()))?;
                 (csr, grant)
             }
@@ -52,6 +55,7 @@ impl Desk {
             cluster: "demo".into(),
             seeds: self.seeds.lock().unwrap().clone(),
             book_home: "hub".parse().unwrap(),
+            roots: Vec::new(),
         })
     }
 }
@@ -60,6 +64,10 @@ impl Issuer for Desk {
     fn handle(&self, request: JoinRequest, _from: IpAddr) -> BoxFuture<'static, Result<JoinAnswer, JoinRefusal>> {
         let decided = self.decide(request);
         Box::pin(async { decided })
+    }
+
+    fn time(&self) -> Result<WallTime, JoinRefusal> {
+        Ok(now())
     }
 }
 
@@ -74,9 +82,13 @@ impl Hub {
     }
 
     fn with(paper: Paper) -> Self {
+        Self::within(paper, env())
+    }
+
+    fn within(paper: Paper, env: Env) -> Self {
         let credentials = paper.node("hub");
         let desk = Arc::new(Desk { paper, book: Mutex::default(), seeds: Mutex::default() });
-        let node = Node::issuing(&desk.paper, credentials, 1, Some(Arc::clone(&desk) as _));
+        let node = Node::within(&desk.paper, credentials, env, Some(Arc::clone(&desk) as _));
         let seed = ("hub".parse().unwrap(), node.credentials.id(), node.address());
         desk.seeds.lock().unwrap().push(seed);
         Self { node, desk }
@@ -197,8 +209,8 @@ async fn an_expired_certificate_is_renewed_for_its_key_and_name() {
     let node = Node::start(&hub.desk.paper, Arc::clone(&old), 1);
     assert!(node.transport.connect(hub.node.address(), None).await.is_err(), "it has expired");
 
-    let renewal = Renewal::of(&old, vec![(hub.node.credentials.id(), hub.node.address())]);
-    let answer = renew(&renewal, old.key(), &env()).await.unwrap();
+    let renewal = Renewal::of(&old, vec![(hub.node.credentials.id(), hub.node.address())], ended);
+    let answer = renew(&renewal, old.key(), &env()).await.unwrap().answer;
     let identity = PeerIdentity::from_certificate(&answer.chain[0]).unwrap();
     assert!(identity.is_valid_at(now()) && identity.public_key == old.key().public_key());
     old.replace_chain(answer.chain).unwrap();
@@ -225,4 +237,72 @@ async fn garbled_oversized_and_empty_requests_close_the_connection_with_a_code()
         assert_eq!(raw::close_code(&connection).await, code.number().into(), "{} bytes", bytes.len());
     }
     assert!(join(&hub.token("after"), &NodeKey::generate(), &env()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_clock_in_1970_is_told_the_time_and_gets_a_certificate_by_its_floor() {
+    let hub = Hub::start();
+    let ended = WallTime(now().0 - 3 * 24 * 3600);
+    let old = hub.desk.paper.node_at("late", ended);
+    let behind = Env { clock: Arc::new(Stopped(WallTime(0))), ..env() };
+    let renewal = Renewal::of(&old, vec![(hub.node.credentials.id(), hub.node.address())], ended);
+    let said = ask_time(&renewal, &behind).await;
+    assert!(said.len() == 1 && said[0].0.abs_diff(now().0) < 60, "{said:?}");
+    let renewed = renew(&renewal, old.key(), &behind).await.unwrap();
+    assert_eq!(renewed.by, hub.node.credentials.id());
+
+    // Ten years ahead the floor alone counts as well: what the clock says is not asked.
+    let ahead = Env { clock: Arc::new(Stopped(WallTime(now().0 + 10 * 365 * 24 * 3600))), ..env() };
+    assert_eq!(ask_time(&renewal, &ahead).await.len(), 1);
+    assert!(renew(&renewal, old.key(), &ahead).await.is_ok());
+
+    // A hub whose certificate ended before the floor is nobody.
+    let beyond = Renewal { floor: WallTime(now().0 + 3 * 24 * 3600), ..renewal };
+    assert_eq!(ask_time(&beyond, &behind).await, []);
+    assert!(matches!(renew(&beyond, old.key(), &behind).await, Err(JoinError::Unreachable { .. })));
+}
+
+#[tokio::test]
+async fn sixty_renewals_a_minute_from_one_address_are_enough() {
+    // The hub's time stands still, so that sixty fit into a minute on any machine.
+    let still = Env { clock: Arc::new(Stopped(now())), ..env() };
+    let hub = Hub::within(Paper::at("demo", WallTime(now().0 - 3 * 24 * 3600)), still);
+    let node = hub.desk.paper.node("often");
+    let renewal = Renewal::of(&node, vec![(hub.node.credentials.id(), hub.node.address())], now());
+    for _ in 0..30 {
+        assert!(renew(&renewal, node.key(), &env()).await.is_ok());
+        assert_eq!(ask_time(&renewal, &env()).await.len(), 1);
+    }
+    let refused = renew(&renewal, node.key(), &env()).await.unwrap_err();
+    assert!(matches!(refused, JoinError::Refused(JoinRefusal::TooManyAttempts { .. })), "{refused:?}");
+    assert!(join(&hub.token("newcomer"), &NodeKey::generate(), &env()).await.is_ok(), "a token costs nothing");
+}
+
+#[tokio::test]
+async fn a_hub_that_does_not_renew_is_passed_over_for_the_next() {
+    let hub = Hub::start();
+    let plain = Node::start(&hub.desk.paper, hub.desk.paper.node("plain"), 1);
+    let dead = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let node = hub.desk.paper.node("late");
+    let issuers = vec![
+        (NodeKey::generate().node_id(), dead),
+        (plain.credentials.id(), plain.address()),
+        (hub.node.credentials.id(), hub.node.address()),
+    ];
+    let renewed = renew(&Renewal::of(&node, issuers, now()), node.key(), &env()).await.unwrap();
+    assert_eq!(renewed.by, hub.node.credentials.id());
+}
+
+/// A clock whose date stands still.
+#[derive(Debug)]
+struct Stopped(WallTime);
+
+impl Clock for Stopped {
+    fn now(&self) -> Uptime {
+        env().now()
+    }
+
+    fn wall(&self) -> WallTime {
+        self.0
+    }
 }

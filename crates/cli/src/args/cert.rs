@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use covenant_types::NodeName;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CertVerb {
@@ -10,6 +11,11 @@ pub(crate) enum CertVerb {
     Status,
     /// Take a certificate back: the node or operator is let in nowhere any more. This cannot be undone
     Revoke(Revoke),
+    /// Renew a node's certificate now; no connection closes
+    Rotate {
+        /// The node; or say it with --node
+        name: Option<NodeName>,
+    },
 }
 
 /// Denying somebody.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use covenant_identity::Scope;
 use covenant_types::{NodeName, Region, Role};
 
 #[derive(Clone, Debug, Args)]
@@ -20,6 +21,9 @@ pub(crate) struct Init {
     /// The cluster's name
     #[arg(long, default_value = "covenant")]
     pub(crate) cluster: String,
+    /// What its issuing certificate may sign for: everywhere, which lets nodes of other regions in, or its own region by name
+    #[arg(long, default_value = "everywhere")]
+    pub(crate) issue_for: Scope,
     #[command(flatten)]
     pub(crate) addresses: Addresses,
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use covenant_env::{Env, Metrics, Task};
+use covenant_identity::Scope;
 use covenant_node::api::{ApiError, CreateToken, ErrorKind, Status, TokenCreated};
 use covenant_node::audit::AuditLog;
 use covenant_node::http::Server;
@@ -124,6 +125,7 @@ impl UpCluster {
                 cluster: layout.cluster.clone(),
                 name: first.name.clone(),
                 region: first.region,
+                scope: Scope::Everywhere,
                 place: place(first, &folder),
             };
             covenant_node::init(&spec, &env).map_err(ApiError::failure)?;

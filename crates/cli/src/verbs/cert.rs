@@ -17,6 +17,7 @@ pub(crate) async fn run(global: &Global, verb: CertVerb, output: &Output) -> Res
     match verb {
         CertVerb::Status => status(global, output).await,
         CertVerb::Revoke(args) => revoke(global, args, output).await,
+        CertVerb::Rotate { name } => super::authorities::rotate_certificate(global, name, output).await,
     }
 }
 

@@ -20,6 +20,7 @@ pub(crate) fn init(args: &Init, output: &Output) -> Result<(), ApiError> {
         cluster: args.cluster.clone(),
         name: args.name.clone(),
         region: args.region,
+        scope: args.issue_for,
         place: place(&args.dir, &args.addresses),
     };
     let made = covenant_node::init(&spec, &env()).map_err(no)?;

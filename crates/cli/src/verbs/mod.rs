@@ -1,6 +1,7 @@
 //! One function per verb: ask, then print.
 
 mod actor;
+mod authorities;
 mod cert;
 mod cluster;
 pub(crate) mod content;
@@ -63,6 +64,7 @@ async fn perform(global: Global, verb: Verb, behaviours: &BehaviourRegistry, out
         Verb::Chaos(ChaosVerb::Check { file }) => chaos_check(&file, output),
         Verb::Chaos(ChaosVerb::Run { file }) => chaos_run(&global, &file, output).await,
         Verb::Init(args) => identity::init(&args, output),
+        Verb::Ca(verb) => authorities::ca(&global, verb, output).await,
         Verb::Token(verb) => identity::token(&global, verb, output).await,
         Verb::Join(args) => identity::join(&args, output).await,
         Verb::Operator(verb) => identity::operator(&global, verb, output).await,

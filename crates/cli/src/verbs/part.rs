@@ -199,7 +199,7 @@ fn told(line: &EventLine) -> String {
 }
 
 /// An act needs a node that was named: none of a folder's nodes is a good guess.
-async fn named(global: &Global) -> Result<Client, ApiError> {
+pub(super) async fn named(global: &Global) -> Result<Client, ApiError> {
     if global.node.is_none() && global.socket.is_none() && global.address.is_none() {
         return Err(ApiError::usage("say which node: --node NAME, --socket PATH or --address; nothing was done"));
     }

@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use covenant_identity::{
-    Denial, Denied, DenyList, IssuingAuthority, JoinToken, NodeGrant, NodeKey, RootAuthority, SignedDenial, TokenBook,
-    TokenDraw, TokenIssuer, certificates_from_pem, certificates_to_pem, check_csr, check_renewal, fuzz, make_csr,
-    verify_chain,
+    Adoption, Denial, Denied, DenyList, IssuingAuthority, JoinToken, NodeGrant, NodeKey, RootAuthority, Scope,
+    SignedDenial, TokenBook, TokenDraw, TokenIssuer, TrustedRoots, certificates_from_pem, certificates_to_pem,
+    check_csr, check_renewal, fuzz, make_csr, verify_chain,
 };
 use covenant_types::{NodeId, NodeName, Region, Role, WallTime};
 
@@ -19,6 +19,7 @@ pub(crate) const TARGETS: &[Target] = &[
     Target::varying("csr", fuzz_csr, csr_seeds),
     Target::varying("chain", fuzz_chain, chain_seeds),
     Target::varying("renewal", fuzz_renewal, renewal_seeds),
+    Target::varying("roots", fuzz_roots, roots_seeds),
     Target::varying("certificates-pem", fuzz_certificates_pem, certificates_pem_seeds),
     Target::varying("denial", fuzz_denial, denial_seeds),
     Target::varying("deny-list", fuzz_deny_list, deny_list_seeds),
@@ -79,21 +80,44 @@ fn chain_seeds() -> Vec<Vec<u8>> {
     vec![joined(&made().chain), joined(&made().chain[..2])]
 }
 
-/// An old certificate and a request. No issuer of ours signed it, so nothing may be granted.
-fn fuzz_renewal(bytes: &[u8]) {
-    static ISSUER: OnceLock<Vec<u8>> = OnceLock::new();
-    let issuer = ISSUER.get_or_init(|| {
+/// The roots of a cluster that has nothing to do with what is made here.
+fn strangers_roots() -> &'static TrustedRoots {
+    static ROOTS: OnceLock<TrustedRoots> = OnceLock::new();
+    ROOTS.get_or_init(|| {
         let root = RootAuthority::create("demo", NOW).expect("a root");
-        root.issue_issuing(NOW).expect("an issuing authority").certificate().to_vec()
-    });
-    let pieces = pieces(bytes);
-    if let [old, csr, ..] = pieces.as_slice() {
-        assert!(check_renewal(old, csr, "demo", &[issuer], NOW).is_err(), "a stranger's certificate was renewed");
+        TrustedRoots::of("demo", root.certificate().to_vec()).expect("a root of the cluster")
+    })
+}
+
+/// A request and the certificates it is to replace. No issuer of ours signed them, so nothing may be granted.
+fn fuzz_renewal(bytes: &[u8]) {
+    if let [csr, chain @ ..] = pieces(bytes).as_slice() {
+        let granted = check_renewal(chain, csr, strangers_roots(), Scope::Everywhere, NOW);
+        assert!(granted.is_err(), "a stranger's certificate was renewed");
     }
 }
 
 fn renewal_seeds() -> Vec<Vec<u8>> {
-    vec![joined(&[made().chain[0].clone(), make_csr(&made().key)])]
+    let request = std::iter::once(make_csr(&made().key));
+    vec![joined(&request.chain(made().chain.iter().cloned()).collect::<Vec<_>>())]
+}
+
+/// Statements about roots. None is signed by a root that is trusted, so none may change anything.
+fn fuzz_roots(bytes: &[u8]) {
+    let mut roots = strangers_roots().clone();
+    assert!(!matches!(roots.adopt(bytes), Ok(Adoption::New)), "a stranger's root was trusted");
+    if let Ok(own) = TrustedRoots::from_own_file("demo", bytes) {
+        assert_eq!(own.to_bytes(), bytes, "statements have one form");
+    }
+}
+
+fn roots_seeds() -> Vec<Vec<u8>> {
+    let mut roots = TrustedRoots::of("demo", made().root.certificate().to_vec()).expect("a root of the cluster");
+    let next = RootAuthority::create("demo", NOW).expect("a root");
+    let prepared = roots.prepare(&made().root, &next, NOW).expect("a statement");
+    let adopted = roots.adopt(&prepared);
+    assert_eq!(adopted, Ok(Adoption::New));
+    vec![roots.to_bytes()]
 }
 
 fn joined(pieces: &[Vec<u8>]) -> Vec<u8> {

@@ -1,8 +1,11 @@
 //! Content and the ledger.
 
+use std::sync::OnceLock;
+
 use covenant_content::{
     ChunkId, ChunkRef, Class, FileEntry, Manifest, SignedManifest, StoreRequest, StoreResponse, Trust, fuzz,
 };
+use covenant_identity::{RootAuthority, TrustedRoots};
 use covenant_ledger::{Account, Amount, BookRequest, BookResponse, Entry, Nations};
 use covenant_types::{TransferId, WallTime};
 use covenant_wire::{decode, encode};
@@ -47,11 +50,15 @@ fn manifest_seeds() -> Vec<Vec<u8>> {
     vec![manifest().to_bytes()]
 }
 
-/// A manifest as it lies on the disk. Without a root of ours none is believed.
+/// A manifest as it lies on the disk. No root of ours vouches for it, so none is believed.
 fn fuzz_signed_manifest(bytes: &[u8]) {
     if let Ok(signed) = serde_json::from_slice::<SignedManifest>(bytes) {
-        let trust = Trust { cluster: "demo".to_owned(), roots: Vec::new() };
-        assert!(signed.verify(&trust).is_err(), "a manifest was believed without a root");
+        static TRUST: OnceLock<Trust> = OnceLock::new();
+        let trust = TRUST.get_or_init(|| {
+            let root = RootAuthority::create("demo", NOW).expect("a root");
+            Trust::fixed(TrustedRoots::of("demo", root.certificate().to_vec()).expect("a root of the cluster"))
+        });
+        assert!(signed.verify(trust).is_err(), "a manifest of another root was believed");
     }
 }
 

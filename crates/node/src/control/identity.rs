@@ -66,9 +66,7 @@ pub(crate) async fn create_operator(
         let issuer = issuer(&control)?;
         let role: OperatorRole = request.role.parse().map_err(ApiError::usage)?;
         let name: OperatorName = request.name.parse().map_err(ApiError::usage)?;
-        let chain = issuer
-            .certify_operator(&request.csr, &name, role)
-            .map_err(|error| ApiError::new(ErrorKind::Refused, format!("{error}; nothing was certified")))?;
+        let chain = issuer.certify_operator(&request.csr, &name, role).map_err(super::ca::no)?;
         let (root, own) = chain.split_last().ok_or_else(|| ApiError::failure("the chain is empty"))?;
         let identity = PeerIdentity::from_certificate(&chain[0]).map_err(ApiError::failure)?;
         let answer = OperatorCreated {
@@ -82,12 +80,15 @@ pub(crate) async fn create_operator(
     .await
 }
 
+/// The desk of a node that may sign for others.
 pub(crate) fn issuer(control: &Control) -> Result<Arc<HubIssuer>, ApiError> {
-    control.issuer.clone().ok_or_else(|| {
-        let message = format!(
-            "{} has no issuing authority; ask the node that `covenant init` made, with --node or --address; nothing was done",
-            control.config.node.name
-        );
-        ApiError::new(ErrorKind::Refused, message)
-    })
+    if control.desk.authority().is_some() {
+        return Ok(Arc::clone(&control.desk));
+    }
+    let message = format!(
+        "{} has no issuing authority in force; ask one that has, with --node or --address: `covenant ca show` names them; \
+         nothing was done",
+        control.config.node.name
+    );
+    Err(ApiError::new(ErrorKind::Refused, message))
 }

@@ -15,7 +15,7 @@ use covenant_watch::Incident;
 
 use super::caller::{Caller, Done, act};
 use super::{
-    Answer, Control, actor, body, cert, content, fault, identity, ledger, part, state, tree as trees, whereabouts,
+    Answer, Control, actor, body, ca, cert, content, fault, identity, ledger, part, state, tree as trees, whereabouts,
 };
 use crate::api::part::Member;
 use crate::api::{ActorKilled, ApiError, ErrorKind, KillActor, Status};
@@ -73,6 +73,11 @@ pub(crate) fn router(control: Control) -> Router {
         .route("/v1/content/get", post(content::get))
         .route("/v1/content/subscribe", post(content::subscribe))
         .route("/v1/token", post(identity::create_token))
+        .route("/v1/ca", get(ca::view))
+        .route("/v1/ca/request", post(ca::request))
+        .route("/v1/ca/install", post(ca::install))
+        .route("/v1/ca/roots", post(ca::roots).layer(DefaultBodyLimit::max(ca::ROOTS_BODY_MAX)))
+        .route("/v1/cert/rotate", post(ca::rotate_certificate))
         .route("/v1/operator", post(identity::create_operator))
         .fallback(async || ApiError::new(ErrorKind::NotFound, "no such verb; `covenant --help` lists them"))
         .layer(middleware::from_fn_with_state(control.clone(), name_caller))

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use covenant_env::{Clock, Env, RealClock};
-use covenant_identity::{NodeKey, PeerIdentity, make_csr};
+use covenant_identity::{NodeKey, PeerIdentity, Scope, make_csr};
 use covenant_node::api::{ApiError, CreateOperator, CreateToken, OperatorCreated, TokenCreated};
 use covenant_node::{BootError, InitSpec, LinkProfile, Node, NodeConfig, NodePlace, Trees, tls};
 use covenant_runtime::{ActorState, BehaviourRegistry};
@@ -82,6 +82,7 @@ impl World {
             cluster: "demo".into(),
             name: NodeName::new(name).unwrap(),
             region: Region::Africa,
+            scope: Scope::Everywhere,
             place: self.place(name, listen, Some(free_tcp())),
         };
         covenant_node::init(&spec, &Env::for_test(1)).unwrap();

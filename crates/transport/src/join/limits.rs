@@ -1,4 +1,4 @@
-//! How many failed attempts an address has. Pure.
+//! How many attempts an address has. Pure.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -6,38 +6,44 @@ use std::time::Duration;
 
 use covenant_types::Uptime;
 
-/// The failed attempts of the last minute, by address. An attempt that succeeds costs nothing: its token is used up.
-#[derive(Debug, Default)]
+/// The attempts of one kind in the last minute, by address.
+#[derive(Debug)]
 pub(crate) struct AttemptLimit {
-    failures: BTreeMap<IpAddr, VecDeque<Uptime>>,
+    most: usize,
+    attempts: BTreeMap<IpAddr, VecDeque<Uptime>>,
 }
 
 impl AttemptLimit {
+    /// `most` attempts a minute.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { most, attempts: BTreeMap::new() }
+    }
+
     /// Whether `from` may try now; if not, when it may.
     pub(crate) fn check(&mut self, from: IpAddr, now: Uptime) -> Result<(), Duration> {
-        let Some(failures) = self.failures.get_mut(&network(from)) else {
+        let Some(attempts) = self.attempts.get_mut(&network(from)) else {
             return Ok(());
         };
-        failures.retain(|&at| now.since(at) < PERIOD);
-        match failures.front() {
-            Some(&oldest) if failures.len() >= ATTEMPTS_MAX => Err(PERIOD.saturating_sub(now.since(oldest))),
+        attempts.retain(|&at| now.since(at) < PERIOD);
+        match attempts.front() {
+            Some(&oldest) if attempts.len() >= self.most => Err(PERIOD.saturating_sub(now.since(oldest))),
             _ => Ok(()),
         }
     }
 
-    /// Records that an attempt of `from` failed.
-    pub(crate) fn record_failure(&mut self, from: IpAddr, now: Uptime) {
-        if self.failures.len() >= ADDRESSES_MAX {
-            self.failures.retain(|_, failures| failures.back().is_some_and(|&at| now.since(at) < PERIOD));
+    /// Records an attempt of `from`.
+    pub(crate) fn record(&mut self, from: IpAddr, now: Uptime) {
+        if self.attempts.len() >= ADDRESSES_MAX {
+            self.attempts.retain(|_, attempts| attempts.back().is_some_and(|&at| now.since(at) < PERIOD));
         }
-        // Still full: so many addresses failed within a minute. Forgetting the first of them keeps the bound.
-        if self.failures.len() >= ADDRESSES_MAX && !self.failures.contains_key(&network(from)) {
-            self.failures.pop_first();
+        // Still full: so many addresses tried within a minute. Forgetting the first of them keeps the bound.
+        if self.attempts.len() >= ADDRESSES_MAX && !self.attempts.contains_key(&network(from)) {
+            self.attempts.pop_first();
         }
-        let failures = self.failures.entry(network(from)).or_default();
-        failures.push_back(now);
-        if failures.len() > ATTEMPTS_MAX {
-            failures.pop_front();
+        let attempts = self.attempts.entry(network(from)).or_default();
+        attempts.push_back(now);
+        if attempts.len() > self.most {
+            attempts.pop_front();
         }
     }
 }
@@ -50,7 +56,11 @@ pub(crate) fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-const ATTEMPTS_MAX: usize = 5;
+/// Attempts that may fail: whoever has a token has no need of more.
+pub(crate) const FAILURES_MAX: usize = 5;
+/// Renewals and questions for the time. An address may be that of a whole region behind one gateway; who is turned away tries
+/// again a little later.
+pub(crate) const REQUESTS_MAX: usize = 60;
 const PERIOD: Duration = Duration::from_mins(1);
 /// The most addresses remembered.
 const ADDRESSES_MAX: usize = 4096;
@@ -69,10 +79,10 @@ mod tests {
 
     #[test]
     fn the_sixth_attempt_within_a_minute_waits_until_the_first_is_a_minute_old() {
-        let mut limit = AttemptLimit::default();
+        let mut limit = AttemptLimit::new(FAILURES_MAX);
         for second in 0..5 {
             assert_eq!(limit.check(v4(1), at(second)), Ok(()));
-            limit.record_failure(v4(1), at(second));
+            limit.record(v4(1), at(second));
         }
         assert_eq!(limit.check(v4(1), at(10)), Err(Duration::from_secs(50)));
         assert_eq!(limit.check(v4(2), at(10)), Ok(()), "another address");
@@ -81,10 +91,10 @@ mod tests {
 
     #[test]
     fn a_whole_ipv6_network_counts_as_one_and_a_mapped_address_as_ipv4() {
-        let mut limit = AttemptLimit::default();
+        let mut limit = AttemptLimit::new(FAILURES_MAX);
         for host in 0..5u16 {
-            limit.record_failure(IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, host]), at(0));
-            limit.record_failure("::ffff:10.0.0.1".parse().unwrap(), at(0));
+            limit.record(IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, host]), at(0));
+            limit.record("::ffff:10.0.0.1".parse().unwrap(), at(0));
         }
         assert!(limit.check("2001:db8::ffff".parse().unwrap(), at(1)).is_err());
         assert!(limit.check("2001:db8:0:1::1".parse().unwrap(), at(1)).is_ok());
@@ -93,10 +103,10 @@ mod tests {
 
     #[test]
     fn memory_has_a_bound_however_many_addresses_fail() {
-        let mut limit = AttemptLimit::default();
+        let mut limit = AttemptLimit::new(FAILURES_MAX);
         for host in 0..10_000u32 {
-            limit.record_failure(IpAddr::from(host.to_be_bytes()), at(0));
+            limit.record(IpAddr::from(host.to_be_bytes()), at(0));
         }
-        assert_eq!(limit.failures.len(), ADDRESSES_MAX);
+        assert_eq!(limit.attempts.len(), ADDRESSES_MAX);
     }
 }

@@ -3,7 +3,8 @@
 //! # Intuition
 //! Who joins has no certificate yet, so only the server proves itself: its chain must end in the root whose fingerprint the
 //! token carries. Then the joiner sends the token's secret and a signing request; its key never leaves it. Renewing is the
-//! same with the old certificate in place of a token.
+//! same with the old certificate in place of a token. It works for a node whose certificate has ended, and nothing else is
+//! served on such a connection: one request, one answer, limits on both.
 
 mod client;
 mod limits;
@@ -12,12 +13,12 @@ mod server;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use covenant_types::{NodeId, NodeName};
+use covenant_types::{NodeId, NodeName, WallTime};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-pub use client::{JoinError, Renewal, join, renew};
-pub(crate) use limits::{AttemptLimit, network};
+pub use client::{JoinError, Renewal, Renewed, ask_time, join, renew};
+pub(crate) use limits::{AttemptLimit, FAILURES_MAX, REQUESTS_MAX, network};
 pub(crate) use server::JoinService;
 
 /// What a joiner asks.
@@ -32,13 +33,15 @@ pub enum JoinRequest {
         /// The signing request, DER.
         csr: Vec<u8>,
     },
-    /// A fresh certificate for one that ended not long ago, same key.
+    /// A fresh certificate for one that ends, or ended not long ago, same key.
     Renew {
-        /// The certificate, DER.
-        old_certificate: Vec<u8>,
+        /// The certificate and those above it, DER, its own first.
+        chain: Vec<Vec<u8>>,
         /// The signing request, DER.
         csr: Vec<u8>,
     },
+    /// What time it is, for who cannot rely on its own clock. Answered with a date.
+    Time,
 }
 
 impl std::fmt::Debug for JoinRequest {
@@ -48,6 +51,7 @@ impl std::fmt::Debug for JoinRequest {
                 f.debug_struct("Redeem").field("token_id", token_id).finish_non_exhaustive()
             }
             Self::Renew { .. } => f.debug_struct("Renew").finish_non_exhaustive(),
+            Self::Time => f.write_str("Time"),
         }
     }
 }
@@ -63,6 +67,8 @@ pub struct JoinAnswer {
     pub seeds: Vec<(NodeName, NodeId, SocketAddr)>,
     /// The node that keeps the ledger's book.
     pub book_home: NodeName,
+    /// Statements about the cluster's roots, empty where there are none: see [`covenant_identity::TrustedRoots::to_bytes`].
+    pub roots: Vec<u8>,
 }
 
 /// Why a joiner gets nothing. Nothing was changed unless it says so.
@@ -84,8 +90,11 @@ pub enum JoinRefusal {
     /// The old certificate cannot be renewed.
     #[error("the certificate cannot be renewed: {0}")]
     NotRenewable(String),
-    /// Too many failed attempts from this address.
-    #[error("too many failed attempts from this address, try again in {} s", .retry_after.as_secs().max(1))]
+    /// The old certificate ended too long ago.
+    #[error("the certificate ended more than 14 days ago, join again with a new token")]
+    EndedTooLongAgo,
+    /// Too many attempts from this address: five that failed, or sixty of any kind, within a minute.
+    #[error("too many attempts from this address, try again in {} s", .retry_after.as_secs().max(1))]
     TooManyAttempts {
         /// When to try again.
         retry_after: Duration,
@@ -96,6 +105,9 @@ pub enum JoinRefusal {
     /// The key is on the deny-list. Nothing was changed; only a new key helps.
     #[error("the key was revoked and is let in nowhere any more: make a new node")]
     Revoked,
+    /// The node does not rely on its own clock, and gives nobody a time by it. Ask another.
+    #[error("the issuing node doubts its own clock, ask another")]
+    ClockDoubted,
     /// The node failed; its log says why. The token may have been used up.
     #[error("the issuing node failed, its log says why")]
     Internal,
@@ -105,6 +117,12 @@ pub enum JoinRefusal {
 pub trait Issuer: Send + Sync + 'static {
     /// Decides about one request. A token must be durably used up before this answers.
     fn handle(&self, request: JoinRequest, from: IpAddr) -> BoxFuture<'static, Result<JoinAnswer, JoinRefusal>>;
+
+    /// The date, for those whose clock is not to be relied on.
+    ///
+    /// # Errors
+    /// This node issues nothing, or does not rely on its own clock either.
+    fn time(&self) -> Result<WallTime, JoinRefusal>;
 }
 
 /// The protocol a joiner names in its TLS hello.

@@ -1,14 +1,20 @@
 //! The issuing side: one request per connection, limited in size, time and number.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use covenant_env::Env;
+use covenant_types::WallTime;
 use covenant_wire::{decode, encode};
 use quinn::{Connection, ReadToEndError, RecvStream, SendStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::{AttemptLimit, Issuer, JOIN_DEADLINE, JoinAnswer, JoinRefusal, JoinRequest, REQUEST_BYTES_MAX};
+use super::{
+    AttemptLimit, FAILURES_MAX, Issuer, JOIN_DEADLINE, JoinAnswer, JoinRefusal, JoinRequest, REQUEST_BYTES_MAX,
+    REQUESTS_MAX,
+};
 use crate::CloseCode;
 use crate::counters::Counters;
 use crate::greeting::{lost, turn_away};
@@ -19,13 +25,17 @@ pub(crate) struct JoinService {
     issuer: Option<Arc<dyn Issuer>>,
     env: Env,
     counters: Arc<Counters>,
-    limit: Mutex<AttemptLimit>,
+    /// Attempts that failed. A token that is redeemed costs nothing: it is used up.
+    failures: Mutex<AttemptLimit>,
+    /// Attempts that can be made again and again.
+    requests: Mutex<AttemptLimit>,
     under_way: Semaphore,
 }
 
 impl JoinService {
     pub(crate) fn new(issuer: Option<Arc<dyn Issuer>>, env: Env, counters: Arc<Counters>) -> Self {
-        Self { issuer, env, counters, limit: Mutex::default(), under_way: Semaphore::new(JOINS_MAX) }
+        let [failures, requests] = [FAILURES_MAX, REQUESTS_MAX].map(|most| Mutex::new(AttemptLimit::new(most)));
+        Self { issuer, env, counters, failures, requests, under_way: Semaphore::new(JOINS_MAX) }
     }
 
     /// Serves one connection to its end. Returns whether it got what it asked for.
@@ -73,13 +83,22 @@ impl JoinService {
         };
         let request: JoinRequest = decode(&bytes, REQUEST_BYTES_MAX)
             .map_err(|error| Refusal::new(CloseCode::Malformed, format!("request: {error}")))?;
-        let result = self.decide(request, connection).await;
-        self.counters.join(if result.is_ok() { "admitted" } else { "refused" });
-        send.write_all(&encode(&result)).await.map_err(|_| lost())?;
+        let (answer, granted, word) = match request {
+            JoinRequest::Time => {
+                let time = self.time(connection);
+                (encode(&time), time.is_ok(), "time")
+            }
+            JoinRequest::Redeem { .. } | JoinRequest::Renew { .. } => {
+                let result = self.decide(request, connection).await;
+                (encode(&result), result.is_ok(), "admitted")
+            }
+        };
+        self.counters.join(if granted { word } else { "refused" });
+        send.write_all(&answer).await.map_err(|_| lost())?;
         let _ended = send.finish();
         // The peer has it all, or has gone.
         let _heard = send.stopped().await;
-        Ok(result.is_ok())
+        Ok(granted)
     }
 
     async fn decide(&self, request: JoinRequest, connection: &Connection) -> Result<JoinAnswer, JoinRefusal> {
@@ -87,20 +106,40 @@ impl JoinService {
             return Err(JoinRefusal::NotAnIssuer);
         };
         let from = connection.remote_address().ip();
-        if let Err(retry_after) = self.limit().check(from, self.env.now()) {
-            return Err(JoinRefusal::TooManyAttempts { retry_after });
+        lock(&self.failures).check(from, self.env.now()).map_err(too_many)?;
+        if matches!(request, JoinRequest::Renew { .. }) {
+            self.count_request(from)?;
         }
         let result = issuer.handle(request, from).await;
         if let Err(refusal) = &result {
             tracing::info!(%from, %refusal, "joiner refused");
-            self.limit().record_failure(from, self.env.now());
+            lock(&self.failures).record(from, self.env.now());
         }
         result
     }
 
-    fn limit(&self) -> std::sync::MutexGuard<'_, AttemptLimit> {
-        self.limit.lock().unwrap_or_else(PoisonError::into_inner)
+    fn time(&self, connection: &Connection) -> Result<WallTime, JoinRefusal> {
+        let issuer = self.issuer.as_ref().ok_or(JoinRefusal::NotAnIssuer)?;
+        self.count_request(connection.remote_address().ip())?;
+        issuer.time()
     }
+
+    /// Refuses what is one too many, and counts what is not.
+    fn count_request(&self, from: IpAddr) -> Result<(), JoinRefusal> {
+        let now = self.env.now();
+        let mut requests = lock(&self.requests);
+        requests.check(from, now).map_err(too_many)?;
+        requests.record(from, now);
+        Ok(())
+    }
+}
+
+fn too_many(retry_after: Duration) -> JoinRefusal {
+    JoinRefusal::TooManyAttempts { retry_after }
+}
+
+fn lock(limit: &Mutex<AttemptLimit>) -> MutexGuard<'_, AttemptLimit> {
+    limit.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The most requests handled at a time; others wait, within their deadline.

@@ -13,7 +13,7 @@ use rustls_pki_types::UnixTime;
 
 pub use control::{ControlIdentity, control_client_config, control_server_config};
 pub(crate) use quic::{client, joiner, server};
-pub(crate) use verify::{Expected, verify_chain};
+pub(crate) use verify::{Believe, BelievedRoot, Expected};
 
 /// The protocol between nodes.
 pub(crate) const ALPN: &[u8] = b"covenant/1";

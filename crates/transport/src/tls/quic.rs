@@ -10,7 +10,7 @@ use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, ServerConfig, SignatureScheme};
 
-use super::verify::{ClientVerifier, Clients, Expected, ServerVerifier};
+use super::verify::{Believe, ClientVerifier, Clients, Expected, ServerVerifier};
 use super::{ALPN, NodeTime, TlsError, provider};
 use crate::NodeCredentials;
 use crate::join::JOIN_ALPN;
@@ -24,9 +24,7 @@ pub(crate) fn server(credentials: &Arc<NodeCredentials>, clock: Arc<dyn Clock>) 
 
 /// Dials nodes. Whether it is the one we want is checked after the handshake, where it can be said with a code.
 pub(crate) fn client(credentials: &Arc<NodeCredentials>, clock: Arc<dyn Clock>) -> Result<QuicClientConfig, TlsError> {
-    let roots = Arc::clone(credentials.root_store());
-    let denials = Some(Arc::clone(credentials.denials()));
-    let verifier = ServerVerifier::new(roots, credentials.cluster(), Expected::AnyNode, denials);
+    let verifier = ServerVerifier::of_node(credentials, Expected::AnyNode);
     let mut config = ClientConfig::builder_with_details(provider(), Arc::new(NodeTime(clock)))
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
@@ -36,14 +34,14 @@ pub(crate) fn client(credentials: &Arc<NodeCredentials>, clock: Arc<dyn Clock>) 
     quic_client(config)
 }
 
-/// Dials an issuing hub without a certificate, pinned to the root's fingerprint.
+/// Dials an issuing hub without a certificate.
 pub(crate) fn joiner(
-    root_fingerprint: [u8; 32],
+    believe: Believe,
     cluster: &str,
     expected: Expected,
     clock: Arc<dyn Clock>,
 ) -> Result<QuicClientConfig, TlsError> {
-    let verifier = ServerVerifier::pinned(root_fingerprint, cluster, expected);
+    let verifier = ServerVerifier::joining(believe, cluster, expected);
     let mut config = ClientConfig::builder_with_details(provider(), Arc::new(NodeTime(clock)))
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
@@ -58,8 +56,7 @@ pub(super) fn server_config(
     clock: Arc<dyn Clock>,
     clients: Clients,
 ) -> Result<ServerConfig, TlsError> {
-    let roots = Arc::clone(credentials.root_store());
-    let verifier = ClientVerifier::new(roots, credentials.cluster(), clients, Arc::clone(credentials.denials()))?;
+    let verifier = ClientVerifier::new(Arc::clone(credentials), clients);
     let mut config = ServerConfig::builder_with_details(provider(), Arc::new(NodeTime(clock)))
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(Arc::new(verifier))
@@ -87,8 +84,9 @@ struct Current(Arc<NodeCredentials>);
 
 impl ResolvesServerCert for Current {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let joining = hello.alpn().is_some_and(|mut offered| offered.any(|protocol| protocol == JOIN_ALPN));
-        Some(if joining { self.0.admitting() } else { self.0.serving() })
+        // Nodes keep up with the roots. Joiners and operators may know an older one only.
+        let is_node = hello.alpn().is_some_and(|mut offered| offered.any(|protocol| protocol == ALPN));
+        Some(if is_node { self.0.serving() } else { self.0.admitting() })
     }
 }
 

@@ -2,23 +2,24 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use covenant_identity::{PeerIdentity, Subject, fingerprint};
+use covenant_identity::{PeerIdentity, Subject, check_scope, counts_from, fingerprint};
 use covenant_types::{NodeId, NodeName, WallTime};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
+use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerIncompatible, RootCertStore,
     SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::{TlsError, provider};
-use crate::Denials;
+use super::provider;
 use crate::credentials::root_store;
+use crate::{Denials, NodeCredentials};
 
 /// Whom a client expects at the server's end.
 #[derive(Clone, Debug)]
@@ -29,6 +30,25 @@ pub(crate) enum Expected {
     Named(NodeName),
     /// The node with this id.
     WithId(NodeId),
+}
+
+/// Whom somebody believes who has no part in the cluster at the moment: it joins, or its certificate or clock is not to be
+/// relied on.
+#[derive(Clone, Debug)]
+pub(crate) struct Believe {
+    pub(crate) root: BelievedRoot,
+    /// It is at least this late. A certificate that begins later counts: who is behind cannot know better. One that ended
+    /// before does not.
+    pub(crate) floor: WallTime,
+}
+
+/// Which roots somebody believes who has no part in the cluster.
+#[derive(Clone, Debug)]
+pub(crate) enum BelievedRoot {
+    /// The one with this fingerprint, which the server sends.
+    Pinned([u8; 32]),
+    /// These.
+    Known(Arc<RootCertStore>),
 }
 
 /// Checks a server: its chain, its cluster, and whether it is whom we expect.
@@ -45,10 +65,12 @@ pub(crate) struct ServerVerifier {
 /// Which roots count.
 #[derive(Debug)]
 enum Trust {
-    /// These.
+    /// Those that a node trusts at the moment of the handshake.
+    Node(Arc<NodeCredentials>),
+    /// These, now.
     Roots(Arc<RootCertStore>),
-    /// The one with this fingerprint, which the server sends.
-    Pinned([u8; 32]),
+    /// Those of somebody who has no part in the cluster.
+    Joining(Believe),
 }
 
 impl ServerVerifier {
@@ -61,8 +83,13 @@ impl ServerVerifier {
         Self { denials, ..Self::with_trust(Trust::Roots(roots), cluster, expected) }
     }
 
-    pub(crate) fn pinned(root_fingerprint: [u8; 32], cluster: &str, expected: Expected) -> Self {
-        Self::with_trust(Trust::Pinned(root_fingerprint), cluster, expected)
+    pub(crate) fn of_node(credentials: &Arc<NodeCredentials>, expected: Expected) -> Self {
+        let denials = Some(Arc::clone(credentials.denials()));
+        Self { denials, ..Self::with_trust(Trust::Node(Arc::clone(credentials)), credentials.cluster(), expected) }
+    }
+
+    pub(crate) fn joining(believe: Believe, cluster: &str, expected: Expected) -> Self {
+        Self::with_trust(Trust::Joining(believe), cluster, expected)
     }
 
     fn with_trust(roots: Trust, cluster: &str, expected: Expected) -> Self {
@@ -80,12 +107,22 @@ impl ServerCertVerifier for ServerVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let roots = match &self.roots {
-            Trust::Roots(roots) => Arc::clone(roots),
-            Trust::Pinned(print) => pinned_root(intermediates, print)?,
+        let (roots, at) = match &self.roots {
+            Trust::Node(credentials) => (credentials.root_store(), now),
+            Trust::Roots(roots) => (Arc::clone(roots), now),
+            Trust::Joining(Believe { root, floor }) => {
+                let roots = match root {
+                    BelievedRoot::Known(roots) => Arc::clone(roots),
+                    BelievedRoot::Pinned(print) => pinned_root(intermediates, print)?,
+                };
+                let chain: Vec<&[u8]> = std::iter::once(end_entity).chain(intermediates).map(AsRef::as_ref).collect();
+                let from = counts_from(&chain).max(*floor);
+                (roots, UnixTime::since_unix_epoch(Duration::from_secs(from.0)))
+            }
         };
         let certificate = ParsedCertificate::try_from(end_entity)?;
-        verify_server_cert_signed_by_trust_anchor(&certificate, &roots, intermediates, now, self.algorithms.all)?;
+        verify_server_cert_signed_by_trust_anchor(&certificate, &roots, intermediates, at, self.algorithms.all)?;
+        check_scope(end_entity, intermediates).map_err(|error| refuse(error.to_string()))?;
         let identity = identity_in(end_entity, &self.cluster)?;
         if let Some(denials) = &self.denials {
             refuse_denied(denials, &identity, intermediates)?;
@@ -137,23 +174,14 @@ pub(crate) enum Clients {
 
 /// Checks a client: its chain, its cluster, and whether it may come here.
 pub(crate) struct ClientVerifier {
-    chain: Arc<dyn ClientCertVerifier>,
-    cluster: String,
+    credentials: Arc<NodeCredentials>,
     clients: Clients,
-    denials: Arc<Denials>,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ClientVerifier {
-    pub(crate) fn new(
-        roots: Arc<RootCertStore>,
-        cluster: &str,
-        clients: Clients,
-        denials: Arc<Denials>,
-    ) -> Result<Self, TlsError> {
-        let chain = WebPkiClientVerifier::builder_with_provider(roots, provider())
-            .build()
-            .map_err(|error| TlsError(error.to_string()))?;
-        Ok(Self { chain, cluster: cluster.to_owned(), clients, denials })
+    pub(crate) fn new(credentials: Arc<NodeCredentials>, clients: Clients) -> Self {
+        Self { credentials, clients, algorithms: provider().signature_verification_algorithms }
     }
 }
 
@@ -165,8 +193,9 @@ impl ClientCertVerifier for ClientVerifier {
         }
     }
 
+    /// None: the roots may change, and a node has one certificate to choose from.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.chain.root_hint_subjects()
+        &[]
     }
 
     fn verify_client_cert(
@@ -175,9 +204,10 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
-        let identity = identity_in(end_entity, &self.cluster)?;
-        refuse_denied(&self.denials, &identity, intermediates)?;
+        let verified = self.credentials.clients().verify_client_cert(end_entity, intermediates, now)?;
+        check_scope(end_entity, intermediates).map_err(|error| refuse(error.to_string()))?;
+        let identity = identity_in(end_entity, self.credentials.cluster())?;
+        refuse_denied(self.credentials.denials(), &identity, intermediates)?;
         match (&identity.subject, self.clients) {
             (Subject::Node { .. }, _) | (Subject::Operator { .. }, Clients::NodesAndOperators) => Ok(verified),
             (Subject::Operator { .. }, Clients::NodesAndJoiners) => Err(refuse("an operator is not a node")),
@@ -199,7 +229,7 @@ impl ClientCertVerifier for ClientVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls13_signature(message, certificate, signature)
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -209,27 +239,8 @@ impl ClientCertVerifier for ClientVerifier {
 
 impl fmt::Debug for ClientVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientVerifier").field("cluster", &self.cluster).field("clients", &self.clients).finish()
+        f.debug_struct("ClientVerifier").field("clients", &self.clients).finish_non_exhaustive()
     }
-}
-
-/// Checks a chain a joiner was given: up to the root with this fingerprint, of this cluster, counting now.
-pub(crate) fn verify_chain(
-    chain: &[Vec<u8>],
-    root_fingerprint: &[u8; 32],
-    cluster: &str,
-    now: WallTime,
-) -> Result<PeerIdentity, TlsError> {
-    let [own, rest @ ..] = chain else {
-        return Err(TlsError("the chain is empty".to_owned()));
-    };
-    let rest: Vec<CertificateDer<'_>> = rest.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
-    let roots = pinned_root(&rest, root_fingerprint)?;
-    let own = CertificateDer::from(own.as_slice());
-    let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now.0));
-    let algorithms = provider().signature_verification_algorithms;
-    verify_server_cert_signed_by_trust_anchor(&ParsedCertificate::try_from(&own)?, &roots, &rest, now, algorithms.all)?;
-    Ok(identity_in(&own, cluster)?)
 }
 
 fn pinned_root(chain: &[CertificateDer<'_>], print: &[u8; 32]) -> Result<Arc<RootCertStore>, Error> {

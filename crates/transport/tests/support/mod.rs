@@ -81,9 +81,29 @@ impl Node {
         epoch: u64,
         issuer: Option<Arc<dyn Issuer>>,
     ) -> Self {
+        Self::in_env(paper, credentials, epoch, Env::for_test(epoch), issuer)
+    }
+
+    /// A node in its first boot in a world of one's own.
+    pub(crate) fn within(
+        paper: &Paper,
+        credentials: Arc<NodeCredentials>,
+        env: Env,
+        issuer: Option<Arc<dyn Issuer>>,
+    ) -> Self {
+        Self::in_env(paper, credentials, 1, env, issuer)
+    }
+
+    fn in_env(
+        paper: &Paper,
+        credentials: Arc<NodeCredentials>,
+        epoch: u64,
+        env: Env,
+        issuer: Option<Arc<dyn Issuer>>,
+    ) -> Self {
         let heard = Arc::new(Heard::default());
         let config = config(paper, &credentials, epoch);
-        let transport = Transport::bind(config, Env::for_test(epoch), Arc::clone(&heard) as _, issuer).unwrap();
+        let transport = Transport::bind(config, env, Arc::clone(&heard) as _, issuer).unwrap();
         Self { transport, heard, credentials }
     }
 
