@@ -3,32 +3,16 @@
 
 mod support;
 
-use std::sync::{self, Arc};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use covenant_cluster::fuzz::own_record_frame;
 use covenant_cluster::{MemberEvent, MemberState};
-use covenant_env::{Env, Metrics};
 use covenant_runtime::Remotable;
-use covenant_transport::{Inbound, Peer, Plane, RecvStream, SendStream, Transport};
+use covenant_transport::{Peer, Plane, Transport};
 use covenant_types::{BootEpoch, NodeId};
-use support::{AMPLE, Identity, Message, Node, PATIENCE, eventually, pair};
+use support::{AMPLE, Identity, Message, Node, PATIENCE, deaf, eventually, pair};
 use tokio::sync::{Mutex, MutexGuard, broadcast};
-
-/// Takes every stream that the others open, and reads none.
-#[derive(Default)]
-struct Deaf(sync::Mutex<Vec<RecvStream>>);
-
-impl Inbound for Deaf {
-    fn peer_up(&self, _: &Peer) {}
-    fn peer_down(&self, _: &Peer, _: &str) {}
-    fn datagram(&self, _: &Peer, _: Bytes) {}
-    fn stream(&self, _: &Peer, _: Plane, _: SendStream, _: RecvStream) {}
-    fn uni(&self, _: &Peer, _: Plane, recv: RecvStream) {
-        self.0.lock().expect("no test panics with it").push(recv);
-    }
-}
 
 /// Each of these takes all of a machine that it is given, and what is measured is what it takes from honest nodes of its own
 /// cluster: not from those of the next test.
@@ -51,11 +35,7 @@ impl Scene {
         let (one, two) = pair().await;
         let told = [one.cluster.events(), two.cluster.events()];
         let liar = Identity::new("liar");
-        let handle = tokio::runtime::Handle::current();
-        let env = Env::real(handle.clone(), handle, 1, Metrics::none());
-        let config = liar.transport_config(env.wall());
-        let transport = Transport::bind(config, env, Arc::new(Deaf::default()), None).expect("the endpoint opens");
-        let peer = transport.connect(one.address(), None).await.expect("its certificate is good");
+        let (transport, peer) = deaf::connect(&liar, &one).await;
         let scene = Self { one, two, told, liar, transport, peer, _alone: alone };
         // It is a member as others are: only then is it heard at all.
         let mut feed = scene.peer.open_uni(Plane::Feed).await.expect("the stream opens");

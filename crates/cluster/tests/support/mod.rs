@@ -3,6 +3,7 @@
 
 mod actor;
 mod counts;
+pub mod deaf;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
