@@ -75,7 +75,7 @@ fn or_dash(text: Option<String>) -> String {
 
 fn version(member: &MemberView) -> (Tone, String) {
     match &member.schema_differs[..] {
-        [] => version(member),
+        [] => (Tone::Dim, member.version.clone()),
         types => (Tone::Bad, format!("{}, schema differs: {}", member.version, types.join(" "))),
     }
 }

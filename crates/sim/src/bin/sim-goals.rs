@@ -11,11 +11,15 @@ fn main() -> ExitCode {
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "--full" => effort = Effort::FULL,
+            "--night" => effort = Effort::NIGHT,
             name if GROUPS.iter().any(|(group, _)| *group == name) => only.push(name.to_owned()),
             _ => {
                 let names: Vec<&str> = GROUPS.iter().map(|(name, _)| *name).collect();
-                let _closed =
-                    writeln!(io::stderr(), "sim-goals takes --full and any of {}, not {argument}", names.join(", "));
+                let _closed = writeln!(
+                    io::stderr(),
+                    "sim-goals takes --full, --night and any of {}, not {argument}",
+                    names.join(", ")
+                );
                 return ExitCode::from(2);
             }
         }
