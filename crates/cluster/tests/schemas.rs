@@ -125,7 +125,8 @@ async fn the_receiver_refuses_a_type_that_differs_though_its_sender_did_not_know
         panic!("not rejected")
     };
     assert!(why.contains("schema differs") && why.contains(NAME), "{why}");
-    assert!(two.counts.of("covenant_remoting_messages_refused_total") > 0);
+    // It is counted beside the answer.
+    eventually("it is counted", || two.counts.of("covenant_remoting_messages_refused_total") > 0).await;
     let Err(CallError::Rejected(why)) = there.call(old::Ask::Own, AMPLE).await else { panic!("not rejected") };
     assert!(why.contains("does not cross"), "{why}");
 }

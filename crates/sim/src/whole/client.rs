@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use covenant_cluster::Cluster;
+use covenant_cluster::{Cluster, MemberState};
 use covenant_env::{Spawner, Tasks};
 use covenant_runtime::{Ref, Reply};
 use covenant_types::{CallError, NodeName};
@@ -27,6 +27,12 @@ const LARGE_BYTES: usize = 200_000;
 const SLOW_MS_MAX: u32 = 3_000;
 /// Between two acts, in milliseconds.
 const PAUSE_MS: std::ops::Range<u64> = 100..700;
+
+/// Whether this node holds another for asleep.
+fn is_asleep(cluster: &Cluster, name: &NodeName) -> bool {
+    let members = cluster.members();
+    members.iter().any(|member| member.name == *name && member.state == MemberState::Asleep)
+}
 
 /// One node's traffic.
 pub(super) struct Client {
@@ -67,6 +73,10 @@ impl Client {
                     let worker = self.worker(other, path);
                     let number = numbers.entry((other, path)).or_default();
                     for _ in 0..self.rng.random_range(1..30) {
+                        // What is kept for a sleeper may come after what is sent once it woke.
+                        if is_asleep(&self.cluster, &self.names[other]) {
+                            break;
+                        }
                         *number += 1;
                         let padding = vec![0; self.rng.random_range(0..300)];
                         let from = u32::try_from(self.node).expect("a simulation has few nodes");

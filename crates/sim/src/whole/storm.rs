@@ -211,12 +211,18 @@ impl Storm {
                 format!("n{node} starts again")
             }
             Blow::Halves => {
-                let few = self.world.len() * 2 / 5;
-                let first = self.rng.random_range(0..self.world.len());
                 let nodes = self.world.len();
-                self.world.weather(|weather| {
-                    weather.group = (0..few.max(1)).map(|place| ((first + place) % nodes, 1)).collect();
-                });
+                let few = (nodes * 2 / 5).max(1);
+                let first = self.rng.random_range(0..nodes);
+                let cut_off: Vec<usize> = (0..few).map(|place| (first + place) % nodes).collect();
+                let is_up = |node: &usize| !self.away.contains(node) && !self.asleep.contains(node);
+                // Between those that are away nothing passes anyhow.
+                if !cut_off.iter().any(is_up)
+                    || !(0..nodes).filter(|node| !cut_off.contains(node)).any(|node| is_up(&node))
+                {
+                    return Ok(false);
+                }
+                self.world.weather(|weather| weather.group = cut_off.iter().map(|node| (*node, 1)).collect());
                 format!("{few} nodes from n{first} on are cut off")
             }
             Blow::Mute | Blow::Deaf if !is_away => {
