@@ -63,6 +63,13 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
     ("covenant_remoting_casts_sent_total", Counter, "Casts to actors of other nodes."),
     ("covenant_remoting_casts_received_total", Counter, "Casts from actors of other nodes."),
     ("covenant_remoting_waits_total", Counter, "Senders that waited for room."),
+    (
+        "covenant_remoting_messages_refused_total",
+        Counter,
+        "Calls and first casts that were refused before they were read.",
+    ),
+    ("covenant_remoting_schemas_differ_total", Counter, "Message types that are other ones on another node."),
+    ("covenant_remoting_orders_total", Counter, "Actors that were stopped or killed by order of another node."),
     ("covenant_remoting_casts_dropped_total", Counter, "Casts that found no room in time."),
     ("covenant_presence_entries", Gauge, "Names and memberships of other nodes' actors that are held."),
     ("covenant_presence_frames_sent_total", Counter, "Frames about names and groups that were sent."),
