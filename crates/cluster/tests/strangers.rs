@@ -6,29 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use covenant_cluster::{BulkHandler, FRAME_BYTES_MAX};
-use covenant_env::{Env, Metrics};
-use covenant_transport::{Inbound, Peer, Plane, RecvStream, SendStream, Transport};
-use support::{AMPLE, Identity, Message, eventually, pair};
-
-/// Hears everything and does nothing.
-struct Deaf;
-
-impl Inbound for Deaf {
-    fn peer_up(&self, _: &Peer) {}
-    fn peer_down(&self, _: &Peer, _: &str) {}
-    fn datagram(&self, _: &Peer, _: Bytes) {}
-    fn stream(&self, _: &Peer, _: Plane, _: SendStream, _: RecvStream) {}
-    fn uni(&self, _: &Peer, _: Plane, _: RecvStream) {}
-}
+use covenant_transport::{Peer, Plane, RecvStream, SendStream, Transport};
+use support::{AMPLE, Identity, Message, deaf, eventually, pair};
 
 /// A node that is nothing but an endpoint, connected to `node`.
 async fn stranger(node: &support::Node) -> (Transport, Peer) {
-    let handle = tokio::runtime::Handle::current();
-    let env = Env::real(handle.clone(), handle, 1, Metrics::none());
-    let config = Identity::new("stranger").transport_config(env.wall());
-    let transport = Transport::bind(config, env, Arc::new(Deaf), None).expect("the endpoint opens");
-    let peer = transport.connect(node.address(), None).await.expect("its certificate is good");
-    (transport, peer)
+    deaf::connect(&Identity::new("stranger"), node).await
 }
 
 async fn is_thrown_out_for(plane: Plane, bytes: &[u8]) {

@@ -132,6 +132,17 @@ impl SendStream {
     }
 }
 
+impl SendStream {
+    /// Resolves when the peer stopped the stream, has all of a finished one, or is gone. Outlives a borrow of the stream, so
+    /// that it can be awaited beside writes.
+    pub fn turned_away(&self) -> impl Future<Output = ()> + Send + 'static {
+        let stopped = self.inner.stopped();
+        async move {
+            let _however = stopped.await;
+        }
+    }
+}
+
 impl AsyncWrite for SendStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
         let polled = AsyncWrite::poll_write(Pin::new(&mut self.inner), cx, bytes);

@@ -163,11 +163,25 @@ impl Lane {
     /// Writes until the lane is closed or its stream is gone.
     pub(crate) async fn run(&self, peer: &Peer) {
         let mut spare = Vec::new();
-        while let Some((taken, stream)) = self.next(&mut spare).await {
+        // A stream that is turned away while nothing is written would be found out at the next write only.
+        let mut turned_away: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(std::future::pending());
+        loop {
+            let next = tokio::select! {
+                biased;
+                next = self.next(&mut spare) => next,
+                () = &mut turned_away => break,
+            };
+            let Some((taken, stream)) = next else { break };
             self.space.notify_one();
             let opened = match stream {
                 Some(stream) => Ok(stream),
-                None => peer.open_uni(self.plane).await,
+                None => {
+                    let opened = peer.open_uni(self.plane).await;
+                    if let Ok(stream) = &opened {
+                        turned_away = Box::pin(stream.turned_away());
+                    }
+                    opened
+                }
             };
             let Ok(mut stream) = opened else { break };
             let written = match taken {
