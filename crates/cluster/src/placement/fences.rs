@@ -10,8 +10,8 @@ pub const FENCED_KEYS_MAX: usize = 16 * 1024;
 
 /// The highest token that was seen of each key. Cheap to clone; clones are one.
 ///
-/// A node checks what comes with a token over the network by itself. An actor that is told of acts in another way, or keeps
-/// what they change in a store, checks them with one of its own.
+/// Whoever carries out acts keeps one and asks it before each: messages carry no token by themselves, so an act brings its token
+/// as part of what it says.
 #[derive(Clone, Debug, Default)]
 pub struct Fences(Arc<Mutex<SeenTokens>>);
 
