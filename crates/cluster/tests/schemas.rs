@@ -116,9 +116,14 @@ async fn a_type_that_differs_is_found_at_join_and_refused_by_name_on_both_sides_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_receiver_refuses_a_type_that_differs_though_its_sender_did_not_know() {
-    // This node takes the new type, and sends the old one: nothing of it was compared at the join.
-    let one = node::<new::Versioned>("one", &[]).await;
-    let two = node::<new::Versioned>("two", &[one.address()]).await;
+    // The second node has actors of both versions under one name. It tells of the one that was there first, which is the
+    // sender's own: no sender can know better.
+    const BOTH: &str = "[[child]]\nid = \"first\"\nbehaviour = \"first\"\n";
+    let mut of_both = registry();
+    of_both.register::<old::Versioned>("first");
+    of_both.register::<new::Versioned>("versioned");
+    let one = node::<old::Versioned>("one", &[]).await;
+    let two = Identity::new("two").boot_and(&[one.address()], &format!("{BOTH}{CHILD}"), of_both).await;
     one.until_reachable(&["one", "two"]).await;
     let there: Ref<old::Ask> = one.cluster.remote(&two.name(), &path("versioned"));
     let Err(CallError::Rejected(why)) = there.call(|reply| old::Ask::Twice(1, reply), AMPLE).await else {
