@@ -35,6 +35,15 @@ fn connected(node: &Node, other: &Node) -> bool {
     node.cluster.peer(&other.name()).is_some()
 }
 
+/// The last node of [`land`] is connected to both hubs of its region: it is seen by all before that.
+async fn until_the_leaf_has_its_hubs(nodes: &[Node]) {
+    let leaf = nodes.last().expect("the leaf");
+    eventually("it keeps a connection to each of its hubs", || {
+        connected(leaf, &nodes[0]) && connected(leaf, &nodes[1])
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_node_of_a_cluster_in_pools_sees_all_and_a_killed_one_is_down_for_all() {
     let mut nodes = land().await;
@@ -56,11 +65,8 @@ async fn every_node_of_a_cluster_in_pools_sees_all_and_a_killed_one_is_down_for_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leaf_that_leaves_its_cluster_has_left_for_all() {
     let mut nodes = land().await;
+    until_the_leaf_has_its_hubs(&nodes).await;
     let leaf = nodes.pop().unwrap();
-    eventually("it keeps a connection to each of its hubs", || {
-        connected(&leaf, &nodes[0]) && connected(&leaf, &nodes[1])
-    })
-    .await;
     let name = leaf.name();
     leaf.cluster.leave().await;
     for node in &nodes {
@@ -91,6 +97,7 @@ async fn a_node_without_a_connection_is_dialled_for_a_message_and_left_when_ther
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leaf_that_sleeps_is_asleep_for_all_and_has_its_mail_from_afar_when_it_wakes() {
     let nodes = land().await;
+    until_the_leaf_has_its_hubs(&nodes).await;
     let (far, leaf) = (&nodes[4], &nodes[5]);
     let name = leaf.name();
     let until = WallTime(RealClock::new().wall().0 + 600);
