@@ -23,6 +23,7 @@ use crate::links::{LinkKeeper, LinkView};
 use crate::member::{MemberEvent, MemberState, MemberView, Phase};
 use crate::presence::core::{Seen, Setting};
 use crate::presence::keeper::{self, Keeper, NamesElsewhere, PresenceDesk};
+use crate::rebirth::EpochKeeper;
 use crate::record::NodeRecord;
 use crate::remoting::outlet::RemoteOutlet;
 use crate::rest::{self, Asleep, SleepError};
@@ -49,12 +50,14 @@ pub struct ClusterConfig {
     pub topology: Topology,
     /// What kind of line to say that this node hangs on, where that is not what the profile says.
     pub tier: Option<LinkTier>,
+    /// Where this node's boot epoch is kept. Without it a node that was restored from a backup stays out.
+    pub epochs: Option<Arc<dyn EpochKeeper>>,
 }
 
 impl ClusterConfig {
     /// A flat cluster.
     pub fn new(transport: TransportConfig, seeds: impl Into<Seeds>) -> Self {
-        Self { transport, seeds: seeds.into(), topology: Topology::Flat, tier: None }
+        Self { transport, seeds: seeds.into(), topology: Topology::Flat, tier: None, epochs: None }
     }
 }
 
@@ -80,7 +83,7 @@ impl Cluster {
     /// # Errors
     /// The endpoint cannot be opened. Nothing runs then.
     pub fn start(config: ClusterConfig, env: Env, issuer: Option<Arc<dyn Issuer>>) -> Result<Arc<Self>, ClusterError> {
-        let ClusterConfig { transport, seeds, topology, tier } = config;
+        let ClusterConfig { transport, seeds, topology, tier, epochs } = config;
         let credentials = Arc::clone(&transport.identity);
         let (key, grant, identity) = (credentials.key(), credentials.grant(), credentials.identity());
         let (epoch, profile, advertise) = (transport.epoch, transport.profile, transport.advertise);
@@ -118,7 +121,7 @@ impl Cluster {
             env.clone(),
             (topology, idle_of(profile)),
             record,
-            Arc::clone(&credentials),
+            (Arc::clone(&credentials), epochs),
             inbox,
             EVENTS_MAX,
             presence,

@@ -198,11 +198,19 @@ async fn connect(shared: &Shared, address: SocketAddr) -> Result<NodeId, String>
     let transport = shared.transport().ok_or_else(|| DialError::Closed.to_string())?;
     // Whoever answers is welcome. To insist on the node would make the transport turn away that very node when it dials us
     // from another address, for as long as we try its old one.
+    let epoch = shared.own_record().epoch;
     match transport.connect(address, None).await {
         Ok(peer) => Ok(peer.info().id),
         Err(DialError::Refused { code: CloseCode::DialledSelf, .. }) => Ok(shared.me),
         Err(error @ DialError::Refused { code: CloseCode::Revoked, .. }) => {
             tracing::warn!(%address, %error, "refused: one of the two nodes is on the deny-list");
+            Err(error.to_string())
+        }
+        Err(error @ DialError::Refused { code: CloseCode::Doubled | CloseCode::StaleEpoch, .. }) => {
+            // Of a Hello that was said in an epoch which has been raised since, a later one is its own.
+            if shared.own_record().epoch == epoch {
+                shared.refused_as_twin(address);
+            }
             Err(error.to_string())
         }
         Err(error) => Err(error.to_string()),

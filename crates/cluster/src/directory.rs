@@ -53,7 +53,7 @@ pub(crate) enum Offer {
     Known,
     /// It is not kept, and why.
     Refused(&'static str),
-    /// It is about this node in a later boot, and genuine.
+    /// It is about this node, genuine, and none of this process: of a later boot, or of another process in this one.
     OwnAhead(BootEpoch),
 }
 
@@ -91,9 +91,13 @@ impl Directory {
 
     /// Whether this record would be news. Ask before paying for its signature.
     pub(crate) fn is_news(&self, offered: &SignedRecord) -> bool {
-        let known = self.records.get(&offered.record.id);
-        !self.is_denied(offered.record.id)
-            && known.is_none_or(|known| known.signed.record.version() < offered.record.version())
+        let id = offered.record.id;
+        let is_newer = |known: &Known| {
+            let (held, offered_is) = (known.signed.record.version(), offered.record.version());
+            // Each number of ours was given once, so another record of that number is somebody else's.
+            held < offered_is || (id == self.me && held == offered_is && known.signed.bytes() != offered.bytes())
+        };
+        !self.is_denied(id) && self.records.get(&id).is_none_or(is_newer)
     }
 
     fn is_denied(&self, id: NodeId) -> bool {
@@ -496,10 +500,15 @@ mod tests {
     }
 
     #[test]
-    fn our_own_later_boot_is_an_incident() {
+    fn our_own_record_that_is_not_of_this_process_is_an_incident() {
         let (mut directory, key) = directory();
         assert_eq!(directory.offer(record(&key, "me", 9)), Offer::OwnAhead(BootEpoch(9)));
         assert_eq!(directory.offer(record(&key, "me", 3)), Offer::Known);
+        let moved = NodeRecord { address: "127.0.0.1:2".parse().unwrap(), ..record(&key, "me", 3).record };
+        let of_a_twin = SignedRecord::sign(moved, &key);
+        assert_eq!(directory.offer(of_a_twin.clone()), Offer::OwnAhead(BootEpoch(3)));
+        directory.set_own(record(&key, "me", 4));
+        assert_eq!(directory.offer(of_a_twin), Offer::Known);
     }
 
     #[test]

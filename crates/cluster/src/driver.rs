@@ -16,6 +16,7 @@ use crate::directory::{Detail, Offer};
 use crate::feed;
 use crate::mail;
 use crate::member::{MemberEvent, MemberState, Phase};
+use crate::rebirth::{Rebirths, Verdict};
 use crate::record::SignedRecord;
 use crate::session::Session;
 use crate::shared::{Input, Shared};
@@ -43,8 +44,9 @@ pub(crate) struct Driver {
     /// Connections that nothing but messages asks for: what they had carried, and since when that has been all.
     idle: BTreeMap<NodeId, (u64, Uptime)>,
     counted: Stats,
-    /// The later boot of this node that subscribers were told of.
-    told_ahead: BootEpoch,
+    rebirths: Rebirths,
+    /// The latest boot of this node that a record of another process of it names.
+    own_ahead: Option<BootEpoch>,
     /// Those whose denial was passed on.
     denied: Arc<DenyList>,
     /// When the date is looked at next.
@@ -65,7 +67,8 @@ impl Driver {
             known: BTreeMap::new(),
             idle: BTreeMap::new(),
             counted: Stats::default(),
-            told_ahead: BootEpoch(0),
+            rebirths: Rebirths::default(),
+            own_ahead: None,
             denied: Arc::default(),
             tick: Uptime::ZERO,
             ticks: 0,
@@ -101,6 +104,9 @@ impl Driver {
                     None => return,
                 },
                 () = tokio::time::sleep(wake) => {}
+            }
+            if let Some(known) = self.own_ahead.take() {
+                self.rise_above(known).await;
             }
             if self.core.next_wake().is_some_and(|wake| wake <= shared.env.now()) {
                 self.feed_core(Event::Woken);
@@ -295,8 +301,10 @@ impl Driver {
     /// Tells the core which connections came and went since the last time. Whatever happens in between, it ends up with
     /// what there is.
     fn compare_sessions(&mut self) {
-        let present: BTreeMap<NodeId, Arc<Session>> =
+        let mut present: BTreeMap<NodeId, Arc<Session>> =
             self.shared.sessions().into_iter().map(|session| (session.sender.node, session)).collect();
+        // One that is closed already, and not taken away yet, carries nothing more.
+        present.retain(|_, session| session.peer.is_open());
         let known = std::mem::replace(&mut self.known, present.clone());
         for (id, old) in &known {
             let stays = present.get(id).is_some_and(|new| Arc::ptr_eq(new, old));
@@ -394,19 +402,60 @@ impl Driver {
                     tracing::warn!(node = %id, why, "a record was refused");
                     self.shared.counters.record_refused(why);
                 }
-                Offer::OwnAhead(known) if known <= self.told_ahead => {}
-                Offer::OwnAhead(known) => {
-                    let ours = self.core.epoch();
-                    self.told_ahead = known;
-                    tracing::error!(%ours, %known, "the cluster knows a later boot of this node: was its data restored from a backup?");
-                    self.shared.tell(MemberEvent::OwnEpochBehind { ours, known });
-                }
+                // Of several that came together the highest.
+                Offer::OwnAhead(known) => self.own_ahead = self.own_ahead.max(Some(known)),
             }
         }
         if !news.is_empty() {
             self.pass_on(from, &news);
             self.shared.wanted_changed.notify_one();
         }
+    }
+
+    /// Another process of this node, with its key, had a boot that is not before this one: goes on in a later one, if that can
+    /// be. Nothing is to be said in this one meanwhile, so the disk is waited for.
+    async fn rise_above(&mut self, known: BootEpoch) {
+        let mut verdict = self.rebirths.known(known);
+        if let Verdict::Adopt(to) = verdict {
+            match self.keep_epoch(to).await {
+                Ok(()) => return self.go_on_in(to, known),
+                Err(why) => {
+                    tracing::error!(why, epoch = %to, "a later boot epoch could not be kept, and is not used");
+                    verdict = self.rebirths.stay(known);
+                }
+            }
+        }
+        if verdict == Verdict::Tell {
+            let ours = self.core.epoch();
+            let event = MemberEvent::OwnEpochBehind { ours, known };
+            self.shared.name_once(self.shared.me, &self.shared.own_record().name, "behind", event);
+        }
+    }
+
+    async fn keep_epoch(&self, to: BootEpoch) -> Result<(), String> {
+        let keeper = self.shared.epochs.clone().ok_or("this node has no place to keep it")?;
+        let kept = self.shared.env.blocking(move || keeper.raise(to)).await;
+        kept.unwrap_or_else(|gone| Err(gone.to_string()))
+    }
+
+    /// Goes on in a later boot, as a restart of this node alone in its cluster: its actors run on.
+    fn go_on_in(&mut self, epoch: BootEpoch, known: BootEpoch) {
+        let shared = Arc::clone(&self.shared);
+        if let Some(transport) = shared.transport() {
+            transport.adopt_epoch(epoch);
+        }
+        shared.republish(|record| record.epoch = epoch);
+        shared.presence.reborn(epoch);
+        self.idle.clear();
+        for id in std::mem::take(&mut self.known).into_keys() {
+            shared.directory_mut().disconnected(id);
+            self.tell_changed(id);
+        }
+        self.feed_core(Event::Reborn(epoch));
+        shared.wanted_changed.notify_one();
+        shared.counters.rebirths.increment(1);
+        let event = MemberEvent::OwnEpochRaised { known, epoch };
+        shared.name_once(shared.me, &shared.own_record().name, "restored", event);
     }
 
     /// Tells the core where a node belongs: as its certificate says where it is connected, else as its record does.

@@ -76,6 +76,12 @@ impl Inbound for Gateway {
             shared.counters.stream_refused("plane");
         }
     }
+
+    fn doubled(&self, standing: &Peer, refused: &Peer) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.name_doubled(refused.info().id, &refused.info().name, [standing.address(), refused.address()]);
+        }
+    }
 }
 
 impl fmt::Debug for Gateway {

@@ -37,6 +37,7 @@ mod member;
 mod names;
 mod placement;
 mod presence;
+mod rebirth;
 mod record;
 mod remoting;
 mod rest;
@@ -63,6 +64,7 @@ pub use placement::{
     FENCED_KEYS_MAX, Fences, HELD_MAX, LEASE_SPAN_MAX, LEASE_SPAN_MIN, LEASES_MAX, Lease, LeaseAnswer, LeaseError,
     LeaseSource, Leases, SimulatedLeases, StaleToken,
 };
+pub use rebirth::{ADOPTIONS_MAX, EPOCH_ADOPTED_MAX, EpochKeeper};
 pub use record::NodeRecord;
 pub use remoting::credit::{CREDIT_BYTES, CREDIT_POOL_BYTES, CREDIT_START_BYTES};
 pub use remoting::frame::{FRAME_BYTES_MAX, TARGETS_MAX};

@@ -152,12 +152,29 @@ pub enum MemberEvent {
         /// The name of the type on the wire.
         message: String,
     },
-    /// The cluster holds a record of this node, signed by its own key, of a later boot than this one: its data directory
-    /// was restored from a backup. Until it starts with a higher epoch, the others take it for its own ghost.
+    /// The cluster held a record of this node, signed by its own key, of a later boot than this one or of another process in
+    /// it: its data directory was restored from a backup, or copied. It goes on in an epoch above that.
+    OwnEpochRaised {
+        /// The boot that the cluster knew.
+        known: BootEpoch,
+        /// This boot from now on.
+        epoch: BootEpoch,
+    },
+    /// The same, and it does not go on in a higher epoch: it did so [`ADOPTIONS_MAX`](crate::ADOPTIONS_MAX) times, the epoch
+    /// is beyond [`EPOCH_ADOPTED_MAX`](crate::EPOCH_ADOPTED_MAX), or it could not be kept. The others take it for its own ghost.
     OwnEpochBehind {
         /// This boot.
         ours: BootEpoch,
         /// The boot the cluster knows.
         known: BootEpoch,
+    },
+    /// Two processes run with the key of one node in one boot. Of this node: it was refused for the other one. Told once in ten
+    /// minutes.
+    Doubled {
+        /// The node.
+        node: NodeId,
+        /// Where the one is that is connected, and where the one that was refused; of this node where it was refused, and
+        /// where it is itself.
+        at: Vec<SocketAddr>,
     },
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::links::LinkView;
 use crate::mail_room::{MailRoom, Taken};
 use crate::member::MemberEvent;
 use crate::presence::keeper::PresenceDesk;
+use crate::rebirth::EpochKeeper;
 use crate::record::{NodeRecord, SignedRecord};
 use crate::session::{InboxShare, Session};
 use crate::ties::desk::Desk;
@@ -59,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) env: Env,
     /// What this node proves itself with, and who is denied.
     pub(crate) credentials: Arc<NodeCredentials>,
+    /// Where a raised boot epoch is kept. Without one it is not raised.
+    pub(crate) epochs: Option<Arc<dyn EpochKeeper>>,
     pub(crate) counters: Arc<Counters>,
     /// Of calls to other nodes.
     pub(crate) deadlines: Arc<Deadlines>,
@@ -114,7 +118,7 @@ impl Shared {
         env: Env,
         (topology, idle_close): (Topology, Duration),
         record: NodeRecord,
-        credentials: Arc<NodeCredentials>,
+        (credentials, epochs): (Arc<NodeCredentials>, Option<Arc<dyn EpochKeeper>>),
         inbox: mpsc::Sender<Input>,
         events_max: usize,
         presence: PresenceDesk,
@@ -127,6 +131,7 @@ impl Shared {
             heard: Notify::new(),
             own: Mutex::new(record),
             credentials,
+            epochs,
             counters: Arc::new(Counters::new(env.metrics.clone())),
             deadlines: Deadlines::new(Arc::clone(&env.clock)),
             env,
@@ -430,10 +435,25 @@ impl Shared {
         };
         // Only who is connected, and has a name by that, can do anything.
         let Some(name) = name.or_else(|| self.session(node).map(|session| session.sender.name.clone())) else { return };
-        if lock(&self.conduct).name(self.env.now(), node, &name, why) {
-            tracing::error!(node = %name, why, "a member does what no honest one does");
+        self.name_once(node, &name, why, MemberEvent::Quarantined { node, why: why.to_owned() });
+    }
+
+    /// Two processes run with the key of one node in one boot: people hear of it, once in a while. The first is connected, the
+    /// other one was refused.
+    pub(crate) fn name_doubled(&self, node: NodeId, name: &NodeName, at: [SocketAddr; 2]) {
+        self.name_once(node, name, "doubled", MemberEvent::Doubled { node, at: at.to_vec() });
+    }
+
+    /// This process was refused at `address`, for another one with its key is connected there.
+    pub(crate) fn refused_as_twin(&self, address: SocketAddr) {
+        self.name_doubled(self.me, &self.own_record().name, [address, self.own_record().address]);
+    }
+
+    pub(crate) fn name_once(&self, node: NodeId, name: &NodeName, why: &str, event: MemberEvent) {
+        if lock(&self.conduct).name(self.env.now(), node, name, why) {
+            tracing::error!(node = %name, why, ?event, "an incident about a member");
             self.counters.quarantined(why);
-            self.tell(MemberEvent::Quarantined { node, why: why.to_owned() });
+            self.tell(event);
         }
     }
 

@@ -96,7 +96,9 @@ impl Scene {
                     }
                     MemberEvent::Changed(_)
                     | MemberEvent::SchemaDiffers { .. }
+                    | MemberEvent::OwnEpochRaised { .. }
                     | MemberEvent::OwnEpochBehind { .. } => {}
+                    MemberEvent::Doubled { node, at } => panic!("{node} is one process, and not two: {at:?}"),
                 }
             }
         }

@@ -59,6 +59,9 @@ pub enum Event {
     /// This node, which had left in this boot, is back: after sleep. It begins anew and does not probe before a period has
     /// passed.
     Return,
+    /// This node goes on in a later boot epoch, without having ended: the cluster knew a later one than the one it had. All
+    /// its connections are gone. It begins anew, as after sleep.
+    Reborn(BootEpoch),
 }
 
 /// Everything membership can ask its driver to do, in order.

@@ -105,6 +105,10 @@ impl Membership {
         let mut effects = Vec::new();
         match (self.stage, event) {
             (Stage::Left, Event::Return) => self.come_back(now, &mut effects),
+            (stage, Event::Reborn(epoch)) => {
+                self.begin_anew(now, Identity::new(self.me().node, epoch));
+                self.stage = stage;
+            }
             // Connections come and go and records arrive also while this node rests.
             (_, Event::PeerDown(node)) => {
                 self.peers.remove(&node);
@@ -475,24 +479,28 @@ impl Membership {
         self.stage = Stage::Left;
     }
 
-    /// Begins anew after sleep. Late timers would otherwise fire all at once, and what they say of others is as old as the
-    /// sleep was long.
+    /// Begins anew after sleep.
     fn come_back(&mut self, now: Uptime, effects: &mut Vec<Effect>) {
         let me = self.me();
         // The others hold this life for one that has left, so it goes on as the next.
         let again = Identity { bump: me.bump.saturating_add(1), ..me };
-        let own = Arc::<OwnWord>::default();
-        self.codec.own = Arc::clone(&own);
-        self.swim = new_swim(again, &self.profile, &own, &mut self.rng);
-        (self.wheel, self.views, self.probe, self.transmissions) = (Wheel::default(), Views::default(), None, 0);
-        (self.stage, self.began) = (Stage::In, now);
-        self.set_rounds(now);
+        self.begin_anew(now, again);
         effects.push(Effect::Renewed { bump: again.bump });
         let peers: Vec<NodeId> = self.peers.iter().copied().collect();
         for node in peers {
             self.court_or_not(now, node);
             self.send_digest(node, effects);
         }
+    }
+
+    /// Goes on as `me`. Late timers would otherwise fire all at once, and what they say of others is as old as they are.
+    fn begin_anew(&mut self, now: Uptime, me: Identity) {
+        let own = Arc::<OwnWord>::default();
+        self.codec.own = Arc::clone(&own);
+        self.swim = new_swim(me, &self.profile, &own, &mut self.rng);
+        (self.wheel, self.views, self.probe, self.transmissions) = (Wheel::default(), Views::default(), None, 0);
+        (self.stage, self.began) = (Stage::In, now);
+        self.set_rounds(now);
     }
 
     /// A datagram that says one thing, as foca would.

@@ -142,6 +142,12 @@ impl Pools {
                 self.all_cores(now, &event, &mut effects);
                 self.leases.restart(now);
             }
+            Event::Reborn(epoch) => {
+                let peers: Vec<NodeId> = self.peers.keys().copied().collect();
+                peers.into_iter().for_each(|node| self.peer_down(now, node, &mut effects));
+                self.epoch = epoch;
+                self.all_cores(now, &event, &mut effects);
+            }
         }
         effects
     }

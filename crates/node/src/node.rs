@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use covenant_cluster::{Cluster, ClusterConfig, Phase, Seed, Seeds, Topology};
+use covenant_cluster::{Cluster, ClusterConfig, EpochKeeper, Phase, Seed, Seeds, Topology};
 use covenant_content::{ContentConfig, Trust};
 use covenant_env::{Env, Task};
 use covenant_identity::{NodeGrant, PeerIdentity, Subject, Verb};
 use covenant_ledger::{LedgerConfig, Nations};
 use covenant_runtime::{BehaviourRegistry, Observe, Ref, Resources, System, SystemConfig};
-use covenant_store::DataDir;
+use covenant_store::{DataDir, EpochFile};
 use covenant_supervision::{TreeFiles, TreeSpec};
 use covenant_telemetry::{NodeMetrics, Notifier, ProcessGauges};
 use covenant_transport::join::Issuer;
@@ -42,7 +42,6 @@ pub(crate) struct Shared {
     pub(crate) config: NodeConfig,
     pub(crate) env: Env,
     pub(crate) id: NodeId,
-    pub(crate) epoch: BootEpoch,
     pub(crate) uid: u32,
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) system: System,
@@ -81,6 +80,16 @@ struct Part(Arc<Cluster>);
 impl Drop for Part {
     fn drop(&mut self) {
         self.0.abandon();
+    }
+}
+
+/// The counter of boots in the node's directory.
+#[derive(Debug)]
+struct Epochs(EpochFile);
+
+impl EpochKeeper for Epochs {
+    fn raise(&self, to: BootEpoch) -> Result<(), String> {
+        self.0.raise(to).map_err(|error| error.to_string())
     }
 }
 
@@ -144,9 +153,9 @@ pub async fn boot(
     }));
     renewer.come_up().await.map_err(BootError::CertificateEnded)?;
     let (tree, live_tree) = tree_to_boot(&own, &registry, lock.path(), &audit, &env)?;
-    let epoch = lock.bump_epoch()?;
+    let epoch = lock.epoch().bump()?;
     let peers = KnownPeers::open(lock.path());
-    let cluster = start_cluster(&config, &env, &credentials, epoch, desk.clone(), &peers)?;
+    let cluster = start_cluster(&config, &env, &credentials, (epoch, lock.epoch()), desk.clone(), &peers)?;
     renewer.attach(&cluster);
     let part = Part(cluster.clone());
     let events = Arc::new(EventLog::new());
@@ -166,7 +175,6 @@ pub async fn boot(
     let shared = Arc::new(Shared {
         env: env.clone(),
         id: credentials.id(),
-        epoch,
         uid: crate::own_uid(),
         cluster,
         system,
@@ -292,7 +300,12 @@ impl Shared {
         let members = self.cluster.members();
         let reachable =
             members.iter().filter(|member| member.state == covenant_cluster::MemberState::Reachable).count();
-        format!("{} epoch {}: {reachable} of {} members reachable", self.config.node.name, self.epoch, members.len())
+        format!(
+            "{} epoch {}: {reachable} of {} members reachable",
+            self.config.node.name,
+            self.cluster.me().epoch,
+            members.len()
+        )
     }
 }
 
@@ -375,7 +388,7 @@ fn start_cluster(
     config: &NodeConfig,
     env: &Env,
     credentials: &Arc<NodeCredentials>,
-    epoch: BootEpoch,
+    (epoch, kept): (BootEpoch, EpochFile),
     desk: Arc<HubIssuer>,
     peers: &KnownPeers,
 ) -> Result<Arc<Cluster>, BootError> {
@@ -404,7 +417,8 @@ fn start_cluster(
         Layout::Pools => Topology::Pools,
     };
     let seeds = Seeds::new(seeds, file)?;
-    let cluster = ClusterConfig { transport, seeds, topology, tier: config.cluster.tier };
+    let cluster =
+        ClusterConfig { transport, seeds, topology, tier: config.cluster.tier, epochs: Some(Arc::new(Epochs(kept))) };
     Ok(Cluster::start(cluster, env.clone(), issuer)?)
 }
 

@@ -42,6 +42,30 @@ async fn two_nodes_in_one_process_find_each_other_work_and_count_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_folder_restored_from_a_backup_is_a_node_again_that_counts_on_from_what_the_others_know() {
+    let world = World::new();
+    let first = world.first().await;
+    world.joined(&first, "tower-two").await.stop().await;
+    for _ in 0..2 {
+        let second = world.boot("tower-two").await.unwrap();
+        wait_for(|| reachable(&first) == 2).await;
+        second.stop().await;
+    }
+    // The backup is of its first day, and it was started three times since.
+    let counter = world.dir("tower-two").join("boot_epoch");
+    std::fs::write(&counter, "1\n").unwrap();
+    let second = world.boot("tower-two").await.unwrap();
+    wait_for(|| [&first, &second].iter().all(|node| reachable(node) == 2)).await;
+    let status: Status = serde_json::from_value(get(&second.socket(), "/v1/status").await.unwrap()).unwrap();
+    assert_eq!(status.epoch.0, 4);
+    assert_eq!(std::fs::read_to_string(&counter).unwrap(), "4\n");
+    let named = second.node().cluster().misbehaving();
+    assert!(named.iter().any(|it| it.name.as_str() == "tower-two" && it.why == "restored"), "{named:?}");
+    second.stop().await;
+    first.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_vanishes_is_seen_down_and_what_needs_it_fails_by_name() {
     let world = World::new();
     let first = world.first().await;

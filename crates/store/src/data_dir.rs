@@ -5,9 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use covenant_types::BootEpoch;
-
-use crate::write_atomic;
+use crate::EpochFile;
 
 /// A data directory, held by this process until it is dropped.
 #[derive(Debug)]
@@ -59,29 +57,11 @@ impl DataDir {
         &self.path
     }
 
-    /// Counts one more boot. The new number is on disk before it is returned, so that it is never used twice.
-    ///
-    /// # Errors
-    /// The disk refused, or the counter is damaged: then no number is safe to use.
-    pub fn bump_epoch(&self) -> Result<BootEpoch, DataDirError> {
-        let path = self.path.join("boot_epoch");
-        let io = |source| DataDirError::Io { path: path.clone(), source };
-        let mut text = String::new();
-        let read = File::open(&path).and_then(|file| file.take(EPOCH_BYTES_MAX).read_to_string(&mut text));
-        let last = match read {
-            Ok(_) => text.trim().parse::<u64>().ok(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(0),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
-            Err(error) => return Err(io(error)),
-        };
-        let next = last.and_then(|last| last.checked_add(1)).ok_or_else(|| DataDirError::DamagedEpoch(path.clone()))?;
-        write_atomic(&path, format!("{next}\n").as_bytes(), 0o600).map_err(io)?;
-        Ok(BootEpoch(next))
+    /// How often the node was started.
+    pub fn epoch(&self) -> EpochFile {
+        EpochFile::of(&self.path)
     }
 }
-
-/// The digits of a `u64`, and room for what an editor appends.
-const EPOCH_BYTES_MAX: u64 = 32;
 
 /// Why a data directory cannot be used. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]
@@ -154,38 +134,6 @@ mod tests {
         let output = other.env(HELD, dir.path()).output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(said.contains(&format!("in use by process {}", std::process::id())), "{said}");
-        assert_eq!(data.bump_epoch().unwrap(), BootEpoch(1), "the holder did not notice");
-    }
-
-    #[test]
-    fn every_boot_has_a_higher_epoch() {
-        let dir = tempfile::tempdir().unwrap();
-        for boot in 1..4 {
-            assert_eq!(reopened(dir.path()).bump_epoch().unwrap(), BootEpoch(boot));
-        }
-    }
-
-    /// Opens a folder that was let go of. Another test of this process may be starting a program, which has all open files,
-    /// this lock among them, until it runs.
-    fn reopened(path: &Path) -> DataDir {
-        loop {
-            match DataDir::open(path) {
-                Err(DataDirError::InUse { holder: Some(holder), .. }) if holder == std::process::id() => {
-                    std::thread::yield_now();
-                }
-                opened => return opened.unwrap(),
-            }
-        }
-    }
-
-    #[test]
-    fn a_damaged_epoch_is_never_guessed() {
-        let dir = tempfile::tempdir().unwrap();
-        let data = DataDir::open(dir.path()).unwrap();
-        for damaged in [&b"x"[..], b"", b"-1", b"\xff\xfe", b"18446744073709551615", &[b'1'; 1000]] {
-            std::fs::write(dir.path().join("boot_epoch"), damaged).unwrap();
-            assert!(matches!(data.bump_epoch(), Err(DataDirError::DamagedEpoch(_))), "{damaged:?}");
-            assert_eq!(std::fs::read(dir.path().join("boot_epoch")).unwrap(), damaged, "it is kept as it was");
-        }
+        assert_eq!(data.epoch().bump().unwrap().0, 1, "the holder did not notice");
     }
 }

@@ -12,10 +12,12 @@
 mod atomic;
 mod data_dir;
 mod database;
+mod epoch_file;
 mod segment_log;
 
 pub use atomic::{sync_dir, write_atomic};
 pub use data_dir::{DataDir, DataDirError};
 pub use database::{DatabaseError, open_database};
+pub use epoch_file::EpochFile;
 pub use redb;
 pub use segment_log::{Opened, Position, RECORD_BYTES_MAX, SegmentLog, SegmentLogError};

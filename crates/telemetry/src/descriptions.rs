@@ -39,6 +39,11 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
     ("covenant_certificate_renewals_total", Counter, "Attempts to renew the node's certificate, by result."),
     ("covenant_clock_doubted", Gauge, "1 while the machine's clock is doubted."),
     ("covenant_cluster_members_reachable", Gauge, "Members this node calls reachable, itself included."),
+    (
+        "covenant_cluster_epochs_raised_total",
+        Counter,
+        "How often this node raised its boot epoch above one that the cluster knew.",
+    ),
     ("covenant_cluster_renewals_total", Counter, "How often others had given this node up while it ran."),
     ("covenant_cluster_dials_failed_total", Counter, "Dials that led nowhere."),
     ("covenant_cluster_dials_on_demand_total", Counter, "Messages for nodes to which no connection was kept."),

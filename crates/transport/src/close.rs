@@ -20,6 +20,8 @@ pub enum CloseCode {
     Duplicate = 4,
     /// The peer has been seen with a higher boot epoch: this is its ghost.
     StaleEpoch = 5,
+    /// Another process with the same key and the same boot epoch is connected.
+    Doubled = 6,
     /// `covenant/1` without a client certificate.
     NoCertificate = 16,
     /// The certificate is not one of a node of this cluster.
@@ -54,13 +56,14 @@ pub enum CloseCode {
 
 impl CloseCode {
     /// Every code.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Done,
         Self::Leaving,
         Self::Disconnected,
         Self::Replaced,
         Self::Duplicate,
         Self::StaleEpoch,
+        Self::Doubled,
         Self::NoCertificate,
         Self::BadCertificate,
         Self::CertificateExpired,
@@ -101,6 +104,7 @@ impl CloseCode {
             Self::Replaced => "replaced",
             Self::Duplicate => "duplicate",
             Self::StaleEpoch => "stale_epoch",
+            Self::Doubled => "doubled",
             Self::NoCertificate => "no_certificate",
             Self::BadCertificate => "bad_certificate",
             Self::CertificateExpired => "certificate_expired",

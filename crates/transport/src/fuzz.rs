@@ -22,6 +22,7 @@ pub fn hello_seeds() -> Vec<Vec<u8>> {
         epoch: BootEpoch(7),
         listen: "127.0.0.1:4000".parse().expect("an address"),
         dial: 3,
+        instance: 9,
     };
     let v6 = Hello { listen: "[2001:db8::1]:7700".parse().expect("an address"), dial: u64::MAX, ..hello.clone() };
     vec![hello.to_bytes(), v6.to_bytes()]

@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use covenant_env::Env;
-use covenant_types::NodeId;
+use covenant_types::{BootEpoch, NodeId};
 use covenant_wire::{FRAME_HEADER_BYTES, frame_into, frame_length};
 use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::mpsc;
@@ -23,6 +24,8 @@ use crate::{CloseCode, Peer, PeerInfo, Plane, TransportConfig};
 pub(crate) struct Greeter {
     pub(crate) config: TransportConfig,
     pub(crate) id: NodeId,
+    /// This boot, and the process that it runs in.
+    pub(crate) boot: Boot,
     /// What peers are told to dial.
     pub(crate) listen: SocketAddr,
     pub(crate) env: Env,
@@ -33,15 +36,37 @@ pub(crate) struct Greeter {
     pub(crate) lane: mpsc::Sender<Peer>,
 }
 
+/// What a process says of itself beside its name.
+pub(crate) struct Boot {
+    epoch: AtomicU64,
+    instance: u64,
+}
+
+impl Boot {
+    pub(crate) fn new(epoch: BootEpoch, instance: u64) -> Self {
+        Self { epoch: AtomicU64::new(epoch.0), instance }
+    }
+
+    pub(crate) fn epoch(&self) -> BootEpoch {
+        BootEpoch(self.epoch.load(Ordering::Acquire))
+    }
+
+    /// From now on every Hello says this.
+    pub(crate) fn rise_to(&self, epoch: BootEpoch) {
+        self.epoch.fetch_max(epoch.0, Ordering::AcqRel);
+    }
+}
+
 impl Greeter {
     fn hello(&self, dial: u64) -> Hello {
         Hello {
             cluster: self.config.cluster.clone(),
             id: self.id,
             name: self.config.name.clone(),
-            epoch: self.config.epoch,
+            epoch: self.boot.epoch(),
             listen: self.listen,
             dial,
+            instance: self.boot.instance,
         }
     }
 
@@ -153,7 +178,8 @@ impl Greeter {
             address: connection.remote_address(),
             listen: theirs.listen,
         };
-        let precedence = Precedence { peer_epoch: theirs.epoch, client, dial: theirs.dial };
+        let precedence =
+            Precedence { peer_epoch: theirs.epoch, peer_instance: theirs.instance, client, dial: theirs.dial };
         Peer::new(info, connection.clone(), precedence, Arc::clone(&self.counters))
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct Hello {
     pub(crate) listen: SocketAddr,
     /// The client's count of dials in this boot; the server sends the same number back.
     pub(crate) dial: u64,
+    /// Drawn by lot at the start of the process. Two of one boot are two processes with one key.
+    pub(crate) instance: u64,
 }
 
 /// Why a connection goes no further.
@@ -156,6 +158,7 @@ mod tests {
             epoch: BootEpoch(7),
             listen: "127.0.0.1:4000".parse().unwrap(),
             dial: 3,
+            instance: 9,
         }
     }
 
@@ -198,7 +201,7 @@ mod tests {
     #[test]
     fn golden_bytes_of_version_1() {
         let expected =
-            [&[0, 1, 4][..], b"demo", &[1; 16], &[10], b"hub-africa", &[7, 0, 127, 0, 0, 1, 0xfb, 0xa0, 0x0f, 3]]
+            [&[0, 1, 4][..], b"demo", &[1; 16], &[10], b"hub-africa", &[7, 0, 127, 0, 0, 1, 0xfb, 0xa0, 0x0f, 3, 9]]
                 .concat();
         assert_eq!(hello().to_bytes(), expected);
     }

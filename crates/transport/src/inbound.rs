@@ -19,4 +19,6 @@ pub trait Inbound: Send + Sync + 'static {
     fn stream(&self, peer: &Peer, plane: Plane, send: SendStream, recv: RecvStream);
     /// The peer opened a stream only it writes. Dropping it refuses it.
     fn uni(&self, peer: &Peer, plane: Plane, recv: RecvStream);
+    /// A connection was refused, for it was to another process with the key and the boot epoch of one that is connected.
+    fn doubled(&self, _standing: &Peer, _refused: &Peer) {}
 }

@@ -6,6 +6,7 @@
 //!
 //! # Invariants
 //! - [`Precedence`] is a total order over all connections two running nodes can ever have, and both ends know all of it.
+//! - Of two processes that run with one key in one boot, whichever came first stays.
 
 use std::cmp::Ordering;
 
@@ -16,6 +17,8 @@ use covenant_types::{BootEpoch, NodeId};
 pub(crate) struct Precedence {
     /// The boot of the node at the other end. A newer boot makes older connections ghosts.
     pub(crate) peer_epoch: BootEpoch,
+    /// Its process. One boot has one; where there are two, the order between them is that of their arrival.
+    pub(crate) peer_instance: u64,
     /// Who dialled. Of two that dialled at once the smaller id wins.
     pub(crate) client: NodeId,
     /// The client's count of dials in its boot. It dials again only because it lost the connection before.
@@ -37,10 +40,15 @@ pub(crate) enum Verdict {
     Stale,
     /// It goes: the other one stays.
     Duplicate,
+    /// It goes: it is to another process with the key and the boot of the one that is connected.
+    Doubled,
 }
 
 /// Decides between the connection that is there and a new one.
 pub(crate) fn judge(existing: &Precedence, new: &Precedence) -> Verdict {
+    if new.peer_epoch == existing.peer_epoch && new.peer_instance != existing.peer_instance {
+        return Verdict::Doubled;
+    }
     match new.order(existing) {
         Ordering::Greater => Verdict::Replaces,
         Ordering::Equal | Ordering::Less if new.peer_epoch < existing.peer_epoch => Verdict::Stale,
@@ -53,7 +61,7 @@ mod tests {
     use super::*;
 
     fn link(peer_epoch: u64, client: u8, dial: u64) -> Precedence {
-        Precedence { peer_epoch: BootEpoch(peer_epoch), client: NodeId([client; 16]), dial }
+        Precedence { peer_epoch: BootEpoch(peer_epoch), peer_instance: 5, client: NodeId([client; 16]), dial }
     }
 
     #[test]
@@ -73,6 +81,15 @@ mod tests {
         assert_eq!(judge(&link(1, 1, 1), &link(1, 1, 2)), Verdict::Replaces);
         assert_eq!(judge(&link(1, 1, 2), &link(1, 1, 1)), Verdict::Duplicate);
         assert_eq!(judge(&link(1, 1, 1), &link(1, 1, 1)), Verdict::Duplicate);
+    }
+
+    #[test]
+    fn of_two_processes_of_one_boot_the_later_goes_and_a_later_boot_is_another_matter() {
+        let twin = |epoch, client, dial| Precedence { peer_instance: 6, ..link(epoch, client, dial) };
+        assert_eq!(judge(&link(1, 2, 1), &twin(1, 1, 9)), Verdict::Doubled);
+        assert_eq!(judge(&twin(1, 1, 9), &link(1, 2, 1)), Verdict::Doubled);
+        assert_eq!(judge(&link(1, 2, 1), &twin(2, 2, 1)), Verdict::Replaces);
+        assert_eq!(judge(&twin(2, 2, 1), &link(1, 1, 1)), Verdict::Stale);
     }
 
     #[test]

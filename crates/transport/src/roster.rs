@@ -31,6 +31,14 @@ struct State {
     inbound: Option<Arc<dyn Inbound>>,
 }
 
+/// What there was of a node when a connection to it came.
+enum Found {
+    Nobody,
+    Replaced(Peer),
+    /// Another process of the same boot, which stays.
+    Twin(Peer),
+}
+
 impl Roster {
     pub(crate) fn new(inbound: Arc<dyn Inbound>, counters: Arc<Counters>, denials: Arc<Denials>) -> Self {
         let state = State { peers: BTreeMap::new(), inbound: Some(inbound) };
@@ -46,46 +54,61 @@ impl Roster {
     /// # Errors
     /// A connection to the same node stays, the roster is full, or closed. The caller closes the connection.
     pub(crate) fn admit(&self, peer: &Peer, lane: mpsc::Permit<'_, Peer>) -> Result<(), Refusal> {
-        let id = peer.info().id;
-        let (inbound, old) = {
-            let mut state = self.lock();
-            let Some(inbound) = state.inbound.clone() else {
-                return Err(Refusal::new(CloseCode::Leaving, "this node is stopping"));
-            };
-            // Under the lock: either this sees the denial, or whoever closes the denied sees this connection.
-            if is_denied(peer.connection(), &self.denials) {
-                return Err(Refusal::revoked());
+        let (inbound, found) = self.place(peer)?;
+        match found {
+            Found::Nobody => {}
+            Found::Replaced(old) => {
+                old.close(CloseCode::Replaced, "a newer connection took its place");
+                old.tell_down(&*inbound, "a newer connection took its place");
             }
-            match state.peers.get(&id) {
-                Some(existing) if existing.is_open() => match judge(&existing.precedence(), &peer.precedence()) {
-                    Verdict::Replaces => {}
-                    Verdict::Stale => {
-                        let reason = format!("a newer boot of {} is connected", peer.info().name);
-                        return Err(Refusal::new(CloseCode::StaleEpoch, reason));
-                    }
-                    Verdict::Duplicate => {
-                        return Err(Refusal::new(CloseCode::Duplicate, "another connection between us stays"));
-                    }
-                },
-                Some(_) => {}
-                None if state.peers.len() >= PEERS_MAX => {
-                    let reason = format!("this node has {PEERS_MAX} peers already");
-                    return Err(Refusal::new(CloseCode::TooMany, reason));
-                }
-                None => {}
+            Found::Twin(standing) => {
+                inbound.doubled(&standing, peer);
+                let reason = format!(
+                    "another process with this key and boot epoch is connected from {}: stop one of the two",
+                    standing.address()
+                );
+                return Err(Refusal::new(CloseCode::Doubled, reason));
             }
-            let old = state.peers.insert(id, peer.clone());
-            self.count(&state);
-            (inbound, old)
-        };
-        if let Some(old) = old {
-            old.close(CloseCode::Replaced, "a newer connection took its place");
-            old.tell_down(&*inbound, "a newer connection took its place");
         }
         peer.tell_up(&*inbound);
         lane.send(peer.clone());
         self.arrivals.send_modify(|count| *count += 1);
         Ok(())
+    }
+
+    /// Puts a checked connection in the place of what there is of its node, unless that is another process of this boot.
+    fn place(&self, peer: &Peer) -> Result<(Arc<dyn Inbound>, Found), Refusal> {
+        let id = peer.info().id;
+        let mut state = self.lock();
+        let Some(inbound) = state.inbound.clone() else {
+            return Err(Refusal::new(CloseCode::Leaving, "this node is stopping"));
+        };
+        // Under the lock: either this sees the denial, or whoever closes the denied sees this connection.
+        if is_denied(peer.connection(), &self.denials) {
+            return Err(Refusal::revoked());
+        }
+        match state.peers.get(&id) {
+            Some(existing) if existing.is_open() => match judge(&existing.precedence(), &peer.precedence()) {
+                Verdict::Replaces => {}
+                Verdict::Stale => {
+                    let reason = format!("a newer boot of {} is connected", peer.info().name);
+                    return Err(Refusal::new(CloseCode::StaleEpoch, reason));
+                }
+                Verdict::Duplicate => {
+                    return Err(Refusal::new(CloseCode::Duplicate, "another connection between us stays"));
+                }
+                Verdict::Doubled => return Ok((inbound, Found::Twin(existing.clone()))),
+            },
+            Some(_) => {}
+            None if state.peers.len() >= PEERS_MAX => {
+                let reason = format!("this node has {PEERS_MAX} peers already");
+                return Err(Refusal::new(CloseCode::TooMany, reason));
+            }
+            None => {}
+        }
+        let old = state.peers.insert(id, peer.clone());
+        self.count(&state);
+        Ok((inbound, old.map_or(Found::Nobody, Found::Replaced)))
     }
 
     /// Closes the connections of those who are denied. The layer above hears of it as of any that is lost.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use covenant_env::{Env, Task};
 use covenant_types::{BootEpoch, NodeId};
 use quinn::{Connection, ConnectionError, Endpoint};
+use rand::Rng;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -15,7 +16,7 @@ use crate::bare::{endpoint_on, open_socket};
 use crate::close::{CloseCode, describe};
 use crate::counters::Counters;
 use crate::dial::Dials;
-use crate::greeting::{FAREWELL, Greeter, turn_away};
+use crate::greeting::{Boot, FAREWELL, Greeter, turn_away};
 use crate::hello::Refusal;
 use crate::join::{Issuer, JoinService};
 use crate::roster::Roster;
@@ -68,6 +69,7 @@ impl Transport {
         let (lane, served) = mpsc::channel(LANE_LENGTH);
         let greeter = Arc::new(Greeter {
             id: credentials.id(),
+            boot: Boot::new(config.epoch, env.random.derive("transport.instance").random()),
             listen: config.advertise.unwrap_or(local),
             roster: Arc::new(Roster::new(inbound, Arc::clone(&counters), Arc::clone(credentials.denials()))),
             counters: Arc::clone(&counters),
@@ -181,6 +183,19 @@ impl Transport {
     pub fn end_ghost(&self, id: NodeId, epoch: BootEpoch) {
         if let Some(ghost) = self.peer(id).filter(|peer| peer.info().epoch < epoch) {
             ghost.close(CloseCode::Replaced, "a later boot of the node is known");
+        }
+    }
+
+    /// Goes on in a later boot epoch: closes all connections, so that each is made anew by a Hello that says so. Whoever is
+    /// told of this epoch before, and still has a connection of the former one, closes that itself. A lower epoch changes
+    /// nothing.
+    pub fn adopt_epoch(&self, epoch: BootEpoch) {
+        if epoch <= self.greeter.boot.epoch() {
+            return;
+        }
+        self.greeter.boot.rise_to(epoch);
+        for peer in self.peers() {
+            peer.close(CloseCode::Disconnected, "this node goes on in a later boot epoch");
         }
     }
 

@@ -19,6 +19,7 @@ struct Hello {
     epoch: BootEpoch,
     listen: std::net::SocketAddr,
     dial: u64,
+    instance: u64,
 }
 
 impl Hello {
@@ -31,6 +32,7 @@ impl Hello {
             epoch: BootEpoch(1),
             listen,
             dial: 1,
+            instance: 1,
         }
     }
 

@@ -192,7 +192,18 @@ fn told(line: &EventLine) -> String {
             format!("{node}: schema differs: {message}; messages of this type are refused on both sides")
         }
         MemberEvent::OwnEpochBehind { ours, known } => {
-            format!("this node is in epoch {ours}, and the cluster knows {known}: was its data restored from a backup?")
+            format!(
+                "this node stays in epoch {ours}, and the cluster knows {known}: if no other process has its key, node replace"
+            )
+        }
+        MemberEvent::OwnEpochRaised { known, epoch } => {
+            format!(
+                "the cluster knew epoch {known} of this node, which goes on in {epoch}: its data was restored or copied"
+            )
+        }
+        MemberEvent::Doubled { node, at } => {
+            let at: Vec<String> = at.iter().map(ToString::to_string).collect();
+            format!("two processes run with the key of {node}: {}; stop the one that is wrong", at.join(" and "))
         }
     };
     format!("{:>5}  {}  {what}", line.number, line.at.0)

@@ -158,6 +158,14 @@ impl Presence {
         }
     }
 
+    /// This node goes on in a later boot: what it says is told anew.
+    pub(crate) fn reborn(&mut self, epoch: BootEpoch) {
+        self.me.epoch = epoch;
+        self.own.rise_to(epoch);
+        self.summary.rise_to(epoch);
+        self.has_news = true;
+    }
+
     /// When [`Presence::work`] has something to do.
     pub(crate) fn next_wake(&self) -> Uptime {
         let mut wake = self.next_digest;

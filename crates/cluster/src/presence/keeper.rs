@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use covenant_runtime::{OtherNodes, Sight};
 use covenant_transport::{CloseCode, Profile};
-use covenant_types::{ActorPath, Name, NodeId, Uptime};
+use covenant_types::{ActorPath, BootEpoch, Name, NodeId, Uptime};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::core::{Lost, Outbox, Pace, Presence, Seen, Setting};
@@ -57,6 +57,12 @@ impl PresenceDesk {
             },
             frames,
         )
+    }
+
+    /// This node goes on in a later boot.
+    pub(crate) fn reborn(&self, epoch: BootEpoch) {
+        self.core_mut().reborn(epoch);
+        self.ring();
     }
 
     /// Something that matters here has changed.

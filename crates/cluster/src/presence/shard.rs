@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use covenant_types::BootEpoch;
 use serde::{Deserialize, Serialize};
 
 use super::entry::{Entry, Stamp};
@@ -56,6 +57,12 @@ impl Shard {
     /// An empty shard.
     pub(crate) fn new(stamp: Stamp) -> Self {
         Self { stamp, ..Self::default() }
+    }
+
+    /// The writer goes on in a later boot. Nobody holds a version of that, so the changes up to now are of no use.
+    pub(crate) fn rise_to(&mut self, epoch: BootEpoch) {
+        self.stamp.epoch = epoch;
+        (self.kept, self.kept_changes) = (VecDeque::new(), 0);
     }
 
     pub(crate) fn stamp(&self) -> Stamp {
@@ -238,6 +245,20 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_shard_whose_writer_goes_on_in_a_later_boot_is_told_whole_and_replaces_all_copies() {
+        let mut own = Shard::new(Stamp { epoch: BootEpoch(1), version: 0 });
+        assert!(own.become_these([entry(1)].into()));
+        let mut copy = own.clone();
+        own.rise_to(BootEpoch(4));
+        assert_eq!(own.since(copy.stamp().version), None);
+        assert_eq!(copy.replace(own.stamp(), own.entries().clone()), Heard::News);
+        assert_eq!((copy.stamp().epoch, copy.entries().len()), (BootEpoch(4), 1));
+        assert!(own.become_these([entry(2)].into()));
+        let changes = own.since(copy.stamp().version).unwrap();
+        assert_eq!(copy.apply(copy.stamp().version, own.stamp(), changes), Heard::News);
     }
 
     #[test]

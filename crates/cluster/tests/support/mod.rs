@@ -6,10 +6,11 @@ mod counts;
 pub mod deaf;
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use covenant_cluster::{Cluster, ClusterConfig, MemberState, MemberView, Topology};
+use covenant_cluster::{Cluster, ClusterConfig, EpochKeeper, MemberState, MemberView, Topology};
 use covenant_env::{Env, Metrics};
 use covenant_identity::{Denial, Denied, IssuingAuthority, NodeGrant, NodeKey, RootAuthority, SignedDenial, make_csr};
 use covenant_runtime::{BehaviourRegistry, Ref, Resources, System, SystemConfig};
@@ -45,6 +46,8 @@ behaviour = "test.actor"
 mailbox = { capacity = 4, overflow = "wait" }
 "#;
 
+static PROCESSES: AtomicU32 = AtomicU32::new(0);
+
 struct Files(String);
 
 impl TreeSource for Files {
@@ -68,7 +71,20 @@ pub struct Identity {
     pub tier: Option<LinkTier>,
     pub role: Role,
     pub region: Region,
-    epoch: u64,
+    /// Whether it keeps a raised epoch, as a node with a disk does.
+    pub keeps: bool,
+    epoch: Arc<Epoch>,
+}
+
+/// The epoch of its last boot, as its disk has it.
+#[derive(Debug, Default)]
+struct Epoch(AtomicU64);
+
+impl EpochKeeper for Epoch {
+    fn raise(&self, to: BootEpoch) -> Result<(), String> {
+        self.0.fetch_max(to.0, Ordering::SeqCst);
+        Ok(())
+    }
 }
 
 impl Identity {
@@ -84,13 +100,24 @@ impl Identity {
             tier: None,
             role,
             region: Region::Africa,
-            epoch: 0,
+            keeps: true,
+            epoch: Arc::default(),
         }
     }
 
     /// Of a cluster laid out in pools.
     pub fn placed(name: &str, role: Role, region: Region, tier: LinkTier) -> Self {
         Self { topology: Topology::Pools, tier: Some(tier), role, region, ..Self::new(name) }
+    }
+
+    /// The same key on a disk of its own, on which the last boot was this one: as from a backup, or a copy.
+    pub fn copy(&self, epoch: u64) -> Self {
+        Self { name: self.name.clone(), key: Arc::clone(&self.key), epoch: Arc::new(Epoch(epoch.into())), ..*self }
+    }
+
+    /// The epoch of its last boot, as its disk has it.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.0.load(Ordering::SeqCst)
     }
 
     /// What its endpoint is told.
@@ -101,7 +128,7 @@ impl Identity {
             identity: Arc::new(credentials(self, now)),
             cluster: CLUSTER.to_owned(),
             name: self.name.clone(),
-            epoch: BootEpoch(self.epoch),
+            epoch: BootEpoch(self.epoch()),
             profile: Profile::Loopback,
         }
     }
@@ -124,7 +151,7 @@ impl Identity {
 
     /// The same with another tree, of these behaviours.
     pub async fn boot_with(&mut self, seeds: &[SocketAddr], tree: TreeSpec, registry: BehaviourRegistry) -> Node {
-        self.epoch += 1;
+        self.epoch.0.fetch_add(1, Ordering::SeqCst);
         Node::start(self, seeds, tree, registry).await
     }
 }
@@ -142,13 +169,15 @@ impl Node {
     async fn start(identity: &Identity, seeds: &[SocketAddr], tree: TreeSpec, registry: BehaviourRegistry) -> Self {
         let counts = Counts::default();
         let handle = tokio::runtime::Handle::current();
-        let seed = u64::from(identity.key.public_key()[0]) << 8 | identity.epoch;
+        // Another one for each process, as on a machine.
+        let seed = u64::from(identity.key.public_key()[0]) << 32 | u64::from(PROCESSES.fetch_add(1, Ordering::SeqCst));
         let env = Env::real(handle.clone(), handle, seed, Metrics::new(counts.clone()));
         let transport = identity.transport_config(env.wall());
         let credentials = Arc::clone(&transport.identity);
         let config = ClusterConfig {
             topology: identity.topology,
             tier: identity.tier,
+            epochs: identity.keeps.then(|| Arc::clone(&identity.epoch) as Arc<dyn EpochKeeper>),
             ..ClusterConfig::new(transport, seeds.to_vec())
         };
         let cluster = Cluster::start(config, env.clone(), None).expect("the node starts");

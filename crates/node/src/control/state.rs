@@ -20,7 +20,7 @@ pub(crate) fn status(control: &Control) -> Status {
         role: control.config.node.role,
         region: control.config.node.region,
         cluster: control.config.cluster.name.clone(),
-        epoch: control.epoch,
+        epoch: control.cluster.me().epoch,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         uptime_ms: control.env.now().as_millis(),
