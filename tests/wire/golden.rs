@@ -115,6 +115,21 @@ fn a_frame_has_the_bytes_it_always_had_and_an_old_one_is_read() {
 }
 
 #[test]
+fn messages_to_actors_have_the_bytes_they_always_had() {
+    use covenant_cluster::fuzz::{actor_frame_seeds, feed_frame_seeds, fuzz_actor_frame, fuzz_feed_frame};
+    let names = ["name", "cast", "cast-traced", "call-traced", "name-fenced"];
+    let frames = actor_frame_seeds();
+    assert_eq!(frames.len(), names.len());
+    for (name, frame) in names.into_iter().zip(frames) {
+        check(&format!("actor-frame-{name}.hex"), &frame);
+        fuzz_actor_frame(&frame);
+    }
+    let letter = feed_frame_seeds().pop().expect("the last is a letter");
+    check("feed-frame-letter.hex", &letter);
+    fuzz_feed_frame(&letter);
+}
+
+#[test]
 fn a_name_that_no_constructor_would_make_is_refused_from_the_wire_too() {
     let bytes = encode("Hub Africa; DROP TABLE");
     assert!(decode::<NodeName>(&bytes, LIMIT).is_err());

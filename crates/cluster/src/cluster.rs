@@ -11,7 +11,7 @@ use covenant_membership::{Paces, Pools, Topology};
 use covenant_runtime::{Ref, Remotable, System};
 use covenant_transport::join::Issuer;
 use covenant_transport::{BindError, Peer, Profile, RecvStream, SendStream, Transport, TransportConfig};
-use covenant_types::{ActorPath, LinkTier, NodeName, WallTime};
+use covenant_types::{ActorPath, Fence, LinkTier, NodeName, WallTime};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::conduct::Misbehaving;
@@ -21,6 +21,7 @@ use crate::driver::{Driver, INBOX_MAX};
 use crate::gateway::Gateway;
 use crate::links::{LinkKeeper, LinkView};
 use crate::member::{MemberEvent, MemberState, MemberView, Phase};
+use crate::placement::{Lease, StaleToken};
 use crate::presence::core::{Seen, Setting};
 use crate::presence::keeper::{self, Keeper, NamesElsewhere, PresenceDesk};
 use crate::rebirth::EpochKeeper;
@@ -219,8 +220,32 @@ impl Cluster {
     ///
     /// The name must be another node's; a node does not connect to itself.
     pub fn remote<M: Remotable>(&self, node: &NodeName, path: &ActorPath) -> Ref<M> {
-        let outlet = RemoteOutlet::<M>::new(&self.shared, node.clone(), path.clone());
+        self.remote_with(node, path, None)
+    }
+
+    /// As [`Cluster::remote`], for acts under a lease: each message carries the lease's key and token. An actor that has seen
+    /// a higher token of the key refuses it with `Rejected`, which names the key, the token and the highest seen; a cast is
+    /// dropped and counted there. Nothing of such a message is read. One with a higher token makes all with a lower one late,
+    /// those too that wait for room in the actor's mailbox.
+    ///
+    /// What is sent is the token, whether or not the lease is still held: ask [`Lease::is_held`] before each act. Sent on in a
+    /// message, the reference says where, and not under which lease: whoever gets it acts without one.
+    pub fn remote_fenced<M: Remotable>(&self, lease: &Lease, node: &NodeName, path: &ActorPath) -> Ref<M> {
+        self.remote_with(node, path, Some(lease.fence().clone()))
+    }
+
+    fn remote_with<M: Remotable>(&self, node: &NodeName, path: &ActorPath, fence: Option<Fence>) -> Ref<M> {
+        let outlet = RemoteOutlet::<M>::new(&self.shared, node.clone(), path.clone(), fence);
         Ref::remote(node.clone(), path.clone(), Arc::new(outlet))
+    }
+
+    /// Notes that this node acts upon its own actor at `path` under a lease: to be asked before each act that is no message
+    /// from another node. It makes the acts of earlier holders late, as their messages make others'.
+    ///
+    /// # Errors
+    /// A later holder has acted upon this actor, or there are too many keys. The act must not be done.
+    pub fn check_fence(&self, path: &ActorPath, fence: &Fence) -> Result<(), StaleToken> {
+        self.shared.gates.gate(path, &fence.key, self.shared.me)?.pass(fence, || ())
     }
 
     /// Watches the actor or supervisor at `path` on the node `node`: the incarnation that runs now, or the next one where

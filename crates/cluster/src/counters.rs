@@ -93,7 +93,8 @@ impl Counters {
         self.metrics.counter("covenant_remoting_casts_dropped_total", &[("why", why)]).increment(1);
     }
 
-    /// Counts a call, or the first of some casts, that was refused before it was read. `why` is one of a closed set of words.
+    /// Counts a call, or the first of some casts, that was refused before it was read; of those under a lease each. `why` is
+    /// one of a closed set of words.
     pub(crate) fn message_refused(&self, why: &str) {
         self.metrics.counter("covenant_remoting_messages_refused_total", &[("why", why)]).increment(1);
     }

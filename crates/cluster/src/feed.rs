@@ -236,7 +236,7 @@ const ROOTS: u8 = 14;
 #[cfg(test)]
 mod tests {
     use covenant_identity::{NodeKey, Scope, TrustMark};
-    use covenant_types::{BootEpoch, LinkTier, NodeId, NodeName, Region, Role, WallTime};
+    use covenant_types::{BootEpoch, Fence, LinkTier, NodeId, NodeName, Region, Role, WallTime};
 
     use crate::Phase;
 
@@ -297,6 +297,7 @@ mod tests {
             type_name: "test".to_owned(),
             schema: SchemaHash([6; 32]),
             trace: Some(5),
+            fence: Some(Fence { key: "/placed".parse().unwrap(), token: 7 }),
             request: vec![1, 2, 3],
         };
         assert_eq!(FeedFrame::parse(&self::letter(&letter)), Some(FeedFrame::Letter(letter)));

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use covenant_identity::{NodeKey, SignedDenial, TrustMark, TrustedRoots};
 use covenant_runtime::{Declared, DownReason, FarOrder, FarTie};
 use covenant_types::{
-    ActorPath, BootEpoch, CallError, ExitReason, Incarnation, LinkTier, Name, NodeId, NodeName, Region, Role, Scope,
-    TraceId, WallTime,
+    ActorPath, BootEpoch, CallError, ExitReason, Fence, Incarnation, LinkTier, Name, NodeId, NodeName, Region, Role,
+    Scope, TraceId, WallTime,
 };
 use covenant_wire::{FRAME_HEADER_BYTES, SchemaHash};
 
 use crate::Phase;
 use crate::feed::{self, FeedFrame};
+use crate::mail_room::{Letter, LetterId};
 use crate::presence::entry::{Entry, Place, Stamp};
 use crate::presence::frame::{Frame, Whose};
 use crate::presence::shard::Change;
@@ -152,14 +153,37 @@ pub fn feed_frame_seeds() -> Vec<Vec<u8>> {
     let two = [Arc::new(record(Phase::Active)), Arc::new(record(Phase::Draining))];
     let types = feed::types(&[Declared { name: "content.store/1", schema: SchemaHash([5; 32]) }]);
     let frames = [feed::members(b"members"), feed::datagram(b"datagram"), feed::digest(7), feed::heard(8), types];
-    frames.into_iter().chain(feed::records(&two)).map(|frame| frame.to_vec()).collect()
+    let letter = feed::letter(&fenced_letter());
+    frames.into_iter().chain(feed::records(&two)).chain([letter]).map(|frame| frame.to_vec()).collect()
+}
+
+/// A cast under a lease that waits for a sleeper.
+fn fenced_letter() -> Letter {
+    let sender = NodeId([3; 16]);
+    Letter {
+        to: NodeId([4; 16]),
+        id: LetterId { sender, epoch: BootEpoch(7), number: 9 },
+        name: NodeName::new("hub-asia").expect("a name"),
+        role: Role::Hub,
+        region: Region::Asia,
+        path: "/sync/scheduler".parse().expect("a path"),
+        type_name: "content.store/1".to_owned(),
+        schema: SchemaHash([5; 32]),
+        trace: Some(9),
+        fence: Some(fence()),
+        request: vec![1, 2, 3],
+    }
+}
+
+fn fence() -> Fence {
+    Fence { key: "/placed/scheduler".parse().expect("a path"), token: 77 }
 }
 
 /// A frame of the actor plane.
 pub fn fuzz_actor_frame(bytes: &[u8]) {
-    if let Some(ActorFrame::Name { id, schema, path, type_name }) = ActorFrame::parse(bytes) {
+    if let Some(ActorFrame::Name { id, schema, fence, path, type_name }) = ActorFrame::parse(bytes) {
         let mut written = Vec::new();
-        frame::put_name(&mut written, id, schema, &path, type_name);
+        frame::put_name(&mut written, id, schema, fence.as_ref(), &path, type_name);
         assert_eq!(&written[FRAME_HEADER_BYTES..], bytes, "a name has one form");
     }
 }
@@ -175,10 +199,11 @@ pub fn actor_frame_seeds() -> Vec<Vec<u8>> {
     let path: ActorPath = "/sync/scheduler".parse().expect("a path");
     let trace = TraceId::new(9);
     vec![
-        framed(|out| frame::put_name(out, 3, SchemaHash([5; 32]), &path, "content.store/1")),
+        framed(|out| frame::put_name(out, 3, SchemaHash([5; 32]), None, &path, "content.store/1")),
         framed(|out| frame::put_cast(out, 3, None, &(7_u32, "seven"))),
         framed(|out| frame::put_cast(out, 3, trace, &(7_u32, "seven"))),
         framed(|out| frame::put_call(out, 3, 11, 5000, trace, &vec![1_u8; 20])),
+        framed(|out| frame::put_name(out, 4, SchemaHash([5; 32]), Some(&fence()), &path, "content.store/1")),
     ]
 }
 

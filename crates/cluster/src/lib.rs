@@ -61,8 +61,8 @@ pub use mail_room::{LETTER_BYTES_MAX, MAIL_AGE_MAX, MAIL_BYTES_MAX, MAIL_LETTERS
 pub use member::{MemberEvent, MemberState, MemberView, Phase};
 pub use names::Place;
 pub use placement::{
-    FENCED_KEYS_MAX, Fences, HELD_MAX, LEASE_SPAN_MAX, LEASE_SPAN_MIN, LEASES_MAX, Lease, LeaseAnswer, LeaseError,
-    LeaseSource, Leases, SimulatedLeases, StaleToken,
+    FENCED_KEYS_MAX, FENCED_KEYS_NODE_MAX, Fences, HELD_MAX, LEASE_SPAN_MAX, LEASE_SPAN_MIN, LEASES_MAX, Lease,
+    LeaseAnswer, LeaseError, LeaseSource, Leases, SimulatedLeases, StaleToken,
 };
 pub use rebirth::{ADOPTIONS_MAX, EPOCH_ADOPTED_MAX, EpochKeeper};
 pub use record::NodeRecord;

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use covenant_membership::uplinks;
 use covenant_runtime::{Declared, Inlet, Reading, RemoteSender, with_trace};
-use covenant_types::{ActorPath, CallError, NodeId, NodeName, Role, TraceId};
+use covenant_types::{ActorPath, CallError, Fence, NodeId, NodeName, Role, TraceId};
 
 use crate::demand::{self, DEMAND_WAIT_MAX};
 use crate::directory::RECORDS_MAX;
@@ -39,6 +39,7 @@ pub(crate) fn post(
     to: NodeId,
     path: &ActorPath,
     message: Declared,
+    fence: Option<Fence>,
     trace: Option<TraceId>,
     request: Vec<u8>,
 ) -> Result<(), CallError> {
@@ -57,6 +58,7 @@ pub(crate) fn post(
         type_name: message.name.to_owned(),
         schema: message.schema,
         trace: trace.map(TraceId::get),
+        fence,
         request,
     };
     let frame = feed::letter(&letter);
@@ -141,21 +143,29 @@ fn take_in(shared: &Arc<Shared>, session: &Session, letter: Letter) {
         let sender =
             RemoteSender { node: letter.id.sender, name: letter.name, role: letter.role, region: letter.region };
         let trace = letter.trace.and_then(TraceId::new);
+        let Letter { path, type_name, schema, fence, request, .. } = letter;
         let is_taken = |inlet: &Arc<dyn Inlet>| {
-            let same = inlet.name() == letter.type_name && inlet.schema() == letter.schema;
+            let same = inlet.name() == type_name && inlet.schema() == schema;
             same && inlet.callers().may_send(&sender)
         };
-        let entered = match shared.inlet(&letter.path).filter(is_taken) {
-            Some(inlet) => {
-                let _reading = Reading::from(&Reader::resolver(shared, sender.clone()));
-                with_trace(trace, || inlet.deliver(&sender, &letter.request, None)).is_ok()
+        let entered = shared.inlet(&path).filter(is_taken).ok_or("unwanted").and_then(|inlet| {
+            let _reading = Reading::from(&Reader::resolver(shared, sender.clone()));
+            let enter = || with_trace(trace, || inlet.deliver(&sender, &request, None)).map_err(|_| "unwanted");
+            match fence {
+                None => enter(),
+                Some(fence) => {
+                    let gate = shared.gates.gate(&path, &fence.key, sender.node);
+                    gate.and_then(|gate| gate.pass(&fence, enter)).unwrap_or_else(|stale| {
+                        tracing::info!(peer = %sender.name, %path, %stale, "mail under a lease was refused");
+                        shared.counters.message_refused("fence");
+                        Err("fence")
+                    })
+                }
             }
-            None => false,
-        };
-        if entered {
-            shared.counters.mail_delivered.increment(1);
-        } else {
-            shared.counters.mail_dropped("unwanted", 1);
+        });
+        match entered {
+            Ok(()) => shared.counters.mail_delivered.increment(1),
+            Err(why) => shared.counters.mail_dropped(why, 1),
         }
     }
     drop(taken);

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use covenant_types::{ActorPath, BootEpoch, NodeId, NodeName, Region, Role, Uptime};
+use covenant_types::{ActorPath, BootEpoch, Fence, NodeId, NodeName, Region, Role, Uptime};
 use covenant_wire::SchemaHash;
 use serde::{Deserialize, Serialize};
 
@@ -49,12 +49,15 @@ pub(crate) struct Letter {
     pub(crate) type_name: String,
     pub(crate) schema: SchemaHash,
     pub(crate) trace: Option<u64>,
+    /// The lease it was sent under: looked at when it arrives.
+    pub(crate) fence: Option<Fence>,
     pub(crate) request: Vec<u8>,
 }
 
 impl Letter {
     fn cost(&self) -> usize {
-        LETTER_COST + self.request.len() + self.path.as_str().len() + self.type_name.len()
+        let key = self.fence.as_ref().map_or(0, |fence| fence.key.as_str().len());
+        LETTER_COST + self.request.len() + self.path.as_str().len() + self.type_name.len() + key
     }
 }
 
@@ -215,6 +218,7 @@ mod tests {
             type_name: "test".to_owned(),
             schema: SchemaHash([1; 32]),
             trace: None,
+            fence: None,
             request: vec![0; bytes],
         }
     }

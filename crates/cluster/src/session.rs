@@ -82,7 +82,8 @@ pub(crate) struct Session {
 
 #[derive(Default)]
 struct Targets {
-    by_name: HashMap<(ActorPath, &'static str, SchemaHash), Arc<Target>>,
+    /// By path, type and the key of the lease that they are used under.
+    by_name: HashMap<(ActorPath, &'static str, SchemaHash, Option<ActorPath>), Arc<Target>>,
     by_id: Vec<Arc<Target>>,
 }
 
@@ -256,17 +257,18 @@ impl Session {
         &self.lanes[target.lane]
     }
 
-    /// The actor at `path` there, as the receiver of messages of this type. `None` where there are too many.
-    pub(crate) fn target(&self, path: &ActorPath, message: Declared) -> Option<Arc<Target>> {
+    /// The actor at `path` there, as the receiver of messages of this type, under a lease of `key` or none. `None` where
+    /// there are too many.
+    pub(crate) fn target(&self, path: &ActorPath, message: Declared, key: Option<&ActorPath>) -> Option<Arc<Target>> {
         let mut targets = lock(&self.targets);
-        let key = (path.clone(), message.name, message.schema);
-        if let Some(target) = targets.by_name.get(&key) {
+        let name = (path.clone(), message.name, message.schema, key.cloned());
+        if let Some(target) = targets.by_name.get(&name) {
             return Some(Arc::clone(target));
         }
         let id = u32::try_from(targets.by_id.len()).ok().filter(|id| *id < TARGETS_MAX)?;
-        let target = Arc::new(Target::new(id, path.clone(), message, lane_of(path)));
+        let target = Arc::new(Target::new(id, path.clone(), message, key.cloned(), lane_of(path)));
         targets.by_id.push(Arc::clone(&target));
-        targets.by_name.insert(key, Arc::clone(&target));
+        targets.by_name.insert(name, Arc::clone(&target));
         Some(target)
     }
 

@@ -23,6 +23,7 @@ use crate::directory::Directory;
 use crate::links::LinkView;
 use crate::mail_room::{MailRoom, Taken};
 use crate::member::MemberEvent;
+use crate::placement::Gates;
 use crate::presence::keeper::PresenceDesk;
 use crate::rebirth::EpochKeeper;
 use crate::record::{NodeRecord, SignedRecord};
@@ -103,6 +104,8 @@ pub(crate) struct Shared {
     links: Mutex<BTreeMap<NodeId, LinkView>>,
     /// Names and groups of all nodes.
     pub(crate) presence: PresenceDesk,
+    /// Tokens of leases that messages to this node's actors carried.
+    pub(crate) gates: Gates,
 }
 
 #[derive(Default)]
@@ -155,6 +158,7 @@ impl Shared {
             bulk: RwLock::new(None),
             links: Mutex::default(),
             presence,
+            gates: Gates::default(),
         }
     }
 

@@ -111,8 +111,13 @@ pub trait Lobby: Send {
     /// may be room.
     fn enter(&mut self, room: &Waker) -> Entered;
 
+    /// How many wait.
+    fn len(&self) -> usize;
+
     /// Whether none waits.
-    fn is_empty(&self) -> bool;
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// What became of messages in a [`Lobby`].
@@ -212,8 +217,8 @@ impl<M: Remotable> Lobby for MailboxLobby<M> {
         entered
     }
 
-    fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+    fn len(&self) -> usize {
+        self.waiting.len()
     }
 }
 

@@ -71,7 +71,7 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
     (
         "covenant_remoting_messages_refused_total",
         Counter,
-        "Calls and first casts that were refused before they were read.",
+        "Calls and first casts, and all messages under a lost lease, that were refused before they were read.",
     ),
     ("covenant_remoting_schemas_differ_total", Counter, "Message types that are other ones on another node."),
     ("covenant_remoting_orders_total", Counter, "Actors that were stopped or killed by order of another node."),

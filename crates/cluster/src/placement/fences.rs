@@ -7,11 +7,13 @@ use covenant_types::{ActorPath, CallError, Fence};
 
 /// The most keys one receiver remembers the tokens of.
 pub const FENCED_KEYS_MAX: usize = 16 * 1024;
+/// The most of them that one node may bring in messages.
+pub const FENCED_KEYS_NODE_MAX: usize = 4 * 1024;
 
 /// The highest token that was seen of each key. Cheap to clone; clones are one.
 ///
-/// Whoever carries out acts keeps one and asks it before each: messages carry no token by themselves, so an act brings its token
-/// as part of what it says.
+/// For acts that do not come as messages through [`Cluster::remote_fenced`](crate::Cluster::remote_fenced), which are checked
+/// before they reach an actor. Whoever carries out others keeps one and asks it before each.
 #[derive(Clone, Debug, Default)]
 pub struct Fences(Arc<Mutex<SeenTokens>>);
 
@@ -38,11 +40,7 @@ impl SeenTokens {
     fn check(&mut self, fence: &Fence) -> Result<(), StaleToken> {
         let has_room = self.0.len() < FENCED_KEYS_MAX;
         match self.0.get_mut(&fence.key) {
-            Some(seen) if fence.token < *seen => Err(StaleToken::Stale { fence: fence.clone(), seen: *seen }),
-            Some(seen) => {
-                *seen = fence.token;
-                Ok(())
-            }
+            Some(seen) => judge(seen, fence),
             None if has_room => {
                 self.0.insert(fence.key.clone(), fence.token);
                 Ok(())
@@ -50,6 +48,15 @@ impl SeenTokens {
             None => Err(StaleToken::Full),
         }
     }
+}
+
+/// Whether an act may be done where this token was the highest, which it is not any more then.
+pub(super) fn judge(seen: &mut u64, fence: &Fence) -> Result<(), StaleToken> {
+    if fence.token < *seen {
+        return Err(StaleToken::Stale { fence: fence.clone(), seen: *seen });
+    }
+    *seen = fence.token;
+    Ok(())
 }
 
 /// An act is not done. Nothing was changed.
@@ -67,6 +74,9 @@ pub enum StaleToken {
     /// Forgetting a key to make room would let a stale act through.
     #[error("tokens of {FENCED_KEYS_MAX} keys are remembered, which is as many as there may be")]
     Full,
+    /// One node names so many keys that others would find no room.
+    #[error("one node brings tokens of {FENCED_KEYS_NODE_MAX} keys at most")]
+    TooMany,
 }
 
 impl From<StaleToken> for CallError {

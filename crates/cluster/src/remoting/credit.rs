@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use covenant_runtime::Declared;
-use covenant_types::ActorPath;
+use covenant_types::{ActorPath, Fence};
 use tokio::sync::Notify;
+
+use crate::placement::StaleToken;
 
 /// How far a sender may run ahead of an actor from the start.
 pub const CREDIT_START_BYTES: u32 = 64 * 1024;
@@ -118,21 +120,42 @@ pub(crate) struct Target {
     pub(crate) message: Declared,
     /// Which lane carries its messages: always the same, so that they keep their order.
     pub(crate) lane: usize,
+    /// Whose lease its messages are sent under.
+    key: Option<ActorPath>,
     /// Whether the other side knows the id. Changes under the lane's lock only.
     named: AtomicBool,
+    /// The token that the other side knows with it. As `named`.
+    token: AtomicU64,
     credit: AtomicI64,
     available: Notify,
 }
 
 impl Target {
-    pub(crate) fn new(id: u32, path: ActorPath, message: Declared, lane: usize) -> Self {
+    pub(crate) fn new(id: u32, path: ActorPath, message: Declared, key: Option<ActorPath>, lane: usize) -> Self {
+        let (named, token, available) = (AtomicBool::new(false), AtomicU64::new(0), Notify::new());
         let credit = AtomicI64::new(i64::from(CREDIT_START_BYTES));
-        Self { id, path, message, lane, named: AtomicBool::new(false), credit, available: Notify::new() }
+        Self { id, path, message, lane, key, named, token, credit, available }
     }
 
-    /// Returns true the first time.
-    pub(crate) fn must_be_named(&self) -> bool {
-        !self.named.load(Ordering::Relaxed) && !self.named.swap(true, Ordering::Relaxed)
+    /// Whether the other side has to be told the id before a message that carries this token: the first time, and where it
+    /// was told a lower token.
+    ///
+    /// # Errors
+    /// It was told a higher token: this node has had the lease anew since, and what it sends under the old one is late.
+    pub(crate) fn must_be_named(&self, token: Option<u64>) -> Result<bool, StaleToken> {
+        let is_new = !self.named.load(Ordering::Relaxed) && !self.named.swap(true, Ordering::Relaxed);
+        let (Some(token), Some(key)) = (token, &self.key) else { return Ok(is_new) };
+        let seen = self.token.load(Ordering::Relaxed);
+        if token < seen {
+            return Err(StaleToken::Stale { fence: Fence { key: key.clone(), token }, seen });
+        }
+        self.token.store(token, Ordering::Relaxed);
+        Ok(is_new || token > seen)
+    }
+
+    /// What its messages carry with this token.
+    pub(crate) fn fence(&self, token: Option<u64>) -> Option<Fence> {
+        Some(Fence { key: self.key.clone()?, token: token? })
     }
 
     pub(crate) fn has_credit(&self) -> bool {
@@ -176,7 +199,18 @@ mod tests {
     use super::*;
 
     fn target() -> Target {
-        Target::new(0, "/a".parse().unwrap(), Declared { name: "t", schema: SchemaHash([0; 32]) }, 0)
+        Target::new(0, "/a".parse().unwrap(), Declared { name: "t", schema: SchemaHash([0; 32]) }, None, 0)
+    }
+
+    #[test]
+    fn the_other_side_is_told_an_id_once_and_again_with_each_higher_token() {
+        let target = target();
+        assert_eq!([target.must_be_named(None), target.must_be_named(None)], [Ok(true), Ok(false)]);
+        let declared = Declared { name: "t", schema: SchemaHash([0; 32]) };
+        let fenced = Target::new(0, "/a".parse().unwrap(), declared, Some("/k".parse().unwrap()), 0);
+        let told = [0, 0, 5, 5, 6].map(|token| fenced.must_be_named(Some(token)));
+        assert_eq!(told, [Ok(true), Ok(false), Ok(true), Ok(false), Ok(true)]);
+        assert!(matches!(fenced.must_be_named(Some(5)), Err(StaleToken::Stale { seen: 6, .. })));
     }
 
     #[test]

@@ -2,11 +2,12 @@
 //!
 //! On a lane of the actor plane: kind u8 · flags u8 · then
 //! - name: id u32 · schema hash of the message type, 32 bytes · length of the path u16 · path · name of the message type.
-//!   Later frames say the id only.
+//!   Later frames say the id only. With flag 2 the messages to this id are acts under a lease, and between the schema and the
+//!   length of the path stand: token u64 · length of the key u16 · key. The same id may be named again with a higher token.
 //! - cast: to u32 · request
 //! - call: to u32 · call u64 · milliseconds left u32 · request
 //!
-//! With flag 1 the trace, u64, stands before a request. Other flags are refused, and so is flag 1 on a name.
+//! With flag 1 the trace, u64, stands before a request. Other flags are refused, and so are flag 1 on a name and flag 2 elsewhere.
 //!
 //! On the reply plane: kind u8 · flags u8 (0) · then
 //! - reply: call u64 · response
@@ -15,7 +16,7 @@
 //! - credit taken back: to u32 · bytes u64
 
 use covenant_runtime::Encode;
-use covenant_types::{ActorPath, CallError, TraceId};
+use covenant_types::{ActorPath, CallError, Fence, TraceId};
 use covenant_wire::{FRAME_HEADER_BYTES, SchemaHash, encode_into};
 
 /// The longest frame. Content goes over bulk streams.
@@ -28,7 +29,7 @@ pub(crate) const TYPE_NAME_BYTES_MAX: usize = 128;
 /// What comes in on an actor lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ActorFrame<'a> {
-    Name { id: u32, schema: SchemaHash, path: ActorPath, type_name: &'a str },
+    Name { id: u32, schema: SchemaHash, fence: Option<Fence>, path: ActorPath, type_name: &'a str },
     Cast { to: u32, trace: Option<TraceId>, request: &'a [u8] },
     Call { to: u32, call: u64, millis_left: u32, trace: Option<TraceId>, request: &'a [u8] },
 }
@@ -47,6 +48,8 @@ const CAST: u8 = 2;
 const CALL: u8 = 3;
 /// The flag of a message that is part of a trace.
 const TRACED: u8 = 1;
+/// The flag of a name whose messages are acts under a lease.
+const FENCED: u8 = 2;
 const REPLY: u8 = 1;
 const REFUSAL: u8 = 2;
 const CREDIT: u8 = 3;
@@ -55,30 +58,26 @@ const TAKE_BACK: u8 = 4;
 impl<'a> ActorFrame<'a> {
     /// Reads a frame; `None` if it is none.
     pub(crate) fn parse(frame: &'a [u8]) -> Option<Self> {
-        let ([kind, flags @ (0 | TRACED)], rest) = frame.split_first_chunk::<2>()? else { return None };
+        let ([kind, flags], rest) = frame.split_first_chunk::<2>()?;
         let (to, rest) = u32_from(rest)?;
-        match *kind {
-            CAST => {
+        match (*kind, *flags) {
+            (CAST, 0 | TRACED) => {
                 let (trace, request) = trace_from(*flags, rest)?;
                 Some(Self::Cast { to, trace, request })
             }
-            CALL => {
+            (CALL, 0 | TRACED) => {
                 let (call, rest) = u64_from(rest)?;
                 let (millis_left, rest) = u32_from(rest)?;
                 let (trace, request) = trace_from(*flags, rest)?;
                 Some(Self::Call { to, call, millis_left, trace, request })
             }
-            NAME if *flags == 0 => {
+            (NAME, 0 | FENCED) => {
                 let (schema, rest) = rest.split_first_chunk::<32>()?;
-                let (length, rest) = rest.split_first_chunk::<2>()?;
-                let (path, type_name) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+                let (fence, rest) = fence_from(*flags, rest)?;
+                let (path, type_name) = path_from(rest)?;
                 let fits = to < TARGETS_MAX && type_name.len() <= TYPE_NAME_BYTES_MAX;
-                let text = std::str::from_utf8(path).ok()?;
-                let path: ActorPath = text.parse().ok()?;
                 let type_name = std::str::from_utf8(type_name).ok()?;
-                // People may leave the first `/` out, nodes may not: one path has one form here.
-                let fits = fits && path.as_str() == text;
-                fits.then_some(Self::Name { id: to, schema: SchemaHash(*schema), path, type_name })
+                fits.then_some(Self::Name { id: to, schema: SchemaHash(*schema), fence, path, type_name })
             }
             _ => None,
         }
@@ -107,18 +106,33 @@ impl<'a> ReplyFrame<'a> {
     }
 }
 
-/// Appends the frame that gives a path its id.
-pub(crate) fn put_name(out: &mut Vec<u8>, id: u32, schema: SchemaHash, path: &ActorPath, type_name: &str) {
-    let path = path.as_str().as_bytes();
-    let path_length = u16::try_from(path.len()).expect("a path has at most 512 bytes");
+/// Appends the frame that gives a path its id, as the receiver of messages of one type and, with a fence, under one lease.
+pub(crate) fn put_name(
+    out: &mut Vec<u8>,
+    id: u32,
+    schema: SchemaHash,
+    fence: Option<&Fence>,
+    path: &ActorPath,
+    type_name: &str,
+) {
     frame(out, |out| {
-        out.extend_from_slice(&[NAME, 0]);
+        out.extend_from_slice(&[NAME, if fence.is_some() { FENCED } else { 0 }]);
         out.extend_from_slice(&id.to_be_bytes());
         out.extend_from_slice(&schema.0);
-        out.extend_from_slice(&path_length.to_be_bytes());
-        out.extend_from_slice(path);
+        if let Some(fence) = fence {
+            out.extend_from_slice(&fence.token.to_be_bytes());
+            put_path(out, &fence.key);
+        }
+        put_path(out, path);
         out.extend_from_slice(type_name.as_bytes());
     });
+}
+
+fn put_path(out: &mut Vec<u8>, path: &ActorPath) {
+    let path = path.as_str().as_bytes();
+    let length = u16::try_from(path.len()).expect("a path has at most 512 bytes");
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(path);
 }
 
 /// Appends a cast and returns the length of its frame.
@@ -250,6 +264,26 @@ fn trace_from(flags: u8, bytes: &[u8]) -> Option<(Option<TraceId>, &[u8])> {
     }
 }
 
+/// The lease that a name is used under, and what stands behind it.
+fn fence_from(flags: u8, bytes: &[u8]) -> Option<(Option<Fence>, &[u8])> {
+    if flags != FENCED {
+        return Some((None, bytes));
+    }
+    let (token, rest) = u64_from(bytes)?;
+    let (key, rest) = path_from(rest)?;
+    Some((Some(Fence { key, token }), rest))
+}
+
+/// A path after its length, and what stands behind it.
+fn path_from(bytes: &[u8]) -> Option<(ActorPath, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<2>()?;
+    let (path, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+    let text = std::str::from_utf8(path).ok()?;
+    let path: ActorPath = text.parse().ok()?;
+    // People may leave the first `/` out, nodes may not: one path has one form here.
+    (path.as_str() == text).then_some((path, rest))
+}
+
 fn u32_from(bytes: &[u8]) -> Option<(u32, &[u8])> {
     bytes.split_first_chunk().map(|(head, rest)| (u32::from_be_bytes(*head), rest))
 }
@@ -276,7 +310,9 @@ mod tests {
         let mut out = Vec::new();
         let path: ActorPath = "/sync/scheduler".parse().unwrap();
         let schema = SchemaHash([9; 32]);
-        put_name(&mut out, 7, schema, &path, "sync.message");
+        put_name(&mut out, 7, schema, None, &path, "sync.message");
+        let fence = Fence { key: "/placed/a".parse().unwrap(), token: u64::MAX };
+        put_name(&mut out, 8, schema, Some(&fence), &path, "sync.message");
         put_cast(&mut out, 7, None, &5u8);
         put_call(&mut out, 7, 9, 1000, None, &6u8);
         let trace = TraceId::new(0x0102);
@@ -287,7 +323,8 @@ mod tests {
         assert_eq!(
             frames,
             [
-                ActorFrame::Name { id: 7, schema, path, type_name: "sync.message" },
+                ActorFrame::Name { id: 7, schema, fence: None, path: path.clone(), type_name: "sync.message" },
+                ActorFrame::Name { id: 8, schema, fence: Some(fence), path, type_name: "sync.message" },
                 ActorFrame::Cast { to: 7, trace: None, request: &[5] },
                 ActorFrame::Call { to: 7, call: 9, millis_left: 1000, trace: None, request: &[6] },
                 ActorFrame::Cast { to: 7, trace, request: &[5] },
@@ -324,6 +361,16 @@ mod tests {
         out.clear();
         put_cast(&mut out, 1, TraceId::new(0x0102), &5u8);
         assert_eq!(out, [0, 0, 0, 15, 2, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 2, 5]);
+        let name = |fence: Option<&Fence>| {
+            let mut out = Vec::new();
+            put_name(&mut out, 1, SchemaHash([9; 32]), fence, &"/a".parse().unwrap(), "t");
+            out
+        };
+        let schema = [9; 32];
+        assert_eq!(name(None), [&[0, 0, 0, 43, 1, 0, 0, 0, 0, 1][..], &schema, b"\0\x02/at"].concat());
+        let fence = Fence { key: "/k".parse().unwrap(), token: 3 };
+        let fenced = [&[0, 0, 0, 55, 1, 2, 0, 0, 0, 1][..], &schema, b"\0\0\0\0\0\0\0\x03\0\x02/k\0\x02/at"];
+        assert_eq!(name(Some(&fence)), fenced.concat());
     }
 
     #[test]
@@ -348,6 +395,12 @@ mod tests {
         };
         assert!(name(0, 1, b"/a"));
         assert!(!name(0, 1, b"/A") && !name(0, TARGETS_MAX, b"/a") && !name(1, 1, b"/a") && !name(0, 1, b"/"));
+        let fenced = |key: &[u8]| {
+            let parts = [&[NAME, FENCED, 0, 0, 0, 1][..], &[0; 32], &[0; 8], &[0, 2], key, &[0, 2], b"/a"];
+            ActorFrame::parse(&parts.concat()).is_some()
+        };
+        assert!(fenced(b"/k") && !fenced(b"k") && !fenced(b"/K") && !fenced(b"k1"));
+        assert_eq!(ActorFrame::parse(&[CAST, FENCED, 0, 0, 0, 1, 5]), None);
         assert_eq!(ActorFrame::parse(&[CAST, 1, 0, 0, 0, 1]), None);
         assert_eq!(ActorFrame::parse(&[CAST, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]), None);
         assert_eq!(ActorFrame::parse(&[CAST, 2, 0, 0, 0, 1]), None);

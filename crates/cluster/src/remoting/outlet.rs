@@ -10,7 +10,7 @@ use covenant_runtime::{
     Answered, CAST_WAIT_MAX, Deadlines, Declared, Encode, Outlet, Remotable, RemoteSender, Resolver, Sending, System,
     Way, answered, current_trace,
 };
-use covenant_types::{ActorPath, CallError, NodeId, NodeName, TraceId};
+use covenant_types::{ActorPath, CallError, Fence, NodeId, NodeName, TraceId};
 
 use crate::demand::{self, DEMAND_WAIT_MAX};
 use crate::mail;
@@ -36,6 +36,8 @@ pub(crate) struct Line {
     path: ActorPath,
     route: ArcSwapOption<Route>,
     message: Declared,
+    /// The lease that all is sent under.
+    fence: Option<Fence>,
 }
 
 /// A connection and the actor's id on it.
@@ -65,12 +67,15 @@ struct Outgoing<R> {
     target: Arc<Target>,
     kind: Kind,
     trace: Option<TraceId>,
+    /// Of the lease that it is sent under.
+    token: Option<u64>,
     request: R,
 }
 
 impl<M: Remotable> RemoteOutlet<M> {
-    pub(crate) fn new(shared: &Arc<Shared>, node: NodeName, path: ActorPath) -> Self {
-        Self { line: Line::new(shared, node, path, shared.declare::<M>()), of: PhantomData }
+    pub(crate) fn new(shared: &Arc<Shared>, node: NodeName, path: ActorPath, fence: Option<Fence>) -> Self {
+        let line = Line::new(shared, node, path, shared.declare::<M>());
+        Self { line: Line { fence, ..line }, of: PhantomData }
     }
 }
 
@@ -78,7 +83,7 @@ impl Line {
     pub(crate) fn new(shared: &Arc<Shared>, node: NodeName, path: ActorPath, message: Declared) -> Self {
         let deadlines = Arc::clone(&shared.deadlines);
         let shared = Arc::downgrade(shared);
-        Self { shared, deadlines, node, path, route: ArcSwapOption::empty(), message }
+        Self { shared, deadlines, node, path, route: ArcSwapOption::empty(), message, fence: None }
     }
 
     fn route(&self) -> Result<(Arc<Session>, Arc<Target>), CallError> {
@@ -100,7 +105,7 @@ impl Line {
             return Err(CallError::Rejected(schemas::refusal(self.message.name)));
         }
         let target = session
-            .target(&self.path, self.message)
+            .target(&self.path, self.message, self.fence.as_ref().map(|fence| &fence.key))
             .ok_or_else(|| CallError::Rejected(format!("too many actors of {} are in use from here", self.node)))?;
         self.route.store(Some(Arc::new(Route { session: Arc::downgrade(&session), target: Arc::clone(&target) })));
         Ok((session, target))
@@ -134,7 +139,8 @@ impl Line {
                 Kind::Call { id, millis_left: u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX) }
             }
         };
-        Ok(Outgoing { session, target, kind, trace: current_trace(), request })
+        let token = self.fence.as_ref().map(|fence| fence.token);
+        Ok(Outgoing { session, target, kind, trace: current_trace(), token, request })
     }
 
     fn dispatch<R: Encode + 'static>(
@@ -161,7 +167,8 @@ impl Line {
         let sleeper = mail::sleeper(&shared, &self.node)?;
         let mut bytes = Vec::new();
         request.encode_into(&mut bytes);
-        Some(mail::post(&shared, sleeper, &self.path, self.message, current_trace(), bytes))
+        let fence = self.fence.clone();
+        Some(mail::post(&shared, sleeper, &self.path, self.message, fence, current_trace(), bytes))
     }
 
     /// The node, where there is no connection to it but one is on its way now.
@@ -188,6 +195,7 @@ impl Line {
             path: self.path.clone(),
             route: ArcSwapOption::empty(),
             message: self.message,
+            fence: self.fence.clone(),
         };
         Sending::Waits(Box::pin(async move {
             let mut left = deadline;
@@ -284,9 +292,10 @@ impl<R: Encode> Outgoing<R> {
     }
 
     fn encode(&self, buffer: &mut Vec<u8>) -> Result<(), CallError> {
-        if self.target.must_be_named() {
+        if self.target.must_be_named(self.token)? {
             let Target { id, path, message, .. } = &*self.target;
-            put_name(buffer, *id, message.schema, path, message.name);
+            let fence = self.target.fence(self.token);
+            put_name(buffer, *id, message.schema, fence.as_ref(), path, message.name);
         }
         let start = buffer.len();
         let length = match self.kind {

@@ -9,12 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use covenant_runtime::{Entered, Inlet, Lobby, Reading, RemoteSender, with_trace};
 use covenant_transport::{CloseCode, RecvStream};
-use covenant_types::{ActorPath, CallError, ExitReason, TraceId, Uptime};
+use covenant_types::{ActorPath, CallError, ExitReason, Fence, TraceId, Uptime};
 use covenant_wire::{FrameReader, SchemaHash};
 use tokio::sync::Notify;
 use tokio::task::coop::consume_budget;
 
 use crate::conduct::Offence;
+use crate::placement::{Gate, StaleToken};
 use crate::remoting::credit::{CREDIT_BYTES, CREDIT_IDLE, Window, cost};
 use crate::remoting::frame::{
     ActorFrame, FRAME_BYTES_MAX, ReplyFrame, TARGETS_MAX, put_credit, put_refusal, put_reply, put_take_back,
@@ -174,7 +175,9 @@ struct Known {
     path: ActorPath,
     type_name: String,
     schema: SchemaHash,
-    /// A refusal by role was logged: one line for each is enough.
+    /// The lease that its messages are sent under.
+    fence: Option<Fenced>,
+    /// A refusal by role or by fence was logged: one line for each is enough.
     was_refused: bool,
     inlet: Option<Arc<dyn Inlet>>,
     /// Made with its first cast.
@@ -190,6 +193,23 @@ struct Known {
     window: Window,
 }
 
+/// The lease that messages are sent under.
+struct Fenced {
+    fence: Fence,
+    /// Found with the first message that its sender may send.
+    gate: Option<Arc<Gate>>,
+}
+
+impl Fenced {
+    fn gate(&mut self, shared: &Shared, path: &ActorPath, from: &RemoteSender) -> Result<Arc<Gate>, StaleToken> {
+        let gate = match self.gate.take() {
+            Some(gate) => gate,
+            None => shared.gates.gate(path, &self.fence.key, from.node)?,
+        };
+        Ok(Arc::clone(self.gate.insert(gate)))
+    }
+}
+
 impl<'a> Inbox<'a> {
     fn new(shared: &'a Shared, session: &'a Arc<Session>) -> Self {
         let (targets, fresh, rooms) = (Vec::new(), Vec::new(), Arc::default());
@@ -199,7 +219,7 @@ impl<'a> Inbox<'a> {
     /// Handles one frame; `None` if it is not one an honest peer sends.
     fn frame(&mut self, frame: &[u8]) -> Option<()> {
         match ActorFrame::parse(frame)? {
-            ActorFrame::Name { id, schema, path, type_name } => self.name(id, schema, path, type_name),
+            ActorFrame::Name { id, schema, fence, path, type_name } => self.name(id, schema, fence, path, type_name),
             ActorFrame::Cast { to, trace, request } => {
                 self.cast(usize::try_from(to).ok()?, frame.len(), trace, request)
             }
@@ -214,14 +234,24 @@ impl<'a> Inbox<'a> {
         }
     }
 
-    fn name(&mut self, id: u32, schema: SchemaHash, path: ActorPath, type_name: &str) -> Option<()> {
+    fn name(
+        &mut self,
+        id: u32,
+        schema: SchemaHash,
+        fence: Option<Fence>,
+        path: ActorPath,
+        type_name: &str,
+    ) -> Option<()> {
         let target = usize::try_from(id).ok()?;
+        if self.targets.get(target).is_some_and(Option::is_some) {
+            return self.name_again(target, schema, fence?, &path, type_name);
+        }
         if self.targets.len() <= target {
             self.targets.resize_with(target + 1, || None);
         }
         let slot = &mut self.targets[target];
         // Over all lanes together, as ids are given.
-        if slot.is_some() || self.session.named.fetch_add(1, Ordering::Relaxed) >= TARGETS_MAX as usize {
+        if self.session.named.fetch_add(1, Ordering::Relaxed) >= TARGETS_MAX as usize {
             return None;
         }
         *slot = Some(Box::new(Known {
@@ -229,6 +259,7 @@ impl<'a> Inbox<'a> {
             path,
             type_name: type_name.to_owned(),
             schema,
+            fence: fence.map(|fence| Fenced { fence, gate: None }),
             was_refused: false,
             inlet: None,
             lobby: None,
@@ -238,6 +269,34 @@ impl<'a> Inbox<'a> {
             parked: 0,
             window: Window::new(),
         }));
+        Some(())
+    }
+
+    /// The sender has a later lease of the same key.
+    fn name_again(
+        &mut self,
+        target: usize,
+        schema: SchemaHash,
+        fence: Fence,
+        path: &ActorPath,
+        type_name: &str,
+    ) -> Option<()> {
+        let is_later = |known: &Known| {
+            let same = (known.schema, &known.path, known.type_name.as_str()) == (schema, path, type_name);
+            let before = known.fence.as_ref().map(|fenced| &fenced.fence);
+            same && before.is_some_and(|before| before.key == fence.key && before.token < fence.token)
+        };
+        self.targets.get(target)?.as_deref().filter(|known| is_later(known))?;
+        // What was sent under the lease before may not stay: others may have had it in between.
+        self.let_in_one(target);
+        let known = self.targets.get_mut(target)?.as_mut()?;
+        let late = known.lobby.take();
+        let fenced = known.fence.as_mut()?;
+        let stale = StaleToken::Stale { fence: fenced.fence.clone(), seen: fence.token };
+        fenced.fence = fence;
+        if let Some(late) = late.filter(|late| !late.is_empty()) {
+            self.turn_away(target, late.len(), &stale);
+        }
         Some(())
     }
 
@@ -286,12 +345,38 @@ impl<'a> Inbox<'a> {
         let Some(Some(known)) = self.targets.get_mut(target) else { return };
         known.is_fresh = false;
         let Some(lobby) = known.lobby.as_mut().filter(|lobby| !lobby.is_empty()) else { return };
-        let Entered { cost, refused } = lobby.enter(&known.room);
+        let entered = match &known.fence {
+            Some(Fenced { fence, gate: Some(gate) }) => gate.pass(fence, || lobby.enter(&known.room)),
+            Some(_) | None => Ok(lobby.enter(&known.room)),
+        };
+        let Entered { cost, refused } = match entered {
+            Ok(entered) => entered,
+            Err(stale) => {
+                let waited = lobby.len();
+                known.lobby = None;
+                return self.turn_away(target, waited, &stale);
+            }
+        };
         if let Some((messages, error)) = refused {
             (0..messages).for_each(|_| self.shared.counters.cast_dropped(word(&error)));
             // An instance of the same name that starts later has another mailbox.
             (known.lobby, known.inlet) = (None, None);
         }
+        self.waits_no_more(target, cost);
+    }
+
+    /// Casts that waited for room are refused: a later holder of the lease has acted meanwhile.
+    fn turn_away(&mut self, target: usize, casts: usize, stale: &StaleToken) {
+        let Some(Some(known)) = self.targets.get_mut(target) else { return };
+        (0..casts).for_each(|_| self.shared.counters.cast_dropped("rejected"));
+        known.refuse_stale(self.shared, &self.session.sender, casts, stale);
+        let waited = known.waiting;
+        self.waits_no_more(target, waited);
+    }
+
+    /// So much of what the sender paid is in the mailbox, or gone.
+    fn waits_no_more(&mut self, target: usize, cost: u64) {
+        let Some(Some(known)) = self.targets.get_mut(target) else { return };
         known.waiting -= cost;
         known.owe(self.session, cost);
         self.has_lent |= known.window.has_more_than_start();
@@ -318,8 +403,10 @@ impl Known {
         if self.lobby.is_none() {
             self.lobby = Some(self.inlet(shared, from)?.lobby());
         }
-        let Some(lobby) = &mut self.lobby else { return Err(CallError::NoProc) };
-        lobby.add(from, request, trace, u32::try_from(cost).unwrap_or(u32::MAX))?;
+        self.pass_gate(shared, from, |known| {
+            let Some(lobby) = &mut known.lobby else { return Err(CallError::NoProc) };
+            lobby.add(from, request, trace, u32::try_from(cost).unwrap_or(u32::MAX))
+        })?;
         self.waiting += cost;
         Ok(())
     }
@@ -330,16 +417,51 @@ impl Known {
             // It would overtake what waits for room.
             return answering.answer(Err(CallError::MailboxFull));
         }
-        match self.inlet(shared, &session.sender) {
-            Ok(inlet) => {
-                let reply = Box::new(move |result| answering.answer(result));
-                // The reply is answered whatever this returns.
-                if inlet.deliver(&session.sender, request, Some(reply)).is_err() {
-                    self.lobby = None; // nothing waits in it
-                    self.inlet = None; // an instance of the same name that starts later has another mailbox
-                }
+        let (from, mut answering) = (&session.sender, Some(answering));
+        let found = self.inlet(shared, from).map(drop);
+        let delivered = found.and_then(|()| {
+            self.pass_gate(shared, from, |known| {
+                let (Some(inlet), Some(answering)) = (&known.inlet, answering.take()) else {
+                    return Err(CallError::NoProc);
+                };
+                inlet.deliver(from, request, Some(Box::new(move |result| answering.answer(result))))
+            })
+        });
+        match (delivered, answering) {
+            (Ok(()), _) => {}
+            (Err(error), Some(answering)) => answering.answer(Err(error)),
+            // The actor's side has answered.
+            (Err(_), None) => {
+                self.lobby = None; // nothing waits in it
+                self.inlet = None; // an instance of the same name that starts later has another mailbox
             }
-            Err(error) => answering.answer(Err(error)),
+        }
+    }
+
+    /// Does `act`, where no later holder of the lease that it stands under has acted here.
+    ///
+    /// # Errors
+    /// One has: nothing was done. Or what `act` says.
+    fn pass_gate<T>(
+        &mut self,
+        shared: &Shared,
+        from: &RemoteSender,
+        act: impl FnOnce(&mut Self) -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
+        let Some(mut fenced) = self.fence.take() else { return act(self) };
+        let gate = fenced.gate(shared, &self.path, from);
+        let passed = gate.and_then(|gate| gate.pass(&fenced.fence, || act(self)));
+        self.fence = Some(fenced);
+        passed.unwrap_or_else(|stale| {
+            self.refuse_stale(shared, from, 1, &stale);
+            Err(stale.into())
+        })
+    }
+
+    fn refuse_stale(&mut self, shared: &Shared, from: &RemoteSender, messages: usize, stale: &StaleToken) {
+        (0..messages).for_each(|_| shared.counters.message_refused("fence"));
+        if !std::mem::replace(&mut self.was_refused, true) {
+            tracing::warn!(peer = %from.name, path = %self.path, %stale, "a message under a lease was refused");
         }
     }
 
