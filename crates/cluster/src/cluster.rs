@@ -32,6 +32,7 @@ use crate::seeds::Seeds;
 use crate::shared::{Input, Shared};
 use crate::ties::desk::ToOthers;
 use crate::ties::monitor::{self, MonitorRefused, RemoteMonitor};
+use crate::ties::orders::OrderLog;
 
 /// How many member events a slow subscriber may fall behind before it loses the oldest.
 pub const EVENTS_MAX: usize = 1024;
@@ -326,6 +327,12 @@ impl Cluster {
         self.shared.set_bulk(Some(handler));
     }
 
+    /// Sets where orders of other nodes to end actors of this one are written down. Until then they are lines of the log alone,
+    /// so set it before [`Cluster::attach`].
+    pub fn set_order_log(&self, log: Arc<dyn OrderLog>) {
+        self.shared.set_order_log(Some(log));
+    }
+
     /// The transport, while this node takes part.
     pub fn transport(&self) -> Option<Transport> {
         self.shared.transport()
@@ -354,6 +361,7 @@ impl Cluster {
         self.shared.close_all_sessions();
         drop(self.shared.take_transport());
         self.shared.set_bulk(None);
+        self.shared.set_order_log(None);
         self.shared.set_system(None);
     }
 

@@ -75,4 +75,5 @@ pub use seeds::{SEEDS_MAX, Seed, SeedError, Seeds, SeedsFileError};
 pub use session::LANES;
 pub use ties::book::MONITORS_MAX;
 pub use ties::monitor::{MonitorRefused, RemoteMonitor};
+pub use ties::orders::{OrderLog, OrderNoted, RemoteOrder};
 pub use whereabouts::{Found, FoundAs, Sought, SoughtError, Whereabouts};

@@ -29,6 +29,7 @@ use crate::rebirth::EpochKeeper;
 use crate::record::{NodeRecord, SignedRecord};
 use crate::session::{InboxShare, Session};
 use crate::ties::desk::Desk;
+use crate::ties::orders::OrderLog;
 
 /// What the driver is told.
 pub(crate) enum Input {
@@ -101,6 +102,7 @@ pub(crate) struct Shared {
     /// The message types that this node sends.
     sent: Mutex<BTreeMap<&'static str, Declared>>,
     bulk: RwLock<Option<Arc<dyn BulkHandler>>>,
+    order_log: RwLock<Option<Arc<dyn OrderLog>>>,
     links: Mutex<BTreeMap<NodeId, LinkView>>,
     /// Names and groups of all nodes.
     pub(crate) presence: PresenceDesk,
@@ -156,6 +158,7 @@ impl Shared {
             system: RwLock::new(None),
             sent: Mutex::default(),
             bulk: RwLock::new(None),
+            order_log: RwLock::new(None),
             links: Mutex::default(),
             presence,
             gates: Gates::default(),
@@ -362,6 +365,15 @@ impl Shared {
     pub(crate) fn set_bulk(&self, handler: Option<Arc<dyn BulkHandler>>) {
         let old = std::mem::replace(&mut *write(&self.bulk), handler);
         drop(old);
+    }
+
+    pub(crate) fn set_order_log(&self, log: Option<Arc<dyn OrderLog>>) {
+        let old = std::mem::replace(&mut *write(&self.order_log), log);
+        drop(old);
+    }
+
+    pub(crate) fn order_log(&self) -> Option<Arc<dyn OrderLog>> {
+        read(&self.order_log).clone()
     }
 
     pub(crate) fn bulk(&self) -> Option<Arc<dyn BulkHandler>> {

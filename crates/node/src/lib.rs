@@ -28,6 +28,7 @@ mod issuer;
 mod known_peers;
 mod live_tree;
 mod node;
+mod orders;
 mod random;
 mod renewal;
 mod roots_keeper;

@@ -33,6 +33,7 @@ use crate::http::{self, Server};
 use crate::issuer::{self, HubIssuer, IssuerHandle};
 use crate::known_peers::KnownPeers;
 use crate::live_tree::{Booted, Journal, LiveTree, Told, TreeStore};
+use crate::orders::OrdersAudited;
 use crate::renewal::{self, Renewer, RenewerParts};
 use crate::roots_keeper;
 use crate::{Layout, LinkProfile, NodeConfig, Trees};
@@ -52,7 +53,7 @@ pub(crate) struct Shared {
     pub(crate) renewer: Arc<Renewer>,
     pub(crate) clock: Arc<NodeClock>,
     pub(crate) files: NodeFiles,
-    pub(crate) audit: AuditLog,
+    pub(crate) audit: Arc<AuditLog>,
     pub(crate) crashes: Arc<Keeper>,
     pub(crate) events: Arc<EventLog>,
     /// Rung when an operator asks this node to leave.
@@ -125,7 +126,7 @@ pub async fn boot(
     let nations = config.ledger.nations.as_ref().map(|path| Nations::read(&config.node.data.join(path))).transpose()?;
     let lock = DataDir::open(&config.node.data)?;
     let files = NodeFiles::new(lock.path());
-    let audit = AuditLog::open(&files.audit())?;
+    let audit = Arc::new(AuditLog::open(&files.audit())?);
     let (credentials, identity) = files.credentials()?;
     let grant = check_identity(&config, &identity, credentials.id())?;
     let credentials = Arc::new(credentials);
@@ -171,6 +172,7 @@ pub async fn boot(
         crashes.flush().await;
     }
     let system = started?;
+    cluster.set_order_log(Arc::new(OrdersAudited::new(Arc::clone(&audit), env.clone())));
     cluster.attach(system.clone());
     let shared = Arc::new(Shared {
         env: env.clone(),

@@ -7,9 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use covenant_runtime::{
-    Abroad, DownReason, FarEnd, FarOrder, FarTie, KillError, NearEnd, Ordered, System, TooManyTies,
-};
+use covenant_runtime::{Abroad, DownReason, FarEnd, FarOrder, FarTie, NearEnd, Ordered, TooManyTies};
 use covenant_transport::{CloseCode, RecvStream};
 use covenant_types::{ActorPath, BootEpoch, CallError, Incarnation, NodeId, NodeName, Uptime};
 use covenant_wire::FrameReader;
@@ -19,10 +17,11 @@ use tokio::task::coop::consume_budget;
 use super::book::{Effect, Standing as Seen, TieBook};
 use super::frame::{Ask, CONTROL_FRAME_BYTES_MAX, TieFrame, Word, refused};
 use super::monitor::MonitorRefused;
+use super::orders::carry_out;
 use crate::demand::{self, DEMAND_WAIT_MAX};
 use crate::member::MemberState;
 use crate::remoting::lane::{LANE_BYTES_MAX, Refused, Urgency};
-use crate::remoting::receive::{Answering, not_allowed};
+use crate::remoting::receive::not_allowed;
 use crate::session::{Session, Standing};
 use crate::shared::Shared;
 
@@ -236,49 +235,6 @@ fn make(shared: &Arc<Shared>, node: NodeId, id: u64, ask: &Ask) -> Result<(NearE
     }
     let end = Arc::new(TheirEnd { shared: Arc::downgrade(shared), node, id });
     system.tie_far(&ask.path, &from.name, ask.tie.clone(), end)
-}
-
-/// Ends an actor of this node for another, if that may.
-fn carry_out(
-    shared: &Arc<Shared>,
-    session: &Arc<Session>,
-    call: u64,
-    order: FarOrder,
-    millis_left: u32,
-    path: ActorPath,
-) {
-    let Some(answering) = Answering::begin(shared, session, call, millis_left) else { return };
-    let from = &session.sender;
-    let (Some(inlet), Some(system)) = (shared.inlet(&path), shared.system()) else {
-        return answering.answer(Err(CallError::NoProc));
-    };
-    let word = match order {
-        FarOrder::Stop => "stop",
-        FarOrder::Kill => "kill",
-    };
-    if !inlet.callers().may_end(from) {
-        shared.counters.message_refused("role");
-        tracing::warn!(peer = %from.name, role = %from.role, %path, order = word, "not allowed: an order was refused");
-        return answering.answer(Err(not_allowed(from, &format!("{word} {path}"))));
-    }
-    shared.counters.ordered(word);
-    tracing::warn!(peer = %from.name, role = %from.role, %path, order = word, "an actor is ended by order of another node");
-    // Where as many are under way as may be it is dropped, and that is its answer.
-    session.spawn(async move {
-        let done = end_actor(&system, order, &path).await;
-        answering.answer(done.map(|()| Vec::new()));
-    });
-}
-
-async fn end_actor(system: &System, order: FarOrder, path: &ActorPath) -> Result<(), CallError> {
-    let done = match order {
-        FarOrder::Stop => system.stop_actor(path).await,
-        FarOrder::Kill => system.kill(path).await,
-    };
-    done.map_err(|error| match error {
-        KillError::NoSuchPath(_) => CallError::NoProc,
-        KillError::NotRunning(_) | KillError::Root | KillError::Abroad { .. } => CallError::Rejected(error.to_string()),
-    })
 }
 
 /// Reads what a peer says of ties until the stream ends.
