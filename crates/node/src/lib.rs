@@ -10,6 +10,7 @@
 
 pub mod api;
 pub mod audit;
+mod authorities;
 mod boot_error;
 mod certificate_gauges;
 mod clock;

@@ -17,10 +17,12 @@ use covenant_telemetry::{NodeMetrics, Notifier, ProcessGauges};
 use covenant_transport::join::Issuer;
 use covenant_transport::{NodeCredentials, Profile, TransportConfig};
 use covenant_types::{ActorPath, BootEpoch, NodeId};
+use covenant_watch::Members;
 use tokio::sync::Notify;
 
 use crate::api::ApiError;
 use crate::audit::{Act, AuditLog};
+use crate::authorities;
 use crate::boot_error::BootError;
 use crate::certificate_gauges::CertificateGauges;
 use crate::clock::NodeClock;
@@ -161,7 +163,9 @@ pub async fn boot(
     let part = Part(cluster.clone());
     let events = Arc::new(EventLog::new());
     let eventful = env.system.spawn(Arc::clone(&events).run(cluster.clone(), env.clone()));
-    let resources = resources(&config, lock.path(), &cluster, &credentials, nations);
+    let authorities = authorities::watched(config.node.name.clone(), desk.clone(), credentials.clone(), env.clone());
+    let mut resources = resources(&config, lock.path(), &cluster, &credentials, nations);
+    resources.insert(Arc::new(Members::of(cluster.clone()).and(authorities)));
     let system = SystemConfig { env: env.clone(), tree, registry, resources };
     covenant_runtime::note_panic_sites();
     let crashes = Keeper::open(lock.path(), &env);

@@ -49,11 +49,22 @@ pub enum IncidentKind {
     MemberState,
     /// A member does what no honest one does.
     Misconduct,
+    /// A member holds a message type for another one than this node does.
+    SchemaDiffers,
+    /// An authority that signs certificates ends soon, or has ended.
+    Authority,
 }
 
 impl IncidentKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::RestartRate, Self::MailboxDepth, Self::MemberState, Self::Misconduct];
+    pub const ALL: [Self; 6] = [
+        Self::RestartRate,
+        Self::MailboxDepth,
+        Self::MemberState,
+        Self::Misconduct,
+        Self::SchemaDiffers,
+        Self::Authority,
+    ];
 
     /// The word for it in views and metrics.
     pub fn as_str(self) -> &'static str {
@@ -62,6 +73,8 @@ impl IncidentKind {
             Self::MailboxDepth => "mailbox-depth",
             Self::MemberState => "member-state",
             Self::Misconduct => "misconduct",
+            Self::SchemaDiffers => "schema-differs",
+            Self::Authority => "authority",
         }
     }
 }

@@ -21,5 +21,5 @@ mod watcher;
 pub use detector::MemberState;
 pub use incident::{EVIDENCE_MAX, Evidence, Incident, IncidentKind, Moment};
 pub use members::{MemberLook, Members};
-pub use watch::{ACTORS_MAX, ActorSample, CLOSED_KEPT, Effect, Event, MEMBERS_MAX, OPEN_MAX, Thresholds, Watch};
+pub use watch::{ACTORS_MAX, ActorSample, CLOSED_KEPT, Effect, Event, MEMBERS_MAX, OPEN_MAX, Thresholds, Told, Watch};
 pub use watcher::{Message, Watcher, WatcherConfig, register};

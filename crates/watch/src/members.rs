@@ -7,11 +7,13 @@ use covenant_cluster::Cluster;
 use covenant_types::{BootEpoch, NodeName};
 
 use crate::detector::MemberState;
+use crate::incident::IncidentKind;
+use crate::watch::Told;
 
 /// What the watcher sees the cluster by. A node lends its [`Cluster`]; who has none, such as a test, lends one of these.
 pub struct Members {
     look: Box<dyn Fn() -> Vec<MemberLook> + Send + Sync>,
-    misbehaving: Box<dyn Fn() -> Vec<(NodeName, String)> + Send + Sync>,
+    told: Vec<Box<dyn Fn() -> Told + Send + Sync>>,
 }
 
 /// One member as membership calls it now.
@@ -28,13 +30,22 @@ pub struct MemberLook {
 impl Members {
     /// Asks `look` once a second. It must return at once.
     pub fn new(look: impl Fn() -> Vec<MemberLook> + Send + Sync + 'static) -> Self {
-        Self { look: Box::new(look), misbehaving: Box::new(Vec::new) }
+        Self { look: Box::new(look), told: Vec::new() }
     }
 
-    /// The members as this cluster calls them, and those who misbehave in it.
+    /// The members as this cluster calls them, those who misbehave in it, and those who hold message types for other ones.
     pub fn of(cluster: Arc<Cluster>) -> Self {
-        let judge = Arc::clone(&cluster);
-        let misbehaving = move || judge.misbehaving().into_iter().map(|member| (member.name, member.why)).collect();
+        let (judge, reader) = (Arc::clone(&cluster), Arc::clone(&cluster));
+        let misbehaving = move || Told {
+            kind: IncidentKind::Misconduct,
+            wrong: judge.misbehaving().into_iter().map(|member| (member.name.to_string(), member.why)).collect(),
+            over: "nothing more of it was seen",
+        };
+        let differing = move || Told {
+            kind: IncidentKind::SchemaDiffers,
+            wrong: reader.members().into_iter().filter_map(|member| differs(&member)).collect(),
+            over: "its message types are ours, or it is not connected",
+        };
         let look = move || {
             let look = |member: covenant_cluster::MemberView| MemberLook {
                 name: member.name,
@@ -43,7 +54,14 @@ impl Members {
             };
             cluster.members().into_iter().map(look).collect()
         };
-        Self { look: Box::new(look), misbehaving: Box::new(misbehaving) }
+        Self::new(look).and(misbehaving).and(differing)
+    }
+
+    /// Asks this as well, once a second. It must return at once, and always tell of the same kind.
+    #[must_use]
+    pub fn and(mut self, told: impl Fn() -> Told + Send + Sync + 'static) -> Self {
+        self.told.push(Box::new(told));
+        self
     }
 
     /// The members now.
@@ -51,10 +69,21 @@ impl Members {
         (self.look)()
     }
 
-    /// Who does now what no honest member does, and what.
-    pub(crate) fn misbehaving(&self) -> Vec<(NodeName, String)> {
-        (self.misbehaving)()
+    /// What else is wrong now.
+    pub(crate) fn told(&self) -> Vec<Told> {
+        self.told.iter().map(|told| told()).collect()
     }
+}
+
+/// What is said of a member that holds message types for other ones than this node does.
+fn differs(member: &covenant_cluster::MemberView) -> Option<(String, String)> {
+    if member.schema_differs.is_empty() {
+        return None;
+    }
+    let (types, version) = (member.schema_differs.join(", "), &member.version);
+    let what =
+        format!("{types} is another type there, in version {version}: refused both ways until one build runs on both");
+    Some((member.name.to_string(), what))
 }
 
 impl fmt::Debug for Members {

@@ -70,8 +70,19 @@ pub enum Event {
         /// The boot it is in.
         epoch: BootEpoch,
     },
-    /// These members, and no others, do what no honest one does: who, and what.
-    MisbehavingTold(Vec<(NodeName, String)>),
+    /// This is what is wrong now of one kind, and nothing else of that kind: with whom, and what.
+    Told(Told),
+}
+
+/// What is wrong now, as somebody tells who watches it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The kind of thing.
+    pub kind: IncidentKind,
+    /// Subjects, and what is wrong with each. The words stay the same while the matter does.
+    pub wrong: Vec<(String, String)>,
+    /// What is said of one that is here no more.
+    pub over: &'static str,
 }
 
 /// One actor as the tree showed it.
@@ -107,7 +118,8 @@ pub struct Watch {
     thresholds: Thresholds,
     actors: BTreeMap<ActorPath, Actor>,
     members: BTreeMap<NodeName, MemberReach>,
-    misbehaving: BTreeMap<NodeName, String>,
+    /// What was told last, by kind and subject.
+    told: BTreeMap<IncidentKind, BTreeMap<String, String>>,
     open: BTreeMap<(IncidentKind, String), Incident>,
     closed: VecDeque<Incident>,
     opened: u64,
@@ -130,7 +142,7 @@ impl Watch {
             thresholds,
             actors: BTreeMap::new(),
             members: BTreeMap::new(),
-            misbehaving: BTreeMap::new(),
+            told: BTreeMap::new(),
             open: BTreeMap::new(),
             closed: VecDeque::new(),
             opened: 0,
@@ -163,7 +175,7 @@ impl Watch {
                 self.tick(now, &mut effects);
             }
             Event::MemberTold { name, state, epoch } => self.saw_member(now, name, state, epoch, &mut effects),
-            Event::MisbehavingTold(members) => self.saw_misbehaving(now, members, &mut effects),
+            Event::Told(told) => self.saw_told(now, told, &mut effects),
         }
         effects
     }
@@ -256,21 +268,20 @@ impl Watch {
         }
     }
 
-    /// The cluster says itself when it is over, so that nothing is to be waited for here.
-    fn saw_misbehaving(&mut self, now: Moment, members: Vec<(NodeName, String)>, effects: &mut Vec<Effect>) {
-        let present: BTreeMap<NodeName, String> = members.into_iter().take(MEMBERS_MAX).collect();
-        let before = std::mem::replace(&mut self.misbehaving, present.clone());
+    /// Whoever tells says itself when it is over, so that nothing is to be waited for here.
+    fn saw_told(&mut self, now: Moment, Told { kind, wrong, over }: Told, effects: &mut Vec<Effect>) {
+        let present: BTreeMap<String, String> = wrong.into_iter().take(MEMBERS_MAX).collect();
+        let before = self.told.insert(kind, present.clone()).unwrap_or_default();
         for (name, what) in &present {
             let signal = match before.get(name) {
                 None => Signal::Open(what.clone()),
                 Some(known) if known == what => continue,
                 Some(_) => Signal::Note(what.clone()),
             };
-            self.act(now, IncidentKind::Misconduct, name.as_str(), signal, effects);
+            self.act(now, kind, name, signal, effects);
         }
         for name in before.keys().filter(|name| !present.contains_key(*name)) {
-            let signal = Signal::Close("nothing more of it was seen".into());
-            self.act(now, IncidentKind::Misconduct, name.as_str(), signal, effects);
+            self.act(now, kind, name, Signal::Close(over.into()), effects);
         }
     }
 
@@ -409,8 +420,8 @@ mod tests {
     fn a_member_that_misbehaves_is_an_incident_until_the_cluster_says_that_it_is_over() {
         let mut watch = Watch::new(Thresholds::default());
         let told = |members: &[&str]| {
-            let member = |why: &&str| (NodeName::new("tower-kandy").unwrap(), (*why).to_owned());
-            Event::MisbehavingTold(members.iter().map(member).collect())
+            let wrong = members.iter().map(|why| ("tower-kandy".to_owned(), (*why).to_owned())).collect();
+            Event::Told(Told { kind: IncidentKind::Misconduct, wrong, over: "nothing more of it was seen" })
         };
         assert_eq!(feed(&mut watch, 0, told(&[])), [""; 0]);
         assert_eq!(feed(&mut watch, 1, told(&["flooding"])), ["+misconduct tower-kandy"]);
@@ -419,6 +430,20 @@ mod tests {
         assert_eq!(feed(&mut watch, 4, told(&[])), ["-misconduct tower-kandy"]);
         let evidence: Vec<String> = watch.incidents()[0].evidence.iter().map(|seen| seen.what.clone()).collect();
         assert_eq!(evidence, ["flooding", "deaf", "nothing more of it was seen"]);
+    }
+
+    #[test]
+    fn what_is_told_of_one_kind_says_nothing_of_another() {
+        let mut watch = Watch::new(Thresholds::default());
+        let told = |kind, wrong: &[&str]| {
+            let wrong = wrong.iter().map(|subject| ((*subject).to_owned(), "so".to_owned())).collect();
+            Event::Told(Told { kind, wrong, over: "over" })
+        };
+        let (schema, authority) = (IncidentKind::SchemaDiffers, IncidentKind::Authority);
+        assert_eq!(feed(&mut watch, 0, told(schema, &["hub-asia"])), ["+schema-differs hub-asia"]);
+        assert_eq!(feed(&mut watch, 1, told(authority, &["hub-asia"])), ["+authority hub-asia"]);
+        assert_eq!(feed(&mut watch, 2, told(schema, &[])), ["-schema-differs hub-asia"]);
+        assert_eq!((watch.open_count(schema), watch.open_count(authority)), (0, 1));
     }
 
     #[test]

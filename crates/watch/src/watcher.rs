@@ -132,9 +132,8 @@ impl Behaviour for Watcher {
                     let event = Event::MemberTold { name: member.name, state: member.state, epoch: member.epoch };
                     self.take(now, event);
                 }
-                if let Some(members) = &self.members {
-                    self.take(now, Event::MisbehavingTold(members.misbehaving()));
-                }
+                let told = self.members.as_ref().map_or_else(Vec::new, |members| members.told());
+                told.into_iter().for_each(|told| self.take(now, Event::Told(told)));
                 let mut samples = Vec::new();
                 flatten(&ctx.system().tree(), &mut samples);
                 self.take(now, Event::Sampled(samples));
