@@ -450,6 +450,6 @@ fn resources(
     content.subscribe.clone_from(&config.content.subscribe);
     content.pinned.clone_from(&config.content.pinned);
     let mut resources = Resources::new();
-    resources.insert(cluster.clone()).insert(Arc::new(ledger)).insert(Arc::new(content));
+    resources.insert(cluster.clone()).insert(credentials.clone()).insert(Arc::new(ledger)).insert(Arc::new(content));
     resources
 }

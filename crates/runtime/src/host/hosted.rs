@@ -22,6 +22,10 @@ pub(crate) enum Ctl {
     Doorbell,
 }
 
+/// With ractor's `cluster` on, what a queue carries must say so. This never leaves the node.
+#[cfg(feature = "ractor-cluster")]
+impl ractor::Message for Ctl {}
+
 pub(super) fn spawn<B: Behaviour>(birth: Birth<B>) -> Option<ActorCell> {
     let work = birth.notice.system().env().work.clone();
     let _inside = work.handle().enter();

@@ -12,6 +12,7 @@ use rustls::time_provider::TimeProvider;
 use rustls_pki_types::UnixTime;
 
 pub use control::{ControlIdentity, control_client_config, control_server_config};
+pub use quic::nodes_server_config;
 pub(crate) use quic::{client, joiner, server};
 pub(crate) use verify::{Believe, BelievedRoot, Expected};
 

@@ -51,6 +51,22 @@ pub(crate) fn joiner(
     quic_client(config)
 }
 
+/// Answers nodes that speak another protocol than ours, named `alpn`; nobody else gets through the handshake.
+///
+/// Read who it is from the peer's first certificate with [`covenant_identity::PeerIdentity::from_certificate`].
+///
+/// # Errors
+/// The credentials cannot be used for TLS.
+pub fn nodes_server_config(
+    credentials: &Arc<NodeCredentials>,
+    clock: Arc<dyn Clock>,
+    alpn: &[u8],
+) -> Result<ServerConfig, TlsError> {
+    let mut config = server_config(credentials, clock, Clients::Nodes)?;
+    config.alpn_protocols = vec![alpn.to_vec()];
+    Ok(config)
+}
+
 pub(super) fn server_config(
     credentials: &Arc<NodeCredentials>,
     clock: Arc<dyn Clock>,

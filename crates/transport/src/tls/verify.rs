@@ -170,6 +170,8 @@ pub(crate) enum Clients {
     NodesAndJoiners,
     /// Nodes and operators.
     NodesAndOperators,
+    /// Nodes, and nobody without a certificate.
+    Nodes,
 }
 
 /// Checks a client: its chain, its cluster, and whether it may come here.
@@ -189,7 +191,7 @@ impl ClientCertVerifier for ClientVerifier {
     fn client_auth_mandatory(&self) -> bool {
         match self.clients {
             Clients::NodesAndJoiners => false,
-            Clients::NodesAndOperators => true,
+            Clients::NodesAndOperators | Clients::Nodes => true,
         }
     }
 
@@ -210,7 +212,9 @@ impl ClientCertVerifier for ClientVerifier {
         refuse_denied(self.credentials.denials(), &identity, intermediates)?;
         match (&identity.subject, self.clients) {
             (Subject::Node { .. }, _) | (Subject::Operator { .. }, Clients::NodesAndOperators) => Ok(verified),
-            (Subject::Operator { .. }, Clients::NodesAndJoiners) => Err(refuse("an operator is not a node")),
+            (Subject::Operator { .. }, Clients::NodesAndJoiners | Clients::Nodes) => {
+                Err(refuse("an operator is not a node"))
+            }
         }
     }
 
