@@ -15,7 +15,7 @@ check:
     cargo run --release -- up --check
 
 # Everything a pull request is checked for. Never edits your files; `just fix` does that.
-verify: fmt-check clippy test doc deny
+verify: fmt-check clippy test doc deny bridge
 
 # Is everything formatted?
 fmt-check:
@@ -112,17 +112,13 @@ otp-diff *args:
 sim-goals *args:
     cargo run --release -q -p covenant-sim --bin sim-goals -- {{args}}
 
-# The bridge to ractor_cluster, a workspace of its own: formatted, linted, tested, and allowed to be built. Nothing is edited.
+# The bridge to ractor_cluster, a workspace of its own: formatted, linted, tested, documented, and allowed to be built.
 bridge:
-    #!/usr/bin/env bash
-    set -euo pipefail
-    # Most of what it builds on is built alike for the rest.
-    export CARGO_TARGET_DIR=$PWD/target
-    cd crates/ractor-bridge
-    cargo fmt --all --check
-    cargo clippy --workspace --all-targets --locked -- -D warnings
-    cargo test --workspace --locked
-    cargo deny --offline --locked check bans licenses sources
+    bash .ci/bridge
+
+# ractor_cluster itself between two processes, over TCP and QUIC, for ADR 1: just bench-ractor-cluster --json
+bench-ractor-cluster *args:
+    cargo run --profile dist --locked --manifest-path crates/ractor-bridge/Cargo.toml -p ractor-cluster-numbers -- {{args}}
 
 # Storms over the membership core alone, each seed twice: just sim-core --nodes 1000 --seed 7 --story
 sim-core *args:

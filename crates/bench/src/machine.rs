@@ -21,7 +21,7 @@ impl Machine {
     pub(crate) fn look() -> Self {
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let arguments: Vec<String> = std::env::args().skip(1).collect();
-        let command = format!("cargo run --release -p covenant-bench -- {}", arguments.join(" "));
+        let command = format!("cargo run --release -p {} -- {}", env!("CARGO_PKG_NAME"), arguments.join(" "));
         Self {
             cpu: field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown processor".to_owned()),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
