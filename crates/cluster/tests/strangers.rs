@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use covenant_cluster::{BulkHandler, FRAME_BYTES_MAX};
 use covenant_transport::{Peer, Plane, RecvStream, SendStream, Transport};
-use support::{AMPLE, Identity, Message, deaf, eventually, pair};
+use support::{AMPLE, Identity, Message, Note, deaf, eventually, pair};
 
 /// A node that is nothing but an endpoint, connected to `node`.
 async fn stranger(node: &support::Node) -> (Transport, Peer) {
@@ -94,4 +94,17 @@ async fn a_bulk_stream_reaches_the_handler_of_the_other_node() {
     send.write_all(&content).await.unwrap();
     send.finish();
     assert_eq!(recv.read_to_end(1 << 20).await.unwrap(), content);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lane_that_is_turned_away_ends_its_connection_though_nothing_more_is_written_on_it() {
+    let node = Identity::new("one").boot(&[]).await;
+    let stranger = Identity::new("stranger");
+    let (_transport, peer) = deaf::connect_turning_away(Plane::Actor, &stranger, &node).await;
+    eventually("it is connected", || node.cluster.peer(&stranger.name).is_some()).await;
+    let note = Note { sender: 1, number: 1, padding: Vec::new() };
+    // The one message that this lane ever carries: what it named is lost, and no later write would find that out.
+    node.actor(&stranger.name, "actor").cast(Message::Note(note)).await.unwrap();
+    let closed = tokio::time::timeout(support::PATIENCE, peer.closed()).await.expect("it is noticed");
+    assert!(closed.contains("turned away"), "closed for another reason: {closed}");
 }
