@@ -38,7 +38,7 @@ async fn a_trace_goes_on_at_another_node_also_for_casts_that_find_the_mailbox_fu
     let actor = one.actor(&two.name(), "actor");
     let trace = TraceId::new(0xabc);
     let asked = async || actor.call(Message::Trace, AMPLE).await;
-    assert_eq!(traced(trace, asked()).await, Ok(b"0000000000000abc".to_vec()));
+    assert_eq!(traced(trace, asked()).await, Ok(b"00000000000000000000000000000abc".to_vec()));
     assert_eq!(asked().await, Ok(Vec::new()), "and no further");
 
     // More than the mailbox of 1024 has room for, and no more than may wait before it.

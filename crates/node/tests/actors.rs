@@ -12,7 +12,7 @@ use covenant_node::{BootError, audit};
 use covenant_runtime::{CrashContext, Decision, Inspection};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use support::{Running, World, free_udp, get, post, wait_for};
+use support::{Running, World, free_udp, get, post, post_traced, wait_for};
 
 const WARMER: &str = "/sync/warmer";
 
@@ -128,6 +128,23 @@ async fn every_request_of_an_operator_begins_a_trace_that_its_messages_are_part_
     let (desk, book) = (of("/ledger/desk").await, of("/ledger/book").await);
     assert!(desk.len() >= 2 && desk[0] != desk[desk.len() - 1], "{desk:?}");
     assert_eq!(desk, book, "the desk asks the book, and what follows from one request is one trace");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_goes_on_with_the_trace_that_its_traceparent_names() {
+    let world = World::new();
+    let node = world.first().await;
+    let header = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let _booked = post_traced(&node.socket(), "/v1/ledger/assess", &json!({ "year": 2023 }), header).await;
+    let _booked = post_traced(&node.socket(), "/v1/ledger/assess", &json!({ "year": 2023 }), "00-no-trace-01").await;
+    let seen = post(&node.socket(), "/v1/actor/inspect", &json!({ "path": "/ledger/desk" })).await.unwrap();
+    // As it leaves the node: a W3C trace id.
+    let messages = seen["record"]["messages"].as_array().unwrap();
+    let traces: Vec<&str> = messages.iter().filter_map(|message| message["trace"].as_str()).collect();
+    assert!(traces.contains(&"00000000000000008448eb211c80319c"), "{traces:?}");
+    assert!(traces.iter().all(|trace| trace.len() == 32), "{traces:?}");
+    assert!(traces.iter().any(|trace| !trace.ends_with("8448eb211c80319c")), "a trace of its own: {traces:?}");
     node.stop().await;
 }
 

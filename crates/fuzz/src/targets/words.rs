@@ -142,6 +142,7 @@ fn fuzz_names(bytes: &[u8]) {
     one::<LinkTier>(text, true);
     one::<NodeId>(text, false);
     one::<TraceId>(text, false);
+    let _begun = TraceId::from_traceparent(text);
     one::<TransferId>(text, false);
     one::<Account>(text, true);
     one::<Amount>(text, false);
@@ -163,6 +164,7 @@ fn name_seeds() -> Vec<Vec<u8>> {
         "1,234,567",
         "500ms",
         "30d",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     ]
     .map(|text| text.as_bytes().to_vec())
     .into()

@@ -11,6 +11,7 @@ use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use covenant_identity::Verb;
 use covenant_runtime::{TreeView, traced};
+use covenant_types::TraceId;
 use covenant_watch::Incident;
 
 use super::caller::{Caller, Done, act};
@@ -26,6 +27,8 @@ const REQUEST_BYTES_MAX: usize = 64 * 1024;
 
 /// The header of an answer that names the trace of its request.
 const TRACE_HEADER: &str = "covenant-trace";
+/// The header of a request that is part of a trace already, as W3C Trace Context has it.
+const TRACEPARENT_HEADER: &str = "traceparent";
 
 /// The control API of a node.
 pub(crate) fn router(control: Control) -> Router {
@@ -95,9 +98,10 @@ pub(crate) fn health_router(control: Control) -> Router {
         .with_state(control)
 }
 
-/// Every request is the beginning of a trace, which its answer names.
+/// Every request is part of a trace, which its answer names: of the caller's where a `traceparent` names one, or else of a new one.
 async fn begin_trace(State(control): State<Control>, request: Request, next: Next) -> Response {
-    let trace = control.system.new_trace();
+    let named = request.headers().get(TRACEPARENT_HEADER).and_then(|header| header.to_str().ok());
+    let trace = named.and_then(TraceId::from_traceparent).unwrap_or_else(|| control.system.new_trace());
     let mut response = traced(Some(trace), next.run(request)).await;
     if let Ok(name) = HeaderValue::try_from(trace.to_string()) {
         response.headers_mut().insert(TRACE_HEADER, name);

@@ -199,11 +199,17 @@ pub(crate) async fn certified(node: &Running, who: &str, role: &str) -> Person {
 }
 
 pub(crate) async fn get(socket: &Path, path: &str) -> Result<Value, ApiError> {
-    exchange(UnixStream::connect(socket).await.unwrap(), "GET", path, None).await
+    exchange(UnixStream::connect(socket).await.unwrap(), ("GET", path), None, "").await
+}
+
+/// As [`post`], as part of a trace of the caller's.
+pub(crate) async fn post_traced(socket: &Path, path: &str, body: &Value, traceparent: &str) -> Result<Value, ApiError> {
+    let stream = UnixStream::connect(socket).await.unwrap();
+    exchange(stream, ("POST", path), Some(body), &format!("traceparent: {traceparent}\r\n")).await
 }
 
 pub(crate) async fn post(socket: &Path, path: &str, body: &Value) -> Result<Value, ApiError> {
-    exchange(UnixStream::connect(socket).await.unwrap(), "POST", path, Some(body)).await
+    exchange(UnixStream::connect(socket).await.unwrap(), ("POST", path), Some(body), "").await
 }
 
 /// Asks over mutual TLS, expecting the node `expected` at the other end.
@@ -222,18 +228,20 @@ pub(crate) async fn operator(
     let stream = TcpStream::connect(address).await.unwrap();
     let name = ServerName::try_from(tls::SERVER_NAME).unwrap();
     let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(ApiError::failure)?;
-    exchange(stream, method, path, body).await
+    exchange(stream, (method, path), body, "").await
 }
 
 async fn exchange(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    method: &str,
-    path: &str,
+    (method, path): (&str, &str),
     body: Option<&Value>,
+    more: &str,
 ) -> Result<Value, ApiError> {
     let body = body.map(Value::to_string).unwrap_or_default();
-    let head =
-        format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{more}content-length: {}\r\n\r\n",
+        body.len()
+    );
     stream.write_all(head.as_bytes()).await.map_err(ApiError::failure)?;
     stream.write_all(body.as_bytes()).await.map_err(ApiError::failure)?;
     let mut answer = Vec::new();
