@@ -5,10 +5,10 @@
 
 use std::path::Path;
 
-use covenant_identity::{Adoption, RotationPhase, TrustedRoots};
+use covenant_identity::{Adoption, Denial, Denied, NodeGrant, RotationPhase, SignedDenial, TrustedRoots};
 use covenant_types::canonical::{CanonicalError, Reader, Writer};
 use covenant_types::{
-    ActorPath, BootEpoch, CallError, ExitReason, Incarnation, NodeId, NodeName, Region, Role, TransferId,
+    ActorPath, BootEpoch, CallError, ExitReason, Incarnation, NodeId, NodeName, Region, Role, TransferId, WallTime,
 };
 use covenant_wire::{FrameReader, decode, encode, frame_into};
 
@@ -200,4 +200,32 @@ fn an_old_history_of_roots_is_read_and_written_as_it_was() {
     let mut late = TrustedRoots::of("demo", retired.certificate.clone()).expect("a root of this cluster");
     assert_eq!(late.adopt(&bytes), Ok(Adoption::New));
     assert_eq!(late, trusted);
+}
+
+#[test]
+fn old_denials_are_read_and_believed_under_their_root() {
+    let at = WallTime(1_790_000_000);
+    let denial = |who| Denial { who, at, reason: "stolen in Kisumu".to_owned(), by: "operator ada (admin)".to_owned() };
+    let grant =
+        NodeGrant { name: NodeName::new("tower-kisumu").expect("a name"), role: Role::Tower, region: Region::Africa };
+    let id = NodeId([0xab; 16]);
+    let said = [
+        ("denial-of-a-node.hex", Denied::Key { id, grant: Some(grant) }),
+        ("denial-of-a-key.hex", Denied::Key { id, grant: None }),
+        ("denial-of-an-operator.hex", Denied::Operator("ada".parse().expect("a name"))),
+    ];
+    let root = golden("denials-root.hex");
+    for (name, who) in said {
+        let bytes = golden(name);
+        let signed = SignedDenial::parse(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(signed.denial(), &denial(who), "{name}");
+        assert_eq!(signed.bytes(), bytes, "{name}");
+        assert_eq!(signed.verify("demo", &[&root]), Ok(()), "{name}");
+        let mut forged = bytes.clone();
+        // In the reason, which is plain text and stays so.
+        let reason = bytes.windows(6).position(|window| window == b"stolen").expect("the reason");
+        forged[reason] = b'S';
+        let forged = SignedDenial::parse(&forged).expect("it is read before it is checked");
+        assert!(forged.verify("demo", &[&root]).is_err(), "{name}: another word under the same signature");
+    }
 }

@@ -1,5 +1,7 @@
 //! Doors for the fuzzer to decoders that only this crate calls. No part of the interface.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use covenant_identity::{NodeKey, SignedDenial, TrustMark, TrustedRoots};
@@ -13,11 +15,13 @@ use covenant_wire::{FRAME_HEADER_BYTES, SchemaHash};
 use crate::Phase;
 use crate::feed::{self, FeedFrame};
 use crate::mail_room::{Letter, LetterId};
+use crate::placement::Fences;
 use crate::presence::entry::{Entry, Place, Stamp};
 use crate::presence::frame::{Frame, Whose};
 use crate::presence::shard::Change;
 use crate::record::{NodeRecord, SignedRecord};
 use crate::remoting::frame::{self, ActorFrame, ReplyFrame};
+use crate::seeds::{SEEDS_MAX, Seed, seeds_of};
 use crate::ties::frame::{Ask, TieFrame, Word};
 
 /// A key that is the same in every run, so that seeds are.
@@ -205,6 +209,53 @@ pub fn actor_frame_seeds() -> Vec<Vec<u8>> {
         framed(|out| frame::put_call(out, 3, 11, 5000, trace, &vec![1_u8; 20])),
         framed(|out| frame::put_name(out, 4, SchemaHash([5; 32]), Some(&fence()), &path, "content.store/1")),
     ]
+}
+
+/// The text of a file of seeds.
+pub fn fuzz_seeds_file(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(seeds) = seeds_of(Path::new("seeds"), text) else { return };
+    assert!(seeds.len() <= SEEDS_MAX);
+    for seed in seeds {
+        assert_eq!(seed.to_string().parse::<Seed>(), Ok(seed), "a seed is read as it was written");
+    }
+}
+
+/// Files with what may stand in them.
+pub fn seeds_file_seeds() -> Vec<Vec<u8>> {
+    let full: String = (0..SEEDS_MAX).map(|host| format!("hub-{host}.example:7400\n")).collect();
+    ["10.0.0.1:7400\n[::1]:7400 # at home\n\n# more\nhub.example:7400", &full]
+        .map(|text| text.as_bytes().to_vec())
+        .into()
+}
+
+/// Acts under leases, one after the other, each a fence after its length: what is accepted is never older than before.
+pub fn fuzz_lease_tokens(mut bytes: &[u8]) {
+    let fences = Fences::new();
+    let mut highest: BTreeMap<ActorPath, u64> = BTreeMap::new();
+    while let Some((length, rest)) = bytes.split_first() {
+        let (act, rest) = rest.split_at(usize::from(*length).min(rest.len()));
+        bytes = rest;
+        let Ok(fence) = covenant_wire::decode::<Fence>(act, usize::from(u8::MAX)) else { continue };
+        assert_eq!(
+            covenant_wire::decode(&covenant_wire::encode(&fence), 1024),
+            Ok(fence.clone()),
+            "it has one meaning"
+        );
+        let seen = highest.entry(fence.key.clone()).or_insert(0);
+        assert_eq!(fences.check(&fence).is_ok(), fence.token >= *seen, "{fence} after {seen}");
+        *seen = fence.token.max(*seen);
+    }
+}
+
+/// A lease that moves, and one beside it.
+pub fn lease_tokens_seeds() -> Vec<Vec<u8>> {
+    let acts = [("/placed/a", 1), ("/placed/a", 300), ("/placed/a", 7), ("/b", 2), ("/placed/a", u64::MAX)];
+    let act = |(key, token): (&str, u64)| {
+        let act = covenant_wire::encode(&Fence { key: key.parse().expect("a path"), token });
+        [&[u8::try_from(act.len()).expect("a short one")][..], &act].concat()
+    };
+    vec![acts.map(act).concat()]
 }
 
 /// A frame of the reply plane.

@@ -100,6 +100,11 @@ fn read(path: &Path) -> Result<(Stamp, Vec<Seed>), SeedsFileError> {
         return Err(wrong(format!("is {} bytes long; a file of seeds has at most {FILE_BYTES_MAX}", stamp.1)));
     }
     let text = std::fs::read_to_string(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    seeds_of(path, &text).map(|seeds| (stamp, seeds))
+}
+
+/// The seeds in the text of a file; `path` is for what is said of a bad one.
+pub(crate) fn seeds_of(path: &Path, text: &str) -> Result<Vec<Seed>, SeedsFileError> {
     let mut seeds = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.split('#').next().unwrap_or_default().trim();
@@ -113,7 +118,7 @@ fn read(path: &Path) -> Result<(Stamp, Vec<Seed>), SeedsFileError> {
         }
         seeds.push(line.parse().map_err(|error: SeedError| at(error.to_string()))?);
     }
-    Ok((stamp, seeds))
+    Ok(seeds)
 }
 
 impl FromStr for Seed {

@@ -23,6 +23,8 @@ pub fn targets() -> Vec<Target> {
         Target::new("actor-frame", cluster::fuzz_actor_frame, cluster::actor_frame_seeds),
         Target::new("reply-frame", cluster::fuzz_reply_frame, cluster::reply_frame_seeds),
         Target::new("tie-frame", cluster::fuzz_tie_frame, cluster::tie_frame_seeds),
+        Target::new("seeds-file", cluster::fuzz_seeds_file, cluster::seeds_file_seeds),
+        Target::new("lease-tokens", cluster::fuzz_lease_tokens, cluster::lease_tokens_seeds),
     ];
     [words::TARGETS, &connections, membership::TARGETS, identity::TARGETS, services::TARGETS, files::TARGETS].concat()
 }
