@@ -118,7 +118,7 @@ bridge:
 
 # ractor_cluster itself between two processes, over TCP and QUIC, for ADR 1: just bench-ractor-cluster --json
 bench-ractor-cluster *args:
-    cargo run --profile dist --locked --manifest-path crates/ractor-bridge/Cargo.toml -p ractor-cluster-numbers -- {{args}}
+    CARGO_TARGET_DIR="$PWD/target" cargo run --profile dist --locked --manifest-path crates/ractor-bridge/Cargo.toml -p ractor-cluster-numbers -- {{args}}
 
 # Storms over the membership core alone, each seed twice: just sim-core --nodes 1000 --seed 7 --story
 sim-core *args:

@@ -92,7 +92,7 @@ impl Desk {
         let connection = match timeout(HANDSHAKE_WITHIN, async { incoming.await }).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => {
-                tracing::info!(%from, %error, "a client was refused: handshake failed");
+                tracing::debug!(%from, %error, "handshake failed");
                 return self.shared.counters.handshake_failed();
             }
             Err(_) => return self.shared.counters.handshake_failed(),
@@ -112,8 +112,6 @@ impl Desk {
         if !why.is_parting() {
             self.shared.counters.refused(&why);
         }
-        // Dropped at once the reason might never be sent. The client's answer ends this, or the idle timeout.
-        let _closed = connection.closed().await;
     }
 
     /// Who it is, if it may come here.

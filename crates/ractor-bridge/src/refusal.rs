@@ -23,6 +23,8 @@ pub(crate) enum Refusal {
     Replaced,
     #[error("the client calls itself {said:?}, and its certificate {certified}: its NodeServer needs that name")]
     OtherName { said: String, certified: NodeName },
+    #[error("it was closed here: a newer connection took its place, or the bridge stops")]
+    ClosedHere,
     #[error("{0}")]
     TooSlow(&'static str),
     #[error("the stream is not that of a client of ractor_cluster 0.16: {0}")]
@@ -53,7 +55,9 @@ impl Refusal {
             Self::TooSlow(_) => CloseCode::TooSlow,
             Self::Frame(FrameError::TooLong(..)) => CloseCode::TooLarge,
             Self::Malformed(_) | Self::Unreadable(_) => CloseCode::Malformed,
-            Self::Frame(FrameError::Ended | FrameError::Stream(_)) | Self::Left | Self::Gone(_) => CloseCode::Done,
+            Self::Frame(FrameError::Ended | FrameError::Stream(_)) | Self::Left | Self::Gone(_) | Self::ClosedHere => {
+                CloseCode::Done
+            }
             Self::Stopping => CloseCode::Leaving,
         }
     }

@@ -117,7 +117,7 @@ async fn pump(
     };
     // A stream that ends is only half of it: the connection knows why.
     match connection.close_reason() {
-        Some(quinn::ConnectionError::LocallyClosed) => Refusal::Replaced,
+        Some(quinn::ConnectionError::LocallyClosed) => Refusal::ClosedHere,
         Some(error) => Refusal::Gone(error.to_string()),
         // It ends a session whose proof of the cookie is wrong, and says nothing.
         None if matches!(why, Refusal::Left) && !lock(&gate).is_admitted() => Refusal::OtherCookie,
