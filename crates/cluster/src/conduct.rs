@@ -36,6 +36,8 @@ pub(crate) enum Offence {
     Deaf,
     /// New records of itself without end.
     Restless,
+    /// Records without end of nodes that nobody has met.
+    Inventing,
 }
 
 impl Offence {
@@ -47,6 +49,7 @@ impl Offence {
             Self::Overspending => "overspending",
             Self::Deaf => "deaf",
             Self::Restless => "restless",
+            Self::Inventing => "inventing",
         }
     }
 
@@ -115,6 +118,7 @@ pub(crate) struct Conduct {
     feed: Allowance,
     exchanges: Allowance,
     records: Allowance,
+    strangers: Allowance,
     patience: Allowance,
     offences: BTreeSet<Offence>,
 }
@@ -126,7 +130,13 @@ const FEED: Measure = Measure { at_once: 16 * 1024, per_sec: 1024 };
 /// All records are sent to whom says that it holds others.
 const EXCHANGES: Measure = Measure { at_once: 16, per_sec: 1 };
 /// A node says something new of itself when it starts, drains, sleeps, moves and renews.
-const RECORDS: Measure = Measure { at_once: 64, per_sec: 1 };
+/// Each is a signature to check at every node of the cluster, and what is left out comes with the next exchange.
+const RECORDS: Measure = Measure { at_once: 16, per_sec: 1 };
+
+/// Whoever comes anew is told of everybody at once. After that nodes are new that are made or come back.
+const STRANGERS: Measure = Measure { at_once: RECORDS_AT_ONCE, per_sec: 4 };
+const RECORDS_AT_ONCE: u32 = 1024;
+const _: () = assert!(RECORDS_AT_ONCE as usize == RECORDS_MAX);
 
 impl Conduct {
     pub(crate) fn new(now: Uptime) -> Self {
@@ -136,6 +146,7 @@ impl Conduct {
             feed: all(FEED),
             exchanges: all(EXCHANGES),
             records: all(RECORDS),
+            strangers: all(STRANGERS),
             patience: all(PATIENCE),
             offences: BTreeSet::new(),
         }
@@ -163,6 +174,11 @@ impl Conduct {
     /// It says something new of itself. False where that is not to be passed on.
     pub(crate) fn record(&mut self, now: Uptime) -> bool {
         self.records.take(now, 1) || self.bear(now, Offence::Restless)
+    }
+
+    /// It tells of a node that is not known here. False where that is not to be kept.
+    pub(crate) fn stranger(&mut self, now: Uptime) -> bool {
+        self.strangers.take(now, 1) || self.bear(now, Offence::Inventing)
     }
 
     /// It did something that does no harm by itself.
@@ -299,6 +315,17 @@ mod tests {
         assert_eq!(heard, DATAGRAMS.at_once as usize);
         assert_eq!(conduct.take_offences(), [Offence::Flooding].into());
         assert_eq!(conduct.take_offences(), [].into(), "told once");
+    }
+
+    #[test]
+    fn a_whole_cluster_may_be_told_of_at_once_and_nodes_without_end_are_named() {
+        let mut conduct = Conduct::new(at(0));
+        assert!((0..RECORDS_MAX).all(|_| conduct.stranger(at(0))));
+        assert!(!conduct.stranger(at(0)));
+        assert_eq!(conduct.take_offences(), [].into(), "one more is no offence");
+        let kept = (0..60_000).filter(|_| conduct.stranger(at(10_000))).count();
+        assert_eq!(kept, 10 * STRANGERS.per_sec as usize);
+        assert_eq!(conduct.take_offences(), [Offence::Inventing].into());
     }
 
     #[test]

@@ -13,6 +13,9 @@ use crate::ties::book::Standing;
 
 /// The most nodes we keep records of.
 pub const RECORDS_MAX: usize = 1024;
+/// The most records that one peer told us of nodes that nobody has met. A record proves that somebody has a key, and not that
+/// the cluster let it in: anybody can make a thousand. Half of all, so that no one peer decides whom we know.
+pub const UNMET_MAX: usize = RECORDS_MAX / 2;
 
 /// What this node holds of all nodes.
 #[derive(Debug)]
@@ -28,11 +31,17 @@ pub(crate) struct Directory {
     denied: Arc<DenyList>,
     /// The date, as last told.
     wall: WallTime,
+    /// How many records came so far.
+    arrivals: u64,
+    /// Whose records gave way, for membership to forget them too.
+    forgotten: Vec<NodeId>,
 }
 
 #[derive(Debug)]
 struct Known {
     signed: Arc<SignedRecord>,
+    /// Who told of it first, and as which of all.
+    told: (NodeId, u64),
     /// The node itself proved its name with a certificate, over a connection to us.
     proven: bool,
     connected: bool,
@@ -69,7 +78,7 @@ impl Directory {
     pub(crate) fn new(own: SignedRecord) -> Self {
         let me = own.record.id;
         let names = BTreeMap::from([(own.record.name.clone(), me)]);
-        let known = Known { signed: Arc::new(own), proven: true, connected: true, woke: None };
+        let known = Known { signed: Arc::new(own), told: (me, 0), proven: true, connected: true, woke: None };
         Self {
             me,
             records: BTreeMap::from([(me, known)]),
@@ -79,6 +88,8 @@ impl Directory {
             told: BTreeMap::new(),
             denied: Arc::default(),
             wall: WallTime(0),
+            arrivals: 0,
+            forgotten: Vec::new(),
         }
     }
 
@@ -121,8 +132,8 @@ impl Directory {
         removed
     }
 
-    /// Takes in a record whose signature was checked.
-    pub(crate) fn offer(&mut self, offered: SignedRecord) -> Offer {
+    /// Takes in a record that `from` passed on, and whose signature was checked.
+    pub(crate) fn offer(&mut self, from: NodeId, offered: SignedRecord) -> Offer {
         if !self.is_news(&offered) {
             return Offer::Known;
         }
@@ -140,10 +151,11 @@ impl Directory {
             }
             Some(_) | None => {}
         }
-        if !self.records.contains_key(&id) && self.records.len() >= RECORDS_MAX {
+        if !self.records.contains_key(&id) && !self.find_place(id, from) {
             return Offer::Refused("full");
         }
-        let (proven, connected, woke) = match self.records.get(&id) {
+        self.arrivals += 1;
+        let (told, proven, connected, woke) = match self.records.get(&id) {
             Some(known) => {
                 self.names.remove(&known.signed.record.name);
                 let (before, after) = (&known.signed.record, &offered.record);
@@ -151,13 +163,13 @@ impl Directory {
                 // Membership may have heard of it before its record came: then it is back, and not awaited.
                 let heard = self.health.get(&id) == Some(&(after.epoch, Health::Alive));
                 let woke = woke && !heard;
-                (known.proven, known.connected, woke.then_some(self.wall))
+                (known.told, known.proven, known.connected, woke.then_some(self.wall))
             }
-            None => (false, false, None),
+            None => ((from, self.arrivals), false, false, None),
         };
         self.forget_predecessors(&name);
         self.names.insert(name, id);
-        self.records.insert(id, Known { signed: Arc::new(offered), proven, connected, woke });
+        self.records.insert(id, Known { signed: Arc::new(offered), told, proven, connected, woke });
         Offer::New
     }
 
@@ -183,14 +195,67 @@ impl Directory {
         }
     }
 
-    /// Makes room for the record of a node that is connected, at the cost of one that only rumour knows.
+    /// Makes room for the record of a node that is connected, at the cost of one that nobody met, or else one that we did not.
     pub(crate) fn make_room(&mut self) {
         if self.records.len() >= RECORDS_MAX {
-            let rumour = self.records.iter().find(|(_, known)| !known.proven).map(|(id, _)| *id);
-            if let Some(id) = rumour {
+            let unmet = self.most_unmet().map(|(_, oldest)| oldest);
+            let rumour = || self.records.iter().find(|(_, known)| !known.proven).map(|(id, _)| *id);
+            if let Some(id) = unmet.or_else(rumour) {
                 self.forget(id);
             }
         }
+    }
+
+    /// Whether there is a place for the record of a node that is new, told by `from`: the oldest of the same teller that
+    /// nobody met gives way where it told of as many as it may, and where all places are taken the oldest of whoever
+    /// told of most.
+    fn find_place(&mut self, id: NodeId, from: NodeId) -> bool {
+        let met = self.health.contains_key(&id) || id == from;
+        let (own, oldest) = self.unmet().filter(|(_, known)| known.told.0 == from).fold(
+            (0, None::<(u64, NodeId)>),
+            |(count, oldest), (id, known)| {
+                let this = (known.told.1, id);
+                (count + 1, Some(oldest.map_or(this, |oldest| oldest.min(this))))
+            },
+        );
+        if !met && own >= UNMET_MAX {
+            oldest.into_iter().for_each(|(_, id)| self.forget(id));
+        }
+        if self.records.len() < RECORDS_MAX {
+            return true;
+        }
+        match self.most_unmet() {
+            Some((count, oldest)) if met || count > own => {
+                self.forget(oldest);
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// Those of whom nobody said more than what stands in their records.
+    fn unmet(&self) -> impl Iterator<Item = (NodeId, &Known)> {
+        let unmet = |id: &NodeId, known: &Known| !known.proven && !self.health.contains_key(id) && *id != self.me;
+        self.records.iter().filter(move |(id, known)| unmet(id, known)).map(|(id, known)| (*id, known))
+    }
+
+    /// How many of those come from whoever told of most of them, and the oldest of these.
+    fn most_unmet(&self) -> Option<(usize, NodeId)> {
+        let mut by_teller: BTreeMap<NodeId, (usize, u64, NodeId)> = BTreeMap::new();
+        for (id, known) in self.unmet() {
+            let (teller, number) = known.told;
+            let (count, first, oldest) = by_teller.entry(teller).or_insert((0, number, id));
+            *count += 1;
+            if number < *first {
+                (*first, *oldest) = (number, id);
+            }
+        }
+        by_teller.into_values().max_by_key(|(count, _, _)| *count).map(|(count, _, oldest)| (count, oldest))
+    }
+
+    /// Whose records gave way since this was asked last.
+    pub(crate) fn take_forgotten(&mut self) -> Vec<NodeId> {
+        std::mem::take(&mut self.forgotten)
     }
 
     /// Takes in what membership says of a node.
@@ -389,6 +454,7 @@ impl Directory {
             }
         }
         self.told.remove(&id);
+        self.forgotten.push(id);
     }
 }
 
@@ -414,6 +480,10 @@ mod tests {
     use super::*;
     use crate::member::Phase;
     use crate::record::NodeRecord;
+
+    /// Two that pass on records of others.
+    const TELLER: NodeId = NodeId([1; 16]);
+    const OTHER: NodeId = NodeId([2; 16]);
 
     fn record(key: &NodeKey, name: &str, epoch: u64) -> SignedRecord {
         let record = NodeRecord {
@@ -449,10 +519,10 @@ mod tests {
     fn only_a_newer_record_is_news() {
         let (mut directory, _) = directory();
         let key = NodeKey::generate();
-        assert_eq!(directory.offer(record(&key, "a", 2)), Offer::New);
-        assert_eq!(directory.offer(record(&key, "a", 2)), Offer::Known);
-        assert_eq!(directory.offer(record(&key, "a", 1)), Offer::Known);
-        assert_eq!(directory.offer(record(&key, "a", 3)), Offer::New);
+        assert_eq!(directory.offer(TELLER, record(&key, "a", 2)), Offer::New);
+        assert_eq!(directory.offer(TELLER, record(&key, "a", 2)), Offer::Known);
+        assert_eq!(directory.offer(TELLER, record(&key, "a", 1)), Offer::Known);
+        assert_eq!(directory.offer(TELLER, record(&key, "a", 3)), Offer::New);
     }
 
     #[test]
@@ -469,10 +539,10 @@ mod tests {
             (directory.view(id).map(|view| view.state), dated.len())
         };
         at(&mut directory, 100);
-        assert_eq!(directory.offer(says(1, sleeping)), Offer::New);
+        assert_eq!(directory.offer(TELLER, says(1, sleeping)), Offer::New);
         directory.health(Change { health: Health::Left, ..alive(id, 1) });
         assert_eq!(at(&mut directory, 110), (Some(MemberState::Asleep), 1));
-        assert_eq!(directory.offer(says(2, Phase::Active)), Offer::New);
+        assert_eq!(directory.offer(TELLER, says(2, Phase::Active)), Offer::New);
         assert_eq!(at(&mut directory, 170), (Some(MemberState::Unreachable), 1));
         assert_eq!(at(&mut directory, 171), (Some(MemberState::Down), 1), "it was not heard of again");
         directory.health(alive(id, 1));
@@ -490,10 +560,10 @@ mod tests {
             SignedRecord::sign(record, &key)
         };
         let sleeping = Phase::Asleep { since: WallTime(100), until: WallTime(200) };
-        assert_eq!(directory.offer(says(1, sleeping)), Offer::New);
+        assert_eq!(directory.offer(TELLER, says(1, sleeping)), Offer::New);
         directory.health(Change { health: Health::Left, ..alive(id, 1) });
         directory.health(alive(id, 1));
-        assert_eq!(directory.offer(says(2, Phase::Active)), Offer::New);
+        assert_eq!(directory.offer(TELLER, says(2, Phase::Active)), Offer::New);
         directory.health(Change { health: Health::Left, ..alive(id, 1) });
         directory.tick(WallTime(110));
         assert_eq!(directory.view(id).map(|view| view.state), Some(MemberState::Left));
@@ -502,13 +572,13 @@ mod tests {
     #[test]
     fn our_own_record_that_is_not_of_this_process_is_an_incident() {
         let (mut directory, key) = directory();
-        assert_eq!(directory.offer(record(&key, "me", 9)), Offer::OwnAhead(BootEpoch(9)));
-        assert_eq!(directory.offer(record(&key, "me", 3)), Offer::Known);
+        assert_eq!(directory.offer(TELLER, record(&key, "me", 9)), Offer::OwnAhead(BootEpoch(9)));
+        assert_eq!(directory.offer(TELLER, record(&key, "me", 3)), Offer::Known);
         let moved = NodeRecord { address: "127.0.0.1:2".parse().unwrap(), ..record(&key, "me", 3).record };
         let of_a_twin = SignedRecord::sign(moved, &key);
-        assert_eq!(directory.offer(of_a_twin.clone()), Offer::OwnAhead(BootEpoch(3)));
+        assert_eq!(directory.offer(TELLER, of_a_twin.clone()), Offer::OwnAhead(BootEpoch(3)));
         directory.set_own(record(&key, "me", 4));
-        assert_eq!(directory.offer(of_a_twin), Offer::Known);
+        assert_eq!(directory.offer(TELLER, of_a_twin), Offer::Known);
     }
 
     #[test]
@@ -516,21 +586,21 @@ mod tests {
         let (mut directory, _) = directory();
         let (honest, thief) = (NodeKey::generate(), NodeKey::generate());
         let name = NodeName::new("hub").unwrap();
-        assert_eq!(directory.offer(record(&honest, "hub", 1)), Offer::New);
+        assert_eq!(directory.offer(TELLER, record(&honest, "hub", 1)), Offer::New);
         directory.connected(honest.node_id(), &name);
-        assert_eq!(directory.offer(record(&thief, "hub", 1)), Offer::Refused("name"));
-        assert_eq!(directory.offer(record(&thief, "me", 1)), Offer::Refused("name"));
-        assert_eq!(directory.offer(record(&honest, "else", 2)), Offer::Refused("name"));
+        assert_eq!(directory.offer(TELLER, record(&thief, "hub", 1)), Offer::Refused("name"));
+        assert_eq!(directory.offer(TELLER, record(&thief, "me", 1)), Offer::Refused("name"));
+        assert_eq!(directory.offer(TELLER, record(&honest, "else", 2)), Offer::Refused("name"));
     }
 
     #[test]
     fn a_squatter_loses_the_name_when_its_owner_connects() {
         let (mut directory, _) = directory();
         let (honest, thief) = (NodeKey::generate(), NodeKey::generate());
-        assert_eq!(directory.offer(record(&thief, "hub", 1)), Offer::New);
+        assert_eq!(directory.offer(TELLER, record(&thief, "hub", 1)), Offer::New);
         directory.connected(honest.node_id(), &NodeName::new("hub").unwrap());
         assert!(directory.record(thief.node_id()).is_none());
-        assert_eq!(directory.offer(record(&honest, "hub", 1)), Offer::New);
+        assert_eq!(directory.offer(TELLER, record(&honest, "hub", 1)), Offer::New);
     }
 
     #[test]
@@ -539,7 +609,7 @@ mod tests {
         let key = NodeKey::generate();
         let id = key.node_id();
         let state = |directory: &Directory| directory.view(id).map(|view| view.state);
-        assert_eq!(directory.offer(record(&key, "a", 1)), Offer::New);
+        assert_eq!(directory.offer(TELLER, record(&key, "a", 1)), Offer::New);
         assert_eq!(state(&directory), None);
         directory.health(alive(id, 1));
         assert_eq!(state(&directory), Some(MemberState::Unreachable));
@@ -547,7 +617,7 @@ mod tests {
         assert_eq!(state(&directory), Some(MemberState::Reachable));
         directory.health(Change { health: Health::Down, ..alive(id, 1) });
         assert_eq!(state(&directory), Some(MemberState::Down));
-        assert_eq!(directory.offer(record(&key, "a", 2)), Offer::New);
+        assert_eq!(directory.offer(TELLER, record(&key, "a", 2)), Offer::New);
         assert_eq!(state(&directory), Some(MemberState::Unreachable));
         directory.health(alive(id, 2));
         assert_eq!(state(&directory), Some(MemberState::Reachable));
@@ -563,13 +633,57 @@ mod tests {
     fn rumoured_nodes_are_bounded_and_give_way_to_connected_ones() {
         let (mut directory, _) = directory();
         for number in 1..RECORDS_MAX {
-            assert_eq!(directory.offer(record(&NodeKey::generate(), &format!("n{number}"), 1)), Offer::New);
+            let key = NodeKey::generate();
+            directory.health(alive(key.node_id(), 1));
+            assert_eq!(directory.offer(TELLER, record(&key, &format!("n{number}"), 1)), Offer::New);
         }
         let late = NodeKey::generate();
-        assert_eq!(directory.offer(record(&late, "late", 1)), Offer::Refused("full"));
+        assert_eq!(directory.offer(TELLER, record(&late, "late", 1)), Offer::Refused("full"));
         directory.make_room();
-        assert_eq!(directory.offer(record(&late, "late", 1)), Offer::New);
+        assert_eq!(directory.offer(TELLER, record(&late, "late", 1)), Offer::New);
         assert_eq!(directory.records().count(), RECORDS_MAX);
+    }
+
+    #[test]
+    fn whoever_tells_of_nodes_that_nobody_met_fills_half_and_displaces_its_own() {
+        let (mut directory, _) = directory();
+        let honest: Vec<NodeKey> = (0..40).map(|_| NodeKey::generate()).collect();
+        for (number, key) in honest.iter().enumerate() {
+            assert_eq!(directory.offer(OTHER, record(key, &format!("h{number}"), 1)), Offer::New);
+        }
+        let mut first = None;
+        for number in 0..UNMET_MAX + 100 {
+            let key = NodeKey::generate();
+            first = first.or(Some(key.node_id()));
+            assert_eq!(directory.offer(TELLER, record(&key, &format!("n{number}"), 1)), Offer::New);
+        }
+        assert_eq!(directory.len(), 1 + honest.len() + UNMET_MAX);
+        let forgotten = directory.take_forgotten();
+        assert_eq!((forgotten.len(), forgotten.first().copied()), (100, first), "the oldest first");
+        assert!(honest.iter().all(|key| directory.record(key.node_id()).is_some()), "others' are not touched");
+    }
+
+    #[test]
+    fn where_all_is_full_those_that_nobody_met_give_way_and_of_these_whose_teller_told_of_most() {
+        let (mut directory, _) = directory();
+        for (teller, name, count) in [(TELLER, "a", UNMET_MAX), (OTHER, "b", UNMET_MAX - 1)] {
+            for number in 0..count {
+                let signed = record(&NodeKey::generate(), &format!("{name}{number}"), 1);
+                assert_eq!(directory.offer(teller, signed), Offer::New);
+            }
+        }
+        assert_eq!(directory.len(), RECORDS_MAX);
+        let told = |directory: &Directory, by| directory.unmet().filter(|(_, known)| known.told.0 == by).count();
+        // A third teller, and a node that says itself that it is there.
+        assert_eq!(directory.offer(NodeId([8; 16]), record(&NodeKey::generate(), "late", 1)), Offer::New);
+        let real = NodeKey::generate();
+        assert_eq!(directory.offer(real.node_id(), record(&real, "real", 1)), Offer::New);
+        assert_eq!(directory.len(), RECORDS_MAX);
+        assert_eq!(told(&directory, TELLER) + told(&directory, OTHER), RECORDS_MAX - 3);
+        // And one of whom membership has heard, from whoever told of most.
+        let heard_of = NodeKey::generate();
+        directory.health(alive(heard_of.node_id(), 1));
+        assert_eq!(directory.offer(TELLER, record(&heard_of, "heard-of", 1)), Offer::New);
     }
 
     #[test]
@@ -579,7 +693,7 @@ mod tests {
         let id = key.node_id();
         let mut sleepy = record(&key, "a", 1).record;
         sleepy.phase = Phase::Asleep { since: WallTime(100), until: WallTime(400) };
-        assert_eq!(directory.offer(SignedRecord::sign(sleepy, &key)), Offer::New);
+        assert_eq!(directory.offer(TELLER, SignedRecord::sign(sleepy, &key)), Offer::New);
         for silence in [Health::Left, Health::Down] {
             directory.health(Change { health: silence, ..alive(id, 1) });
             for (now, state) in [
@@ -599,7 +713,7 @@ mod tests {
         let (mut directory, _) = directory();
         let key = NodeKey::generate();
         let id = key.node_id();
-        assert_eq!(directory.offer(record(&key, "a", 1)), Offer::New);
+        assert_eq!(directory.offer(TELLER, record(&key, "a", 1)), Offer::New);
         directory.health(alive(id, 1));
         directory.vouched_for(id, true);
         assert_eq!(directory.view(id).map(|view| view.state), Some(MemberState::Reachable));
@@ -613,12 +727,12 @@ mod tests {
         let mut other = Directory::new(record(&key, "me", 3));
         for number in 0..100 {
             let signed = record(&NodeKey::generate(), &format!("n{number}"), 1);
-            assert_eq!(other.offer(signed.clone()), Offer::New);
-            assert_eq!(one.offer(signed), Offer::New);
+            assert_eq!(other.offer(TELLER, signed.clone()), Offer::New);
+            assert_eq!(one.offer(TELLER, signed), Offer::New);
         }
         assert_eq!(one.digest(Detail::Everything, 1), other.digest(Detail::Everything, 1));
         let late = NodeKey::generate();
-        assert_eq!(one.offer(record(&late, "late", 1)), Offer::New);
+        assert_eq!(one.offer(TELLER, record(&late, "late", 1)), Offer::New);
         assert_ne!(one.digest(Detail::Everything, 1), other.digest(Detail::Everything, 1));
         let sent = one.differing(Detail::Everything, &other.digest(Detail::Everything, 32));
         assert!((1..20).contains(&sent.len()), "{}", sent.len());
@@ -630,16 +744,16 @@ mod tests {
         let (mut directory, _) = directory();
         let key = NodeKey::generate();
         let first = record(&key, "a", 1);
-        assert_eq!(directory.offer(first.clone()), Offer::New);
+        assert_eq!(directory.offer(TELLER, first.clone()), Offer::New);
         let digests =
             |directory: &Directory| [Detail::Everything, Detail::Essence].map(|detail| directory.digest(detail, 1));
         let before = digests(&directory);
         let renewed = NodeRecord { certificate_ends: WallTime(1_900_000_000), sequence: 2, ..first.record };
-        assert_eq!(directory.offer(SignedRecord::sign(renewed.clone(), &key)), Offer::New);
+        assert_eq!(directory.offer(TELLER, SignedRecord::sign(renewed.clone(), &key)), Offer::New);
         let after = digests(&directory);
         assert!(before[0] != after[0] && before[1] == after[1]);
         let draining = NodeRecord { phase: Phase::Draining, sequence: 3, ..renewed };
-        assert_eq!(directory.offer(SignedRecord::sign(draining, &key)), Offer::New);
+        assert_eq!(directory.offer(TELLER, SignedRecord::sign(draining, &key)), Offer::New);
         assert_ne!(digests(&directory)[1], after[1]);
     }
 
@@ -647,7 +761,7 @@ mod tests {
     fn a_change_is_told_once() {
         let (mut directory, _) = directory();
         let key = NodeKey::generate();
-        assert_eq!(directory.offer(record(&key, "a", 1)), Offer::New);
+        assert_eq!(directory.offer(TELLER, record(&key, "a", 1)), Offer::New);
         directory.health(alive(key.node_id(), 1));
         assert!(directory.changed(key.node_id()).is_some());
         assert!(directory.changed(key.node_id()).is_none());

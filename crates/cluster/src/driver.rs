@@ -339,7 +339,11 @@ impl Driver {
     }
 
     fn connected(&mut self, id: NodeId, session: &Session) {
+        if self.shared.directory().record(id).is_none() {
+            self.shared.directory_mut().make_room(); // its own comes next
+        }
         self.shared.directory_mut().connected(id, &session.sender.name);
+        self.pass_forgotten();
         self.shared.send_feed(session, feed::denied(self.denied.digest()));
         self.shared.send_feed(session, feed::types(&self.declared));
         // Before what the core sends, so that its rumours are believed.
@@ -374,7 +378,8 @@ impl Driver {
             let essence = signed.record.essence();
             let before = self.shared.directory().record(id).map(|known| (known.record.epoch, known.record.essence()));
             let detail = if before == Some((epoch, essence)) { Detail::Everything } else { Detail::Essence };
-            let offer = self.shared.directory_mut().offer(signed);
+            let offer = self.shared.directory_mut().offer(from, signed);
+            self.pass_forgotten();
             match offer {
                 Offer::New => {
                     if let Some(session) = self.known.get(&id) {
@@ -456,6 +461,12 @@ impl Driver {
         shared.counters.rebirths.increment(1);
         let event = MemberEvent::OwnEpochRaised { known, epoch };
         shared.name_once(shared.me, &shared.own_record().name, "restored", event);
+    }
+
+    /// Has the core forget those whose records gave way.
+    fn pass_forgotten(&mut self) {
+        let forgotten = self.shared.directory_mut().take_forgotten();
+        forgotten.into_iter().for_each(|id| self.feed_core(Event::Forgotten(id)));
     }
 
     /// Tells the core where a node belongs: as its certificate says where it is connected, else as its record does.

@@ -164,12 +164,20 @@ async fn read_feed(shared: Arc<Shared>, session: Arc<Session>, mut stream: RecvS
                 continue;
             }
             Some(FeedFrame::Records(records)) => {
-                let records: Vec<_> =
-                    records.into_iter().filter_map(|bytes| checked(&shared, &session, bytes)).collect();
-                if records.is_empty() {
+                let mut news = Vec::new();
+                for bytes in records {
+                    match checked(&shared, &session, bytes) {
+                        Checked::No => continue,
+                        Checked::News(signed) => news.push(*signed),
+                        Checked::Forged => return shared.refuse_stream(&session, &mut stream, CloseCode::Malformed),
+                    }
+                    // A signature takes long enough that many in a row would keep timers, and so probes, from their turn.
+                    tokio::task::yield_now().await;
+                }
+                if news.is_empty() {
                     continue;
                 }
-                Input::Records { from, records }
+                Input::Records { from, records: news }
             }
             None => return shared.refuse_stream(&session, &mut stream, CloseCode::Malformed),
         };
@@ -229,11 +237,20 @@ fn adopt_roots(shared: &Shared, session: &Session, statements: &[u8]) -> bool {
     }
 }
 
-/// A record that is news and was signed by the node it names.
-fn checked(shared: &Shared, session: &Session, bytes: &[u8]) -> Option<SignedRecord> {
+/// What became of a record that came.
+enum Checked {
+    /// It is not kept; its signature was not looked at.
+    No,
+    /// It is news, and was signed by the node that it names.
+    News(Box<SignedRecord>),
+    /// Nobody signed it. Each node checks before it passes a record on, so no honest one passed it on.
+    Forged,
+}
+
+fn checked(shared: &Shared, session: &Session, bytes: &[u8]) -> Checked {
     let Ok(signed) = SignedRecord::parse(bytes) else {
         shared.counters.record_refused("malformed");
-        return None;
+        return Checked::No;
     };
     // A signature costs more to check than everything else together.
     if !shared.directory().is_news(&signed) {
@@ -241,16 +258,23 @@ fn checked(shared: &Shared, session: &Session, bytes: &[u8]) -> Option<SignedRec
         if signed.record.id == session.sender.node {
             shared.send_feed(session, feed::heard(signed.record.sequence));
         }
-        return None;
+        return Checked::No;
     }
     if signed.record.id == session.sender.node && !session.conduct().record(session.clock.now()) {
         shared.counters.record_refused("restless");
-        return None;
+        return Checked::No;
     }
-    if let Err(error) = signed.verify() {
-        tracing::warn!(%error, "a record was refused");
-        shared.counters.record_refused("forged");
-        return None;
+    let is_stranger = signed.record.id != session.sender.node && shared.directory().record(signed.record.id).is_none();
+    if is_stranger && !session.conduct().stranger(session.clock.now()) {
+        shared.counters.record_refused("inventing");
+        return Checked::No;
     }
-    Some(signed)
+    match signed.verify() {
+        Ok(()) => Checked::News(Box::new(signed)),
+        Err(error) => {
+            tracing::error!(from = %session.sender.name, %error, "a member passed on a record that nobody signed");
+            shared.counters.record_refused("forged");
+            Checked::Forged
+        }
+    }
 }

@@ -54,7 +54,7 @@ pub use cluster::{BulkHandler, Cluster, ClusterConfig, ClusterError, EVENTS_MAX}
 pub use conduct::{Misbehaving, NAMED_FOR};
 pub use demand::{DEMAND_WAIT_MAX, DEMANDS_MAX};
 pub use dialer::{DIALS_MAX, DIALS_MAX_LEAF, SEED_ANSWERS_MAX};
-pub use directory::RECORDS_MAX;
+pub use directory::{RECORDS_MAX, UNMET_MAX};
 pub use links::{LinkView, PEERS_MEASURED_MAX, PlaneBytes};
 pub use mail::KEEPERS;
 pub use mail_room::{LETTER_BYTES_MAX, MAIL_AGE_MAX, MAIL_BYTES_MAX, MAIL_LETTERS_MAX, MAIL_NODE_BYTES_MAX};

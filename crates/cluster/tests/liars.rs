@@ -257,6 +257,22 @@ async fn who_breaks_the_protocol_three_times_is_not_listened_to() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_says_something_new_of_itself_without_end_is_named_and_nobody_is_given_up_for_it() {
+    let scene = Scene::new().await;
+    let mut feed = scene.peer.open_uni(Plane::Feed).await.expect("the stream opens");
+    // Long after it was named: for more than three times as long as a suspicion lasts on loopback.
+    let mut sequence = 1;
+    let end = tokio::time::Instant::now() + Duration::from_secs(8);
+    while tokio::time::Instant::now() < end || !scene.is_named("restless") {
+        sequence += 1;
+        feed.write_frame(&scene.record(sequence)).await.expect("it is borne");
+    }
+    assert!(sequence > 1000, "{sequence} are no flood");
+    assert!(scene.one.counts.of("covenant_cluster_records_refused_total") > sequence - 100);
+    scene.harmed_nobody().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_speaks_as_another_is_not_believed_and_is_named() {
     let scene = Scene::new().await;
     let (one, two) = (scene.one.cluster.me(), scene.two.cluster.me());

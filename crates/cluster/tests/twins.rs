@@ -126,6 +126,9 @@ async fn a_record_by_another_key_raises_nothing() {
     feed.write_frame(&forged).await.expect("it is heard");
     eventually("it was looked at", || node.counts.of("covenant_cluster_records_refused_total") == 1).await;
     assert_eq!((node.cluster.me().epoch, third.epoch()), (BootEpoch(1), 1));
+    let closed = tokio::time::timeout(PATIENCE, peer.closed()).await;
+    assert!(closed.is_ok(), "whoever passes on what nobody signed is cut off");
+    eventually("it is named", || node.cluster.misbehaving().iter().any(|it| it.name == teller.name)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -142,6 +142,11 @@ impl Gate {
         true
     }
 
+    /// Forgets a node that nobody ever met, so that another has its place.
+    pub(crate) fn forget(&mut self, node: &NodeId) {
+        self.words.remove(node);
+    }
+
     /// Forgets the accusations of a peer that is gone.
     pub(crate) fn forget_budget(&mut self, node: &NodeId) {
         self.budgets.remove(node);

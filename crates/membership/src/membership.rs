@@ -120,6 +120,11 @@ impl Membership {
                     self.stats.held += 1;
                 }
             }
+            (_, Event::Forgotten(node)) => {
+                if self.views.get(&node).is_none() && !self.peers.contains(&node) {
+                    self.gate.forget(&node);
+                }
+            }
             (_, Event::Line { node, tier, rtt, deviation }) => {
                 // Bounded, because the gate bounds whom it knows.
                 if self.gate.knows(&node) {

@@ -119,6 +119,12 @@ impl Pools {
                     self.refresh(now, node, &mut effects);
                 }
             }
+            Event::Forgotten(node) => {
+                if self.member(&node).is_none() && !self.peers.contains_key(&node) {
+                    self.known.remove(&node);
+                    self.all_cores(now, &event, &mut effects);
+                }
+            }
             Event::Line { .. } => self.all_cores(now, &event, &mut effects),
             Event::Datagram { from, data } => match self.in_pool(from, &data) {
                 Some((pool, data)) => self.core(now, pool, Event::Datagram { from, data }, &mut effects),

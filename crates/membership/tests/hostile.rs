@@ -5,9 +5,9 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use covenant_membership::{
     ACCUSATIONS_MAX, Effect, Event, FORGERIES_MAX, Health, Identity, Membership, Misconduct, NODES_MAX,
-    PACKET_BYTES_MAX, POISONS_MAX, Profile, QUARANTINE,
+    PACKET_BYTES_MAX, POISONS_MAX, Paces, Place, Pools, Profile, QUARANTINE, Topology,
 };
-use covenant_types::{BootEpoch, LinkTier, NodeId, Uptime};
+use covenant_types::{BootEpoch, LinkTier, NodeId, Region, Role, Uptime};
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -278,4 +278,25 @@ proptest! {
         }
         prop_assert_eq!(core.stats().faults, 0);
     }
+}
+
+#[test]
+fn a_node_that_nobody_met_leaves_its_place_in_membership_too() {
+    let place = Place { role: Role::Hub, region: Region::Africa, tier: LinkTier::Lan };
+    let me = (id(0), BootEpoch(1));
+    let rng = StdRng::seed_from_u64(1);
+    let mut core = Pools::new(me, (Topology::Flat, place), Paces::loopback(), rng, Uptime::ZERO);
+    let all = u16::try_from(NODES_MAX).expect("few enough");
+    for node in 1..=all {
+        let _ = core.placed(NOW, id(node), BootEpoch(1), place);
+    }
+    let comes = |core: &mut Pools, node| {
+        let _ = core.handle(NOW, Event::PeerUp { node: id(node), epoch: BootEpoch(1) });
+        core.member(&id(node)).is_some()
+    };
+    assert!(!comes(&mut core, all + 1), "there is no place");
+    let _ = core.handle(NOW, Event::Forgotten(id(7)));
+    assert!(comes(&mut core, all + 1));
+    let _ = core.handle(NOW, Event::Forgotten(id(all + 1)));
+    assert!(core.member(&id(all + 1)).is_some(), "one that is connected keeps its own");
 }
