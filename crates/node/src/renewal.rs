@@ -41,13 +41,7 @@ const SPREAD_MAX: Duration = Duration::from_secs(60);
 
 /// Renews this node's certificate. One attempt at a time.
 pub(crate) struct Renewer {
-    pub(crate) credentials: Arc<NodeCredentials>,
-    pub(crate) grant: NodeGrant,
-    pub(crate) files: NodeFiles,
-    pub(crate) desk: Arc<HubIssuer>,
-    pub(crate) configured: Vec<IssuerSection>,
-    pub(crate) clock: Arc<NodeClock>,
-    pub(crate) env: Env,
+    parts: RenewerParts,
     cluster: OnceLock<Weak<Cluster>>,
     random: Mutex<StdRng>,
     attempt: AsyncMutex<()>,
@@ -79,12 +73,12 @@ pub(crate) enum RenewError {
 
 impl Renewer {
     pub(crate) fn new(parts: RenewerParts) -> Self {
-        let RenewerParts { credentials, grant, files, desk, configured, clock, env } = parts;
+        let env = &parts.env;
         let count = |result| env.metrics.counter("covenant_certificate_renewals_total", &[("result", result)]);
         let (renewed, failed) = (count("renewed"), count("failed"));
         let random = Mutex::new(env.random.derive("node.renewal"));
         let (cluster, attempt) = (OnceLock::new(), AsyncMutex::default());
-        Self { credentials, grant, files, desk, configured, clock, env, cluster, random, attempt, renewed, failed }
+        Self { parts, cluster, random, attempt, renewed, failed }
     }
 
     /// From now on the members of `cluster` are asked as well. To be called once.
@@ -104,7 +98,9 @@ impl Renewer {
         }
         match self.renew().await {
             Ok(_) => Ok(()),
-            Err(RenewError::Refused(why)) if !self.credentials.identity().is_valid_at(self.env.wall()) => Err(why),
+            Err(RenewError::Refused(why)) if !self.parts.credentials.identity().is_valid_at(self.parts.env.wall()) => {
+                Err(why)
+            }
             Err(error) => {
                 tracing::warn!(%error, "the certificate could not be renewed yet");
                 Ok(())
@@ -114,7 +110,7 @@ impl Renewer {
 
     /// Renews whenever that is due, for as long as the node lives.
     pub(crate) async fn run(self: Arc<Self>) {
-        let mut changes = self.credentials.changes();
+        let mut changes = self.parts.credentials.changes();
         let mut failures = 0;
         let mut alone_since = None;
         let mut warned = None;
@@ -132,7 +128,7 @@ impl Renewer {
                 }
                 () = tokio::time::sleep(pause) => {}
             }
-            self.desk.tell_scope();
+            self.parts.desk.tell_scope();
             self.warn_of_authority(&mut warned);
             self.remember_issuers().await;
             self.ask_time().await;
@@ -155,9 +151,9 @@ impl Renewer {
 
     /// Says once a day that this hub's issuing authority ends soon, or has ended.
     fn warn_of_authority(&self, warned: &mut Option<Uptime>) {
-        let Some(authority) = self.desk.any_authority() else { return };
-        let left = Duration::from_secs(authority.not_after().0.saturating_sub(self.env.wall().0));
-        let now = self.env.now();
+        let Some(authority) = self.parts.desk.any_authority() else { return };
+        let left = Duration::from_secs(authority.not_after().0.saturating_sub(self.parts.env.wall().0));
+        let now = self.parts.env.now();
         let is_time = warned.is_none_or(|at| now.since(at) >= WARN_EVERY);
         if left < ISSUING_SOON && is_time {
             *warned = Some(now);
@@ -168,23 +164,23 @@ impl Renewer {
 
     /// Whether half of the certificate's life is over.
     pub(crate) fn is_due(&self) -> bool {
-        self.env.wall() >= self.credentials.renew_at()
+        self.parts.env.wall() >= self.parts.credentials.renew_at()
     }
 
     /// Whether all are to be certified under another root than this node is.
     fn is_under_another_root(&self) -> bool {
-        self.credentials.mark().under != root_print(&self.credentials.trusted().roots()[0])
+        self.parts.credentials.mark().under != root_print(&self.parts.credentials.trusted().roots()[0])
     }
 
     /// Whether this node has had no connection for so long that its roots may be out of date, though there are hubs to ask.
     fn is_lonely(&self, since: &mut Option<Uptime>) -> bool {
-        let me = self.credentials.id();
+        let me = self.parts.credentials.id();
         let in_company = self.members().iter().any(|member| member.id != me && is_reachable(member));
         if in_company || self.issuers().is_empty() {
             *since = None;
             return false;
         }
-        let now = self.env.now();
+        let now = self.parts.env.now();
         now.since(*since.get_or_insert(now)) >= LONELY_AFTER
     }
 
@@ -195,7 +191,7 @@ impl Renewer {
         let signed = if own { self.by_own_authority() } else { self.ask_hubs().await };
         let signed = match signed {
             // An authority about to end is better than none.
-            Err(_) if !own && self.desk.authority().is_some() => self.by_own_authority(),
+            Err(_) if !own && self.parts.desk.authority().is_some() => self.by_own_authority(),
             other => other,
         };
         self.take(signed).await
@@ -213,18 +209,19 @@ impl Renewer {
         let taken = async {
             let (chain, by) = signed?;
             let failed = |error: &dyn std::fmt::Display| RenewError::Failed(error.to_string());
-            let (files, written) = (self.files.clone(), chain.clone());
-            let done = self.env.blocking(move || files.write_chain(&written)).await.map_err(|error| failed(&error))?;
+            let (files, written) = (self.parts.files.clone(), chain.clone());
+            let done =
+                self.parts.env.blocking(move || files.write_chain(&written)).await.map_err(|error| failed(&error))?;
             done.map_err(|error| failed(&error))?;
-            self.credentials.replace_chain(chain).map_err(|error| failed(&error))?;
-            self.clock.certified(&self.credentials.identity());
+            self.parts.credentials.replace_chain(chain).map_err(|error| failed(&error))?;
+            self.parts.clock.certified(&self.parts.credentials.identity());
             Ok(by)
         };
         let taken = taken.await;
         match &taken {
             Ok(by) => {
                 self.renewed.increment(1);
-                tracing::info!(by, ends = self.credentials.identity().not_after.0, "the certificate is renewed");
+                tracing::info!(by, ends = self.parts.credentials.identity().not_after.0, "the certificate is renewed");
             }
             Err(_) => self.failed.increment(1),
         }
@@ -233,16 +230,20 @@ impl Renewer {
 
     /// Whether this node has an authority that may sign for it, and for a whole life.
     fn authority_serves_me(&self) -> bool {
-        let me = Subject::Node { id: self.credentials.id(), grant: self.grant.clone() };
-        let lasts = WallTime(self.env.wall().0.saturating_add(NODE_LIFETIME.as_secs()));
-        let authority = self.desk.authority();
+        let me = Subject::Node { id: self.parts.credentials.id(), grant: self.parts.grant.clone() };
+        let lasts = WallTime(self.parts.env.wall().0.saturating_add(NODE_LIFETIME.as_secs()));
+        let authority = self.parts.desk.authority();
         authority.is_some_and(|authority| authority.scope().permits(&me) && authority.not_after() >= lasts)
     }
 
     fn by_own_authority(&self) -> Result<(Vec<Vec<u8>>, String), RenewError> {
-        let csr = make_csr(self.credentials.key());
-        let chain = self.desk.certify_self(&csr, &self.grant).map_err(|error| RenewError::Failed(error.to_string()))?;
-        Ok((chain, self.grant.name.to_string()))
+        let csr = make_csr(self.parts.credentials.key());
+        let chain = self
+            .parts
+            .desk
+            .certify_self(&csr, &self.parts.grant)
+            .map_err(|error| RenewError::Failed(error.to_string()))?;
+        Ok((chain, self.parts.grant.name.to_string()))
     }
 
     async fn ask_hubs(&self) -> Result<(Vec<Vec<u8>>, String), RenewError> {
@@ -251,8 +252,8 @@ impl Renewer {
             let why = "no issuing hub is known: see `covenant ca show`, and the configuration's cluster.issuers";
             return Err(RenewError::Failed(why.to_owned()));
         }
-        let renewal = Renewal::of(&self.credentials, issuers, self.clock.floor());
-        let asking = renew(&renewal, self.credentials.key(), &self.env);
+        let renewal = Renewal::of(&self.parts.credentials, issuers, self.parts.clock.floor());
+        let asking = renew(&renewal, self.parts.credentials.key(), &self.parts.env);
         let renewed = match tokio::time::timeout(ATTEMPT_WITHIN, asking).await {
             Ok(Ok(renewed)) => renewed,
             Ok(Err(error @ JoinError::Refused(JoinRefusal::EndedTooLongAgo))) => {
@@ -262,7 +263,7 @@ impl Renewer {
             Err(_) => return Err(RenewError::Failed("no issuing hub answered in time".to_owned())),
         };
         if !renewed.answer.roots.is_empty()
-            && let Err(error) = self.credentials.adopt_roots(&renewed.answer.roots)
+            && let Err(error) = self.parts.credentials.adopt_roots(&renewed.answer.roots)
         {
             return Err(RenewError::Failed(error.to_string()));
         }
@@ -273,18 +274,18 @@ impl Renewer {
 
     /// Asks issuing hubs for the time where the machine's is doubted.
     async fn ask_time(&self) {
-        if !self.clock.wants_to_ask() {
+        if !self.parts.clock.wants_to_ask() {
             return;
         }
         let issuers = self.issuers();
         let known = issuers.len();
-        let renewal = Renewal::of(&self.credentials, issuers, self.clock.floor());
-        let verdict = self.clock.judge();
-        let said = tokio::time::timeout(ATTEMPT_WITHIN, ask_time(&renewal, &self.env)).await.unwrap_or_default();
-        if self.clock.hear(&said, known) {
+        let renewal = Renewal::of(&self.parts.credentials, issuers, self.parts.clock.floor());
+        let verdict = self.parts.clock.judge();
+        let said = tokio::time::timeout(ATTEMPT_WITHIN, ask_time(&renewal, &self.parts.env)).await.unwrap_or_default();
+        if self.parts.clock.hear(&said, known) {
             tracing::warn!(
                 ?verdict,
-                now = self.env.wall().0,
+                now = self.parts.env.wall().0,
                 "the machine's clock was doubted, and hubs told the time"
             );
         } else {
@@ -298,16 +299,16 @@ impl Renewer {
 
     /// Whom to ask, in order: reachable ones first, by lot, so that no hub is asked by all.
     fn issuers(&self) -> Vec<(NodeId, std::net::SocketAddr)> {
-        let mut sections = choose_issuers(&self.members(), &self.grant, self.credentials.id());
+        let mut sections = choose_issuers(&self.members(), &self.parts.grant, self.parts.credentials.id());
         sections.shuffle(&mut *self.random.lock().unwrap_or_else(PoisonError::into_inner));
         sections.sort_by_key(|(reachable, _)| !reachable);
         let members = sections.into_iter().map(|(_, issuer)| issuer);
-        let denied = self.credentials.denials().list();
+        let denied = self.parts.credentials.denials().list();
         let mut issuers: Vec<(NodeId, std::net::SocketAddr)> = Vec::new();
-        for issuer in members.chain(self.files.read_issuers()).chain(self.configured.iter().cloned()) {
+        for issuer in members.chain(self.parts.files.read_issuers()).chain(self.parts.configured.iter().cloned()) {
             let known = issuers.iter().any(|(id, address)| *id == issuer.id && *address == issuer.address);
             let is_denied = denied.of_key(issuer.id).is_some();
-            if !known && !is_denied && issuer.id != self.credentials.id() && issuers.len() < ISSUERS_MAX {
+            if !known && !is_denied && issuer.id != self.parts.credentials.id() && issuers.len() < ISSUERS_MAX {
                 issuers.push((issuer.id, issuer.address));
             }
         }
@@ -316,18 +317,21 @@ impl Renewer {
 
     /// Writes down where issuing hubs are, for a boot that finds nobody to ask.
     async fn remember_issuers(&self) {
-        let mut now: Vec<IssuerSection> = choose_issuers(&self.members(), &self.grant, self.credentials.id())
-            .into_iter()
-            .filter_map(|(reachable, issuer)| reachable.then_some(issuer))
-            .take(ISSUERS_MAX)
-            .collect();
+        let mut now: Vec<IssuerSection> =
+            choose_issuers(&self.members(), &self.parts.grant, self.parts.credentials.id())
+                .into_iter()
+                .filter_map(|(reachable, issuer)| reachable.then_some(issuer))
+                .take(ISSUERS_MAX)
+                .collect();
         now.sort_by_key(|issuer| issuer.id);
         if now.is_empty() {
             return;
         }
-        let files = self.files.clone();
-        let written =
-            self.env.blocking(move || if files.read_issuers() == now { Ok(()) } else { files.write_issuers(&now) });
+        let files = self.parts.files.clone();
+        let written = self
+            .parts
+            .env
+            .blocking(move || if files.read_issuers() == now { Ok(()) } else { files.write_issuers(&now) });
         if let Ok(Err(error)) = written.await {
             tracing::warn!(%error, "the issuing hubs could not be written down");
         }
