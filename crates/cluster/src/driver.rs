@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use covenant_identity::DenyList;
+use covenant_identity::{DenyList, TrustMark};
 use covenant_membership::{Change, Effect, Event, Health, Place, Pools, Standing, Stats, Topology};
 use covenant_runtime::Declared;
 use covenant_transport::SendError;
@@ -238,14 +238,19 @@ impl Driver {
         self.declared = declared;
     }
 
-    /// Sends what is known of the cluster's roots to those whose records say that they know less.
+    /// Sends what is known of the cluster's roots to those whose records say that they know less, or other ones.
     fn send_roots(&self) {
         let Some(transport) = self.shared.transport() else { return };
         let trusted = transport.credentials().trusted();
         let frame = feed::roots(&trusted.to_bytes());
         for (id, session) in &self.known {
-            let version = self.shared.directory().record(*id).map(|signed| signed.record.trust.version);
-            if version.is_some_and(|version| version < trusted.version()) {
+            let theirs = self.shared.directory().record(*id).map(|signed| signed.record.trust);
+            // Others of this version are of a rotation that was prepared at the same time: all have to hear of both.
+            let lacks = |theirs: TrustMark| {
+                theirs.version < trusted.version()
+                    || (theirs.version == trusted.version() && theirs.roots != trusted.digest())
+            };
+            if theirs.is_some_and(lacks) {
                 self.shared.send_feed(session, frame.clone());
             }
         }

@@ -7,6 +7,7 @@
 //!
 //! Invariants:
 //! - A set of roots is replaced only by one of a higher version that a root in it signed.
+//! - Of two rotations prepared at once all keep the same one, in whatever order they hear of them.
 //! - The first root is the one to be certified under. There are one or two.
 //! - What a root signed before it was retired is still believed where signatures are old, and nowhere else.
 
@@ -157,7 +158,16 @@ impl TrustedRoots {
             let (set, _) = parse_statement(&statement, &self.cluster)?;
             if set.version <= self.set.version {
                 if set.version == self.set.version && set != self.set {
-                    return Ok(Adoption::Refused("two statements have one version"));
+                    match self.outranks(&set, &statement) {
+                        None => return Ok(Adoption::Refused("two statements have one version")),
+                        Some(false) => {}
+                        Some(true) => {
+                            changed = true;
+                            self.set = set;
+                            self.history.pop();
+                            self.history.push(statement);
+                        }
+                    }
                 }
                 continue;
             }
@@ -178,6 +188,13 @@ impl TrustedRoots {
             (false, true) => Adoption::Refused("no root that is trusted here signed it"),
             (false, false) => Adoption::Known,
         })
+    }
+
+    /// Of two rotations that were prepared at once, by the same root, one is taken back everywhere: that to the new root with
+    /// the greater certificate. Nobody is certified under either yet. `None` where the two are something else.
+    fn outranks(&self, offered: &RootSet, statement: &[u8]) -> Option<bool> {
+        let [(old, ours), (also_old, theirs)] = [self.set.prepared()?, offered.prepared()?];
+        (old == also_old && is_statement_of(old, statement)).then_some(theirs < ours)
     }
 
     /// The cluster.
@@ -364,6 +381,14 @@ impl TrustedRoots {
 }
 
 impl RootSet {
+    /// The root that is trusted and the one that is to be, where a rotation is prepared and no more.
+    fn prepared(&self) -> Option<(&[u8], &[u8])> {
+        match (self.phase, self.roots.as_slice()) {
+            (RotationPhase::Prepared, [old, new]) => Some((old, new)),
+            _ => None,
+        }
+    }
+
     fn body(&self, cluster: &str) -> Vec<u8> {
         let mut writer = Writer::new(STATEMENT_DOMAIN);
         writer.text(cluster).u64(self.version).text(self.phase.as_str()).count(self.roots.len());

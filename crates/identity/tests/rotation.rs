@@ -58,6 +58,37 @@ fn from_prepare_to_finish_both_roots_are_believed_and_after_that_the_new_one() {
 }
 
 #[test]
+fn of_two_rotations_prepared_at_once_all_keep_the_same_one_in_either_order() {
+    let (old, one, other) = (root(), root(), root());
+    let prepared = [&one, &other].map(|new| trust(&old).prepare(&old, new, NOW).unwrap());
+    let after = |order: [usize; 2]| {
+        let mut trusted = trust(&old);
+        assert_eq!(trusted.adopt(&prepared[order[0]]), Ok(Adoption::New));
+        let second = trusted.adopt(&prepared[order[1]]).unwrap();
+        (trusted, second)
+    };
+    let ((first, heard), (second, heard_other_way)) = (after([0, 1]), after([1, 0]));
+    assert_eq!((first.roots(), first.digest(), first.to_bytes()), (second.roots(), second.digest(), second.to_bytes()));
+    let mut heard = [heard, heard_other_way];
+    heard.sort_by_key(|adoption| *adoption == Adoption::New);
+    assert_eq!(heard, [Adoption::Known, Adoption::New], "one of them had to give its own up");
+    let (winner, loser) = if first.roots()[1] == one.certificate() { (&one, &other) } else { (&other, &one) };
+    assert!(first.switch(loser).is_err(), "the other operator is told so");
+    assert!(first.switch(winner).is_ok());
+}
+
+#[test]
+fn a_rotation_that_was_prepared_at_once_by_another_root_is_refused() {
+    let (old, new, foreign) = (root(), root(), root());
+    let mut trusted = trust(&old);
+    trusted.adopt(&trust(&old).prepare(&old, &new, NOW).unwrap()).unwrap();
+    let before = trusted.clone();
+    let theirs = trust(&foreign).prepare(&foreign, &new, NOW).unwrap();
+    assert!(matches!(trusted.adopt(&theirs), Ok(Adoption::Refused(_))));
+    assert_eq!(trusted, before);
+}
+
+#[test]
 fn a_root_that_is_forgotten_vouches_for_nothing() {
     let (old, new) = (root(), root());
     let [.., finished] = rotation(&old, &new, true);
@@ -128,15 +159,17 @@ fn a_statement_of_a_stranger_or_of_a_retired_root_changes_nothing() {
 
 #[test]
 fn two_statements_of_one_version_are_told_apart() {
-    let (old, one, other) = (root(), root(), root());
-    let (first, second) =
-        (trust(&old).prepare(&old, &one, NOW).unwrap(), trust(&old).prepare(&old, &other, NOW).unwrap());
+    let (old, new) = (root(), root());
     let mut trusted = trust(&old);
-    trusted.adopt(&first).unwrap();
-    assert!(matches!(trusted.adopt(&second), Ok(Adoption::Refused(_))));
-    let mut rival = trust(&old);
-    rival.adopt(&second).unwrap();
+    trusted.adopt(&trust(&old).prepare(&old, &new, NOW).unwrap()).unwrap();
+    let mut rival = trusted.clone();
+    let (switched, cancelled) = (trusted.switch(&new).unwrap(), trusted.cancel(&old).unwrap());
+    trusted.adopt(&switched).unwrap();
+    rival.adopt(&cancelled).unwrap();
+    assert_eq!(trusted.version(), rival.version());
     assert_ne!(trusted.digest(), rival.digest());
+    assert!(matches!(trusted.adopt(&cancelled), Ok(Adoption::Refused(_))));
+    assert!(matches!(rival.adopt(&switched), Ok(Adoption::Refused(_))));
 }
 
 #[test]
