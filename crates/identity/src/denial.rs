@@ -7,6 +7,8 @@
 //!
 //! # Invariants
 //! - A node is denied by its key, so for good: a new certificate of the same key changes nothing.
+//! - Who is denied is denied everywhere, so only an authority for everywhere denies: a denial names a key, and nothing in it
+//!   proves in which region the key is a node's.
 //! - An operator is denied by name, for the certificates that began before the denial: the person can get another one.
 //! - What is read was written by [`IssuingAuthority::deny`] or is refused: no control characters, nothing overlong.
 
@@ -17,6 +19,7 @@ use covenant_types::{NodeId, WallTime};
 
 use crate::authority::IssuingAuthority;
 use crate::key::verify;
+use crate::scope::{Scope, parse_authority_uri};
 use crate::x509::{CertificateError, parse_certificate};
 use crate::{AuthorityError, NodeGrant, OperatorName, PeerIdentity, Subject};
 
@@ -68,10 +71,13 @@ impl IssuingAuthority {
     /// Denies somebody.
     ///
     /// # Errors
-    /// The reason is too long or has control characters, or this authority has ended. Nothing was signed.
+    /// The reason is too long or has control characters, or this authority has ended, or is one of a region. Nothing was signed.
     pub fn deny(&self, denial: Denial) -> Result<SignedDenial, DenialError> {
         if denial.at >= self.not_after() {
             return Err(DenialError::Authority(AuthorityError::Ended));
+        }
+        if self.scope() != Scope::Everywhere {
+            return Err(DenialError::OutOfScope(self.scope()));
         }
         let mut bytes = denial.body(self.certificate());
         let signature = self.signature_of(&bytes);
@@ -157,8 +163,10 @@ impl SignedDenial {
             let root = parse_certificate(root.as_ref());
             root.is_ok_and(|root| root.is_authority && authority.is_signed_by(&root.public_key))
         };
-        if authority.uri != format!("spiffe://{cluster}") || !roots.iter().any(signs) {
-            return Err(DenialError::UnknownRoot);
+        let scope = parse_authority_uri(&authority.uri).filter(|(of, _)| *of == cluster).map(|(_, scope)| scope);
+        let scope = scope.filter(|_| roots.iter().any(signs)).ok_or(DenialError::UnknownRoot)?;
+        if scope != Scope::Everywhere {
+            return Err(DenialError::OutOfScope(scope));
         }
         if authority.not_before <= self.denial.at && self.denial.at <= authority.not_after {
             Ok(())
@@ -233,6 +241,9 @@ pub enum DenialError {
     /// The authority did not count then.
     #[error("its authority did not count at that time")]
     NotAtThatTime,
+    /// The authority is one of a region only.
+    #[error("an issuing authority of {0} denies nobody: ask a hub that signs for everywhere")]
+    OutOfScope(Scope),
     /// The authority cannot deny.
     #[error(transparent)]
     Authority(#[from] AuthorityError),

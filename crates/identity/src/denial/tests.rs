@@ -83,6 +83,25 @@ fn only_an_authority_denies_and_only_in_its_own_time() {
 }
 
 #[test]
+fn an_authority_of_one_region_denies_nobody_and_is_not_believed_when_it_does() {
+    let root = RootAuthority::create("demo", NOW).unwrap();
+    let key = NodeKey::generate();
+    for scope in [Region::Asia, Region::Africa].map(Scope::Region) {
+        let certificate = root.sign_issuing(&make_csr(&key), scope, NOW).unwrap();
+        let key = NodeKey::from_pem(&key.to_pem()).unwrap();
+        let hub = IssuingAuthority::assemble(key, certificate, root.certificate().to_vec()).unwrap();
+        // Of a node of its own region, as of any other: what it says of the region of a key proves nothing.
+        let denial = of_node(NodeId([7; 16]));
+        assert_eq!(hub.deny(denial.clone()), Err(DenialError::OutOfScope(scope)));
+        let mut bytes = denial.body(hub.certificate());
+        let signature = hub.signature_of(&bytes);
+        bytes.extend_from_slice(&signature);
+        let signed = SignedDenial::parse(&bytes).unwrap();
+        assert_eq!(signed.verify("demo", &[root.certificate()]), Err(DenialError::OutOfScope(scope)));
+    }
+}
+
+#[test]
 fn a_node_is_denied_for_good_and_an_operator_until_the_next_certificate() {
     let (_, issuing) = cluster();
     let key = NodeKey::generate();
