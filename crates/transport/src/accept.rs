@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::admission::{Admission, Outcome, Verdict};
 use crate::close::code_of;
+use crate::driven::{Driven, with_driver};
 use crate::greeting::{Greeter, turn_away};
 use crate::hello::{Refusal, protocol};
 use crate::join::{JOIN_ALPN, JoinService};
@@ -99,8 +100,9 @@ impl Drop for Place {
 async fn handshake(incoming: Incoming, mut place: Place, greeter: Arc<Greeter>, joins: Arc<JoinService>) {
     let from = incoming.remote_address();
     let deadline = greeter.config.profile.handshake_deadline();
-    let connection = match timeout(deadline, async { incoming.await }).await {
-        Ok(Ok(connection)) => connection,
+    let (begun, driver) = with_driver(|| incoming.accept());
+    let connection = match timeout(deadline, async { begun?.await }).await {
+        Ok(Ok(connection)) => Driven::new(connection, driver),
         Ok(Err(error)) => {
             tracing::debug!(%from, %error, "handshake failed");
             if !matches!(error, ConnectionError::TimedOut) {
@@ -114,7 +116,7 @@ async fn handshake(incoming: Incoming, mut place: Place, greeter: Arc<Greeter>, 
     // The handshake came to its end, so somebody is at that address.
     (place.proved, place.outcome) = (true, Outcome::Failed);
     if protocol(&connection).as_deref() == Some(JOIN_ALPN) {
-        if joins.serve(connection).await {
+        if joins.serve(connection.into_connection()).await {
             place.outcome = Outcome::Fine;
         }
         return;

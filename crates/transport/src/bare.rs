@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use covenant_env::Env;
-use quinn::{AsyncUdpSocket, ClientConfig, Endpoint, ServerConfig};
+use quinn::{AsyncUdpSocket, ClientConfig, Endpoint, Runtime, ServerConfig};
 
 use crate::transport::{BindError, INCOMING_MAX};
 use crate::{TransportConfig, tls};
@@ -16,7 +16,7 @@ use crate::{TransportConfig, tls};
 /// # Errors
 /// The address cannot be listened at, or the credentials cannot be used for TLS.
 pub fn bare_endpoint(config: &TransportConfig, env: &Env) -> Result<(Endpoint, ClientConfig), BindError> {
-    endpoint_on(open_socket(config, env)?, config, env)
+    endpoint_on(open_socket(config, env)?, env.network.runtime(), config, env)
 }
 
 /// Opens the socket that peers reach this node at.
@@ -24,9 +24,10 @@ pub(crate) fn open_socket(config: &TransportConfig, env: &Env) -> Result<Arc<dyn
     env.network.bind(config.listen).map_err(|error| failed(config, error))
 }
 
-/// The endpoint on a socket.
+/// The endpoint on a socket, its tasks and timers on `runtime`.
 pub(crate) fn endpoint_on(
     socket: Arc<dyn AsyncUdpSocket>,
+    runtime: Arc<dyn Runtime>,
     config: &TransportConfig,
     env: &Env,
 ) -> Result<(Endpoint, ClientConfig), BindError> {
@@ -41,7 +42,7 @@ pub(crate) fn endpoint_on(
     client.transport_config(Arc::new(config.profile.quic()));
 
     let _inside = env.system.handle().enter();
-    let (mut endpoint, runtime) = (config.profile.endpoint(), env.network.runtime());
+    let mut endpoint = config.profile.endpoint();
     endpoint.rng_seed(env.network.endpoint_seed());
     let quic = Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, runtime);
     Ok((quic.map_err(|error| failed(config, error))?, client))

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::counters::Counters;
 use crate::dial::Dials;
+use crate::driven::Driven;
 use crate::hello::{Certified, HELLO_BYTES_MAX, Hello, Refusal, certified, is_denied, protocol};
 use crate::links::Precedence;
 use crate::roster::Roster;
@@ -73,7 +74,7 @@ impl Greeter {
     /// The caller's part. On success the peer has been admitted.
     pub(crate) async fn greet(
         &self,
-        connection: &Connection,
+        connection: &Driven,
         expect: Option<NodeId>,
         dial: u64,
     ) -> Result<Peer, (Refusal, Option<NodeId>)> {
@@ -109,7 +110,7 @@ impl Greeter {
     }
 
     /// The called side's part. On success the peer has been admitted, otherwise the connection has been closed.
-    pub(crate) async fn answer(&self, connection: &Connection) -> Result<Peer, Refusal> {
+    pub(crate) async fn answer(&self, connection: &Driven) -> Result<Peer, Refusal> {
         let certified = match self.check(connection) {
             Ok(certified) if certified.id == self.id => {
                 Err(Refusal::new(CloseCode::DialledSelf, "this node dialled itself"))
@@ -125,7 +126,7 @@ impl Greeter {
 
     async fn answer_on(
         &self,
-        connection: &Connection,
+        connection: &Driven,
         certified: Certified,
         send: &mut SendStream,
         recv: &mut RecvStream,
@@ -168,7 +169,7 @@ impl Greeter {
         if is_denied(connection, self.config.identity.denials()) { Err(Refusal::revoked()) } else { Ok(certified) }
     }
 
-    fn peer(&self, connection: &Connection, certified: Certified, theirs: &Hello, client: NodeId) -> Peer {
+    fn peer(&self, connection: &Driven, certified: Certified, theirs: &Hello, client: NodeId) -> Peer {
         let info = PeerInfo {
             id: certified.id,
             name: certified.grant.name,

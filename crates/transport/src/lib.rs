@@ -26,6 +26,7 @@ mod counters;
 mod credentials;
 mod denials;
 mod dial;
+mod driven;
 mod faults;
 #[doc(hidden)]
 pub mod fuzz;

@@ -12,6 +12,7 @@ use quinn::{Connection, SendDatagramError};
 
 use crate::close::{CloseCode, describe};
 use crate::counters::Counters;
+use crate::driven::Driven;
 use crate::links::Precedence;
 use crate::stream::ByteCount;
 use crate::{DATAGRAM_BYTES_MAX, Inbound, Plane, RecvStream, SendStream, StreamError};
@@ -41,7 +42,7 @@ pub struct Peer(Arc<Inner>);
 
 struct Inner {
     info: PeerInfo,
-    connection: Connection,
+    connection: Driven,
     precedence: Precedence,
     bytes: PlaneBytes,
     datagrams: DatagramBytes,
@@ -83,7 +84,7 @@ pub struct PeerStats {
 }
 
 impl Peer {
-    pub(crate) fn new(info: PeerInfo, connection: Connection, precedence: Precedence, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(info: PeerInfo, connection: Driven, precedence: Precedence, counters: Arc<Counters>) -> Self {
         let told = Mutex::new(Told::Nothing);
         let (bytes, datagrams) = (PlaneBytes::default(), DatagramBytes::default());
         Self(Arc::new(Inner { info, connection, precedence, bytes, datagrams, counters, told }))
@@ -165,7 +166,8 @@ impl Peer {
 
     pub(crate) fn writer(&self, inner: quinn::SendStream, plane: Plane) -> SendStream {
         let peer = Arc::clone(&self.0.bytes.sent[plane.index()]);
-        SendStream::new(inner, ByteCount { peer, node: self.0.counters.bytes_sent[plane.index()].clone() })
+        let count = ByteCount { peer, node: self.0.counters.bytes_sent[plane.index()].clone() };
+        SendStream::new(inner, count, self.0.connection.driver().cloned())
     }
 
     pub(crate) fn reader(&self, inner: quinn::RecvStream, plane: Plane) -> RecvStream {

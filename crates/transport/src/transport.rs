@@ -16,6 +16,7 @@ use crate::bare::{endpoint_on, open_socket};
 use crate::close::{CloseCode, describe};
 use crate::counters::Counters;
 use crate::dial::Dials;
+use crate::driven::{Driven, DriverRuntime, with_driver};
 use crate::greeting::{Boot, FAREWELL, Greeter, turn_away};
 use crate::hello::Refusal;
 use crate::join::{Issuer, JoinService};
@@ -62,7 +63,8 @@ impl Transport {
         }
         let listen = config.listen;
         let (socket, faults, weather) = FaultySocket::wrap(open_socket(&config, &env)?, &env);
-        let (quic, client) = endpoint_on(socket, &config, &env)?;
+        let runtime = DriverRuntime::new(env.network.runtime(), env.system.handle().clone());
+        let (quic, client) = endpoint_on(socket, Arc::new(runtime), &config, &env)?;
         let local = quic.local_addr().map_err(|source| BindError::Socket { address: listen, source })?;
 
         let counters = Arc::new(Counters::new(env.metrics.clone()));
@@ -116,17 +118,12 @@ impl Transport {
             return Ok(peer);
         }
         let failed = |reason: String| DialError::Failed { address, reason };
-        let connecting =
-            self.endpoint.quic.connect_with(self.endpoint.client.clone(), address, tls::SERVER_NAME).map_err(
-                |error| {
-                    if error == quinn::ConnectError::EndpointStopping {
-                        DialError::Closed
-                    } else {
-                        failed(error.to_string())
-                    }
-                },
-            )?;
-        let connection = connecting.await.map_err(|error| lost(address, &error))?;
+        let (quic, client) = (&self.endpoint.quic, self.endpoint.client.clone());
+        let (connecting, driver) = with_driver(|| quic.connect_with(client, address, tls::SERVER_NAME));
+        let connecting = connecting.map_err(|error| {
+            if error == quinn::ConnectError::EndpointStopping { DialError::Closed } else { failed(error.to_string()) }
+        })?;
+        let connection = Driven::new(connecting.await.map_err(|error| lost(address, &error))?, driver);
         let number = self.greeter.dials.next_number();
         let (refusal, id) = match self.greeter.greet(&connection, expect, number).await {
             Ok(peer) => return Ok(peer),

@@ -13,11 +13,9 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use covenant_transport::{Peer, Plane, SendStream};
-use tokio::io::AsyncWrite;
 use tokio::sync::Notify;
 
 use crate::counters::Counters;
@@ -290,15 +288,8 @@ impl State {
     fn write_now(&mut self) {
         // What stands before it is the writer's.
         let (Some(stream), true) = (&mut self.stream, self.pieces.is_empty()) else { return };
-        let mut cx = Context::from_waker(Waker::noop());
-        let mut written = 0;
-        while written < self.buffer.len() {
-            match Pin::new(&mut *stream).poll_write(&mut cx, &self.buffer[written..]) {
-                Poll::Ready(Ok(count)) if count > 0 => written += count,
-                // The writer meets the error as well, and acts upon it.
-                Poll::Ready(Ok(_) | Err(_)) | Poll::Pending => break,
-            }
-        }
+        // The writer meets an error as well, and acts upon it.
+        let written = stream.write_now(&self.buffer);
         self.buffer.drain(..written);
     }
 }
