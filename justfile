@@ -128,6 +128,10 @@ sim-core *args:
 sim seed *args:
     cargo run --release -q -p covenant-sim --bin sim -- --seed {{seed}} {{args}}
 
+# Bulk on a narrow line between whole nodes, for an hour of virtual time: is anybody taken for dead?
+sim-narrow secs="3600":
+    cargo run --release -q -p covenant-sim --bin sim -- --narrow {{secs}} --seed 1
+
 # So many storms over whole nodes, on all cores: just sim-many 100 --nodes 5
 sim-many count *args:
     cargo run --release -q -p covenant-sim --bin sim -- --seeds {{count}} {{args}}

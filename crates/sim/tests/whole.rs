@@ -34,3 +34,12 @@ fn a_node_that_lives_twice_in_one_epoch_is_found() {
     let found = (0..6).flat_map(|seed| whole::once(&setup(Some(Mischief::OldEpoch)), seed).unwrap().broken);
     assert!(found.into_iter().any(|broken| broken.contains("epochs never go back")));
 }
+
+#[test]
+fn bulk_on_a_narrow_line_makes_nobody_down() {
+    let narrow = whole::narrow(Duration::from_secs(15), 1).unwrap();
+    assert_eq!((narrow.missed, narrow.first_missed.as_slice()), (0, &[][..]));
+    assert!(narrow.broken.is_empty(), "{:?}", narrow.broken);
+    // A third of what the line carries, with the slow start of its stream: it was full for most of the time.
+    assert!(narrow.bulk > 15 * 20_000_000 / 8 / 3 && narrow.dropped > 0, "{narrow:?}");
+}

@@ -4,16 +4,21 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use covenant_sim::whole::{self, Outcome, Setup};
+use covenant_sim::whole::{self, CHECK_EVERY, Narrow, Outcome, Setup};
 
-const USAGE: &str = "sim takes --seed N, --seeds N, --nodes 3..250, --threads N, --once and --story";
+const USAGE: &str =
+    "sim takes --seed N, --seeds N, --nodes 3..250, --threads N, --once and --story; or --narrow SECONDS and --seed N";
 
 fn main() -> ExitCode {
     let Some(asked) = Asked::read(&std::env::args().skip(1).collect::<Vec<_>>()) else {
         let _closed = writeln!(io::stderr(), "{USAGE}");
         return ExitCode::from(2);
     };
+    if let Some(span) = asked.narrow {
+        return narrow(span, asked.first);
+    }
     let (next, failed) = (AtomicU64::new(asked.first), AtomicU64::new(0));
     let end = asked.first.saturating_add(asked.seeds);
     let out = Mutex::new(io::stdout());
@@ -51,12 +56,13 @@ struct Asked {
     threads: u64,
     once: bool,
     story: bool,
+    narrow: Option<Duration>,
 }
 
 impl Asked {
     fn read(arguments: &[String]) -> Option<Self> {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
-        let mut asked = Self { first: 0, seeds: 1, nodes: 5, threads: cores, once: false, story: false };
+        let mut asked = Self { first: 0, seeds: 1, nodes: 5, threads: cores, once: false, story: false, narrow: None };
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
@@ -65,6 +71,11 @@ impl Asked {
                 "--seed" => asked.first = arguments.next()?.parse().ok()?,
                 "--seeds" => asked.seeds = arguments.next()?.parse().ok()?,
                 "--nodes" => asked.nodes = arguments.next()?.parse().ok().filter(|nodes| (3..=250).contains(nodes))?,
+                // A fault holds for a day at most.
+                "--narrow" => {
+                    let secs = arguments.next()?.parse().ok().filter(|secs| (1..=80_000).contains(secs))?;
+                    asked.narrow = Some(Duration::from_secs(secs));
+                }
                 "--threads" => {
                     asked.threads = arguments.next()?.parse().ok().filter(|threads| (1..=64).contains(threads))?
                 }
@@ -73,6 +84,30 @@ impl Asked {
         }
         Some(asked)
     }
+}
+
+/// Fills a narrow line for so long, and says whether anybody took another for dead.
+fn narrow(span: Duration, seed: u64) -> ExitCode {
+    let narrow = match whole::narrow(span, seed) {
+        Ok(narrow) => narrow,
+        Err(error) => {
+            let _closed = writeln!(io::stderr(), "cannot be run: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let held = narrow.missed == 0 && narrow.broken.is_empty();
+    let Narrow { flowed, bulk, dropped, missed, .. } = &narrow;
+    let mut lines = vec![format!(
+        "seed {seed}: 3 nodes on lines of 20 Mbit/s and 50 ms, bulk for {} s: {:.1} MiB a second arrived, {dropped} datagrams dropped in \
+         full queues, {missed} looks of {} at which somebody was not reachable: {}",
+        flowed.as_secs(),
+        *bulk as f64 / f64::from(1 << 20) / flowed.as_secs_f64(),
+        flowed.as_millis() / CHECK_EVERY.as_millis(),
+        if held { "ok" } else { "BROKEN" }
+    )];
+    lines.extend(narrow.first_missed.iter().chain(&narrow.broken).cloned());
+    let _closed = writeln!(io::stdout(), "{}", lines.join("\n"));
+    if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Runs a seed. Whether all held, and what to print.

@@ -22,6 +22,7 @@ mod client;
 mod clock;
 mod host;
 mod identity;
+mod narrow;
 mod network;
 mod rules;
 mod socket;
@@ -34,6 +35,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+pub use narrow::{Narrow, narrow};
 pub use network::{Counts, Weather};
 pub use world::CHECK_EVERY;
 

@@ -48,6 +48,8 @@ pub struct Weather {
     pub burst: f64,
     /// So much longer does everything take.
     pub lag: Duration,
+    /// Packets of one line keep their order: all take the same time.
+    pub steady: bool,
 }
 
 /// What became of packets.
@@ -262,6 +264,7 @@ impl Network {
         if fate == Fate::Arrives
             && let Some(inbox) = state.inboxes.get_mut(&to)
         {
+            let jitter = if weather.steady { 0 } else { jitter };
             let at = now + line.delay + weather.lag + Duration::from_micros(jitter);
             state.number += 1;
             inbox.packets.push(Reverse(Packet { at, number: state.number, from, data: data.to_vec() }));
