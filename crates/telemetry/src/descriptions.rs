@@ -105,6 +105,21 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
     ("covenant_incidents_open", Gauge, "Incidents that are open."),
     ("covenant_incidents_opened_total", Counter, "Incidents opened since the watcher started."),
     ("covenant_watch_overlooked", Gauge, "What found no room in the watcher; above zero its picture is incomplete."),
+    ("covenant_bridge_clients", Gauge, "Clients of the ractor bridge that are connected."),
+    (
+        "covenant_bridge_refused_total",
+        Counter,
+        "Clients of the ractor bridge that were turned away or closed, by reason.",
+    ),
+    ("covenant_bridge_casts_total", Counter, "Casts that clients of the ractor bridge made to members."),
+    ("covenant_bridge_calls_total", Counter, "Calls that clients of the ractor bridge made to members."),
+    ("covenant_bridge_waits_total", Counter, "Messages whose client had too many under way, and had to wait."),
+    (
+        "covenant_bridge_dropped_total",
+        Counter,
+        "Messages of clients that reached no behaviour, and calls without an answer.",
+    ),
+    ("covenant_bridge_left_total", Counter, "What clients of the ractor bridge said and nobody listens to."),
 ];
 
 #[cfg(test)]
