@@ -195,12 +195,13 @@ impl Directory {
         }
     }
 
-    /// Makes room for the record of a node that is connected, at the cost of one that nobody met, or else one that we did not.
-    pub(crate) fn make_room(&mut self) {
-        if self.records.len() >= RECORDS_MAX {
-            let unmet = self.most_unmet().map(|(_, oldest)| oldest);
+    /// Makes room for the record of `id`, which is connected, where it has none yet: at the cost of one that nobody met, or one
+    /// that died, or else one that we did not meet.
+    pub(crate) fn make_room(&mut self, id: NodeId) {
+        if self.records.len() >= RECORDS_MAX && !self.records.contains_key(&id) {
+            let spare = self.most_told(Self::unmet).or_else(|| self.most_told(Self::gone)).map(|(_, oldest)| oldest);
             let rumour = || self.records.iter().find(|(_, known)| !known.proven).map(|(id, _)| *id);
-            if let Some(id) = unmet.or_else(rumour) {
+            if let Some(id) = spare.or_else(rumour) {
                 self.forget(id);
             }
         }
@@ -208,10 +209,10 @@ impl Directory {
 
     /// Whether there is a place for the record of a node that is new, told by `from`: the oldest of the same teller that
     /// nobody met gives way where it told of as many as it may, and where all places are taken the oldest of whoever
-    /// told of most.
+    /// told of most; then, for one that was met, one that died.
     fn find_place(&mut self, id: NodeId, from: NodeId) -> bool {
         let met = self.health.contains_key(&id) || id == from;
-        let (own, oldest) = self.unmet().filter(|(_, known)| known.told.0 == from).fold(
+        let (own, oldest) = self.those(Self::unmet).filter(|(_, known)| known.told.0 == from).fold(
             (0, None::<(u64, NodeId)>),
             |(count, oldest), (id, known)| {
                 let this = (known.told.1, id);
@@ -224,25 +225,36 @@ impl Directory {
         if self.records.len() < RECORDS_MAX {
             return true;
         }
-        match self.most_unmet() {
-            Some((count, oldest)) if met || count > own => {
-                self.forget(oldest);
-                true
-            }
-            Some(_) | None => false,
-        }
+        let unmet = self.most_told(Self::unmet).filter(|(count, _)| met || *count > own);
+        let gone = || self.most_told(Self::gone).filter(|_| met);
+        let gives_way = unmet.or_else(gone).map(|(_, oldest)| oldest);
+        gives_way.into_iter().for_each(|id| self.forget(id));
+        gives_way.is_some()
     }
 
-    /// Those of whom nobody said more than what stands in their records.
-    fn unmet(&self) -> impl Iterator<Item = (NodeId, &Known)> {
-        let unmet = |id: &NodeId, known: &Known| !known.proven && !self.health.contains_key(id) && *id != self.me;
-        self.records.iter().filter(move |(id, known)| unmet(id, known)).map(|(id, known)| (*id, known))
+    /// Whether nobody said more of it than what stands in its record.
+    fn unmet(&self, id: NodeId, known: &Known) -> bool {
+        !known.proven && !self.health.contains_key(&id)
+    }
+
+    /// Whether it is held for dead, and was never here: a node that was invented ends so once somebody spreads rumours of it. A
+    /// real one is told of anew when it is back.
+    fn gone(&self, id: NodeId, known: &Known) -> bool {
+        let dead = |(epoch, health): &(BootEpoch, Health)| {
+            *epoch >= known.signed.record.epoch && matches!(health, Health::Down | Health::Left)
+        };
+        let awaited = known.signed.record.phase.excuses_silence(self.wall) || self.vouched.contains(&id);
+        !known.proven && !awaited && self.health.get(&id).is_some_and(dead)
+    }
+
+    fn those(&self, are: fn(&Self, NodeId, &Known) -> bool) -> impl Iterator<Item = (NodeId, &Known)> {
+        self.records.iter().map(|(id, known)| (*id, known)).filter(move |(id, known)| are(self, *id, known))
     }
 
     /// How many of those come from whoever told of most of them, and the oldest of these.
-    fn most_unmet(&self) -> Option<(usize, NodeId)> {
+    fn most_told(&self, are: fn(&Self, NodeId, &Known) -> bool) -> Option<(usize, NodeId)> {
         let mut by_teller: BTreeMap<NodeId, (usize, u64, NodeId)> = BTreeMap::new();
-        for (id, known) in self.unmet() {
+        for (id, known) in self.those(are) {
             let (teller, number) = known.told;
             let (count, first, oldest) = by_teller.entry(teller).or_insert((0, number, id));
             *count += 1;
@@ -447,6 +459,11 @@ impl Directory {
     }
 
     fn forget(&mut self, id: NodeId) {
+        // Membership forgets the dead of its own pools as well.
+        let dead = self.health.get(&id).is_some_and(|(_, health)| matches!(health, Health::Down | Health::Left));
+        if dead && !self.vouched.contains(&id) {
+            self.health.remove(&id);
+        }
         if let Some(known) = self.records.remove(&id) {
             let name = &known.signed.record.name;
             if self.names.get(name) == Some(&id) {
@@ -639,9 +656,33 @@ mod tests {
         }
         let late = NodeKey::generate();
         assert_eq!(directory.offer(TELLER, record(&late, "late", 1)), Offer::Refused("full"));
-        directory.make_room();
+        directory.make_room(late.node_id());
         assert_eq!(directory.offer(TELLER, record(&late, "late", 1)), Offer::New);
-        assert_eq!(directory.records().count(), RECORDS_MAX);
+        directory.make_room(late.node_id());
+        assert_eq!(directory.records().count(), RECORDS_MAX, "it has its place, and costs nobody another");
+    }
+
+    #[test]
+    fn where_all_is_full_the_dead_that_never_were_here_give_way_to_who_was_met_and_to_nobody_else() {
+        let (mut directory, _) = directory();
+        let keys: Vec<NodeKey> = (1..RECORDS_MAX).map(|_| NodeKey::generate()).collect();
+        for (number, key) in keys.iter().enumerate() {
+            directory.health(alive(key.node_id(), 1));
+            assert_eq!(directory.offer(TELLER, record(key, &format!("n{number}"), 1)), Offer::New);
+        }
+        directory.connected(keys[0].node_id(), &NodeName::new("n0").unwrap());
+        directory.disconnected(keys[0].node_id());
+        for key in &keys[..2] {
+            directory.health(Change { health: Health::Down, ..alive(key.node_id(), 1) });
+        }
+        let invented = NodeKey::generate();
+        assert_eq!(directory.offer(OTHER, record(&invented, "invented", 1)), Offer::Refused("full"));
+        let real = NodeKey::generate();
+        assert_eq!(directory.offer(real.node_id(), record(&real, "real", 1)), Offer::New);
+        directory.connected(real.node_id(), &NodeName::new("real").unwrap());
+        assert_eq!(directory.take_forgotten(), [keys[1].node_id()], "one that was here stays");
+        let late = NodeKey::generate();
+        assert_eq!(directory.offer(late.node_id(), record(&late, "late", 1)), Offer::Refused("full"));
     }
 
     #[test]
@@ -673,7 +714,9 @@ mod tests {
             }
         }
         assert_eq!(directory.len(), RECORDS_MAX);
-        let told = |directory: &Directory, by| directory.unmet().filter(|(_, known)| known.told.0 == by).count();
+        let told = |directory: &Directory, by| {
+            directory.those(Directory::unmet).filter(|(_, known)| known.told.0 == by).count()
+        };
         // A third teller, and a node that says itself that it is there.
         assert_eq!(directory.offer(NodeId([8; 16]), record(&NodeKey::generate(), "late", 1)), Offer::New);
         let real = NodeKey::generate();

@@ -344,9 +344,7 @@ impl Driver {
     }
 
     fn connected(&mut self, id: NodeId, session: &Session) {
-        if self.shared.directory().record(id).is_none() {
-            self.shared.directory_mut().make_room(); // its own comes next
-        }
+        self.shared.directory_mut().make_room(id); // its own comes next
         self.shared.directory_mut().connected(id, &session.sender.name);
         self.pass_forgotten();
         self.shared.send_feed(session, feed::denied(self.denied.digest()));
@@ -378,7 +376,7 @@ impl Driver {
                     self.shared.counters.record_refused("certificate");
                     continue;
                 }
-                self.shared.directory_mut().make_room();
+                self.shared.directory_mut().make_room(id);
             }
             let essence = signed.record.essence();
             let before = self.shared.directory().record(id).map(|known| (known.record.epoch, known.record.essence()));

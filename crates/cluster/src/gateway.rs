@@ -266,6 +266,7 @@ fn checked(shared: &Shared, session: &Session, bytes: &[u8]) -> Checked {
     }
     let is_stranger = signed.record.id != session.sender.node && shared.directory().record(signed.record.id).is_none();
     if is_stranger && !session.conduct().stranger(session.clock.now()) {
+        // Of one that is real the next exchange tells again.
         shared.counters.record_refused("inventing");
         return Checked::No;
     }

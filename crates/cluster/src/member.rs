@@ -142,7 +142,7 @@ pub enum MemberEvent {
         /// The member.
         node: NodeId,
         /// What it does, in one word: `accusing`, `flapping`, `forging`, `poisoning`, `flooding`, `crowding`, `overspending`,
-        /// `deaf`, `restless`, `inventing`, or the code its connection was closed with, such as `malformed`.
+        /// `deaf`, `restless`, or the code its connection was closed with, such as `malformed`.
         why: String,
     },
     /// A message type is another one on a member than here: messages of that type are refused on both sides.

@@ -26,7 +26,8 @@ pub enum Event {
         /// Its boot.
         epoch: BootEpoch,
     },
-    /// The record of a node is not kept any more. Where nothing was ever heard of it but that record, it has no place here.
+    /// The record of a node is not kept any more. Where nothing was ever heard of it but that record, or it is held for dead by a
+    /// pool of this node, it has no place here.
     Forgotten(NodeId),
     /// What the line to a node is like: its tier as its signed record names it, and the round trip as measured, zero where
     /// it was not.

@@ -142,7 +142,7 @@ impl Gate {
         true
     }
 
-    /// Forgets a node that nobody ever met, so that another has its place.
+    /// Forgets a node, so that another has its place.
     pub(crate) fn forget(&mut self, node: &NodeId) {
         self.words.remove(node);
     }

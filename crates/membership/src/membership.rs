@@ -121,8 +121,9 @@ impl Membership {
                 }
             }
             (_, Event::Forgotten(node)) => {
-                if self.views.get(&node).is_none() && !self.peers.contains(&node) {
+                if !self.views.is_active(&node) && !self.peers.contains(&node) {
                     self.gate.forget(&node);
+                    self.views.forget(&node);
                 }
             }
             (_, Event::Line { node, tier, rtt, deviation }) => {

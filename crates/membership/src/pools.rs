@@ -120,7 +120,10 @@ impl Pools {
                 }
             }
             Event::Forgotten(node) => {
-                if self.member(&node).is_none() && !self.peers.contains_key(&node) {
+                let dead = |it: &Change| matches!(it.health, Health::Down | Health::Left);
+                // What hubs say of others is theirs to forget.
+                let is_spent = self.member(&node).is_none_or(|it| dead(&it) && self.authority(&node).is_some());
+                if is_spent && !self.peers.contains_key(&node) {
                     self.known.remove(&node);
                     self.all_cores(now, &event, &mut effects);
                 }

@@ -98,6 +98,14 @@ impl Views {
         (!told).then_some(change)
     }
 
+    /// Forgets a node. What is told of it again is news.
+    pub(crate) fn forget(&mut self, node: &NodeId) {
+        if let Some(seen) = self.seen.remove(node) {
+            self.digest.toggle(&seen);
+        }
+        self.suspects.remove(node);
+    }
+
     pub(crate) fn get(&self, node: &NodeId) -> Option<&Seen> {
         self.seen.get(node)
     }

@@ -299,4 +299,19 @@ fn a_node_that_nobody_met_leaves_its_place_in_membership_too() {
     assert!(comes(&mut core, all + 1));
     let _ = core.handle(NOW, Event::Forgotten(id(all + 1)));
     assert!(core.member(&id(all + 1)).is_some(), "one that is connected keeps its own");
+    let _ = core.handle(NOW, Event::PeerDown(id(all + 1)));
+    let _ = core.handle(NOW, Event::Forgotten(id(all + 1)));
+    assert!(core.member(&id(all + 1)).is_some(), "one that lives too");
+    let health = |core: &Pools| core.member(&id(all + 1)).map(|it| it.health);
+    let mut steps = 0;
+    while health(&core) != Some(Health::Down) {
+        let wake = core.next_wake().expect("it probes");
+        let _ = core.handle(wake, Event::Woken);
+        steps += 1;
+        assert!(steps < 10_000, "it never answers, and is never given up");
+    }
+    assert!(!comes(&mut core, 7), "there is no place");
+    let _ = core.handle(NOW, Event::Forgotten(id(all + 1)));
+    assert_eq!(health(&core), None, "one that died does not");
+    assert!(comes(&mut core, 7));
 }
