@@ -362,6 +362,7 @@ impl Cluster {
         drop(self.shared.take_transport());
         self.shared.set_bulk(None);
         self.shared.set_order_log(None);
+        self.shared.orders.end();
         self.shared.set_system(None);
     }
 

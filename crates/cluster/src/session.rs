@@ -24,10 +24,8 @@ use crate::schemas::PeerSchemas;
 
 /// How many streams carry messages to one node. Those to one actor stay on one.
 pub const LANES: usize = 4;
-/// How many orders of a peer to end actors may be carried out at a time.
-const ORDERS_MAX: usize = 16;
-/// The most tasks of one connection: our lanes, the streams the peer opened, and its orders.
-const TASKS_MAX: usize = LANES + 5 + 16 + ORDERS_MAX;
+/// The most tasks of one connection: our lanes, and the streams the peer opened.
+const TASKS_MAX: usize = LANES + 5 + 16;
 /// How many streams of a plane a peer may have open here. It opens its lanes, one for answers, one for ties and two feeds.
 const STREAMS_MAX: [(Plane, usize); 4] =
     [(Plane::Actor, LANES), (Plane::Reply, 1), (Plane::Feed, 2), (Plane::Control, 1)];

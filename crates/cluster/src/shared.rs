@@ -29,7 +29,7 @@ use crate::rebirth::EpochKeeper;
 use crate::record::{NodeRecord, SignedRecord};
 use crate::session::{InboxShare, Session};
 use crate::ties::desk::Desk;
-use crate::ties::orders::OrderLog;
+use crate::ties::orders::{OrderLog, Underway};
 
 /// What the driver is told.
 pub(crate) enum Input {
@@ -103,6 +103,8 @@ pub(crate) struct Shared {
     sent: Mutex<BTreeMap<&'static str, Declared>>,
     bulk: RwLock<Option<Arc<dyn BulkHandler>>>,
     order_log: RwLock<Option<Arc<dyn OrderLog>>>,
+    /// Orders of other nodes that are carried out.
+    pub(crate) orders: Underway,
     links: Mutex<BTreeMap<NodeId, LinkView>>,
     /// Names and groups of all nodes.
     pub(crate) presence: PresenceDesk,
@@ -129,6 +131,7 @@ impl Shared {
         presence: PresenceDesk,
     ) -> Self {
         let own = SignedRecord::sign(record.clone(), credentials.key());
+        let orders = Underway::new(env.system.clone());
         Self {
             me: record.id,
             topology,
@@ -159,6 +162,7 @@ impl Shared {
             sent: Mutex::default(),
             bulk: RwLock::new(None),
             order_log: RwLock::new(None),
+            orders,
             links: Mutex::default(),
             presence,
             gates: Gates::default(),

@@ -2,15 +2,18 @@
 
 mod support;
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use covenant_cluster::MemberState;
+use covenant_cluster::{MemberState, OrderLog, OrderNoted, RemoteOrder};
 use covenant_env::{Clock, RealClock};
 use covenant_runtime::{
     Behaviour, Callers, Context, Down, DownReason, Exit, KillError, NoConfig, Ref, Remotable, Reply, StartError,
 };
+use covenant_transport::CloseCode;
 use covenant_types::{CallError, ExitReason, Incarnation, NodeName, RemotePath, Role, WallTime};
 use support::{AMPLE, Identity, Message, Node, eventually, path, registry};
+use tokio::sync::{Notify, Semaphore};
 
 #[derive(Debug, Remotable)]
 #[remotable(name = "test.tied/1")]
@@ -323,4 +326,56 @@ async fn stop_and_kill_act_on_the_other_nodes_actor_by_role_and_leave_the_connec
     let own: RemotePath = "hub:/tied".parse().unwrap();
     hub.system.kill(&own).await.unwrap();
     eventually("the next one runs", || incarnation(&hub, "tied") == Incarnation(4)).await;
+}
+
+/// Writes orders down when it is let.
+struct SlowLog {
+    begun: Notify,
+    let_write: Arc<Semaphore>,
+    written: Arc<Mutex<Vec<RemoteOrder>>>,
+}
+
+impl OrderLog for SlowLog {
+    fn note(&self, order: RemoteOrder) -> OrderNoted {
+        self.begun.notify_one();
+        let (let_write, written) = (Arc::clone(&self.let_write), Arc::clone(&self.written));
+        Box::pin(async move {
+            let _permit = let_write.acquire_owned().await.map_err(|closed| closed.to_string())?;
+            written.lock().expect("no test panics with it").push(order);
+            Ok(())
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_is_written_down_though_its_connection_was_closed_behind_it() {
+    let hub = boot(&mut Identity::new("hub"), None).await;
+    let other = boot(&mut Identity::new("other"), Some(&hub)).await;
+    for node in [&hub, &other] {
+        node.until_reachable(&["hub", "other"]).await;
+    }
+    let (let_write, written) = (Arc::new(Semaphore::new(0)), Arc::default());
+    let log = Arc::new(SlowLog { begun: Notify::new(), let_write, written: Arc::clone(&written) });
+    hub.cluster.set_order_log(Arc::clone(&log) as Arc<dyn OrderLog>);
+    let before = hub.cluster.peer(&other.name()).unwrap();
+    let ordered = async {
+        let tied: Ref<Tied> = other.cluster.remote(&hub.name(), &path("tied"));
+        other.system.kill(&tied).await
+    };
+    let closed_behind_it = async {
+        log.begun.notified().await;
+        before.close(CloseCode::Done, "the test says so");
+        before.closed().await;
+    };
+    let (answer, ()) = tokio::join!(ordered, closed_behind_it);
+    assert!(matches!(answer, Err(KillError::Abroad { why: CallError::NoConnection, .. })), "{answer:?}");
+    eventually("the session is gone", || {
+        hub.cluster.peer(&other.name()).is_none_or(|peer| !peer.is_same_connection(&before))
+    })
+    .await;
+    log.let_write.add_permits(1);
+    eventually("it is written", || written.lock().unwrap().len() == 1).await;
+    let order: RemoteOrder = written.lock().unwrap()[0].clone();
+    assert_eq!((order.from.name, order.allowed, order.outcome), (other.name(), true, Ok(())));
+    assert_eq!(order.path, path("tied"));
 }

@@ -1,7 +1,7 @@
 //! Orders of other nodes to end an actor of this one, as lines of the audit log.
 //!
-//! What was done is a line each time. What was refused is one a minute for each node, which says how many there were since the
-//! last: a node that orders on and on fills no disk.
+//! What was done is a line each time. What was refused or led to nothing is one a minute for each node, which says how many
+//! there were since the last: a node that orders on and on fills no disk.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +15,7 @@ use covenant_types::{NodeId, Uptime};
 
 use crate::audit::{Act, AuditLog};
 
-/// How often a node is told of in the audit log that orders what it may not.
+/// How often a node is told of in the audit log that orders what it may not, or what cannot be done.
 const REFUSED_EVERY: Duration = Duration::from_secs(60);
 
 /// Writes orders into the audit log.
@@ -25,7 +25,7 @@ pub(crate) struct OrdersAudited {
     refused: Mutex<Refused>,
 }
 
-/// Whose refused orders were written down of late. No more nodes than there may be records of.
+/// Whose orders that led to nothing were written down of late. No more nodes than there may be records of.
 #[derive(Debug, Default)]
 struct Refused(BTreeMap<NodeId, Since>);
 
@@ -61,7 +61,7 @@ impl Refused {
     }
 }
 
-/// The line of an order. `more` of its node's were refused before it and not written down.
+/// The line of an order. `more` of its node's led to nothing before it and were not written down.
 fn line(order: &RemoteOrder, more: u64) -> Act {
     let RemoteOrder { from, order, path, allowed, outcome } = order;
     let (verb, after) = match order {
@@ -74,7 +74,7 @@ fn line(order: &RemoteOrder, more: u64) -> Act {
     };
     let result = match more {
         0 => said,
-        _ => format!("{said}; {more} more were refused since the last line"),
+        _ => format!("{said}; {more} more led to nothing since the last line"),
     };
     debug_assert!(*allowed || outcome.is_err(), "what is not allowed is not done");
     Act {
@@ -89,7 +89,7 @@ fn line(order: &RemoteOrder, more: u64) -> Act {
 
 impl OrderLog for OrdersAudited {
     fn note(&self, order: RemoteOrder) -> OrderNoted {
-        let more = match order.allowed {
+        let more = match order.outcome.is_ok() {
             true => 0,
             false => {
                 let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);

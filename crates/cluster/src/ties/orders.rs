@@ -1,11 +1,16 @@
 //! Orders of other nodes to end an actor of this one, and where they are written down.
+//!
+//! Invariant: what was begun is carried through and written down, though whoever ordered it is gone by then. A connection that is
+//! closed behind an order would else hide who gave it.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use covenant_env::{Spawner, Tasks};
 use covenant_runtime::{FarOrder, KillError, RemoteSender, System};
-use covenant_types::{ActorPath, CallError};
+use covenant_types::{ActorPath, CallError, NodeId};
 
 use crate::remoting::receive::{Answering, not_allowed};
 use crate::session::Session;
@@ -35,6 +40,35 @@ pub trait OrderLog: Send + Sync {
     fn note(&self, order: RemoteOrder) -> OrderNoted;
 }
 
+/// How many orders of one node may be carried out at a time, over all its connections.
+pub(crate) const ORDERS_MAX: usize = 16;
+
+/// The orders that are carried out, by the node that gave them.
+#[derive(Debug)]
+pub(crate) struct Underway {
+    spawner: Spawner,
+    /// Of nodes that are connected, or were: no more than have a certificate.
+    tasks: Mutex<BTreeMap<NodeId, Tasks>>,
+}
+
+impl Underway {
+    pub(crate) fn new(spawner: Spawner) -> Self {
+        Self { spawner, tasks: Mutex::default() }
+    }
+
+    /// Runs `order` to its end. False where as many of `node` are under way as may be.
+    fn spawn(&self, node: NodeId, order: impl Future<Output = ()> + Send + 'static) -> bool {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.entry(node).or_insert_with(|| Tasks::new(self.spawner.clone(), ORDERS_MAX)).spawn(order)
+    }
+
+    /// Ends them all: this node takes part no more.
+    pub(crate) fn end(&self) {
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(tasks);
+    }
+}
+
 /// Ends an actor of this node for another, if that may.
 pub(super) fn carry_out(
     shared: &Arc<Shared>,
@@ -61,9 +95,8 @@ pub(super) fn carry_out(
         shared.counters.message_refused("role");
         tracing::warn!(peer = %from.name, role = %from.role, %path, order = word, "not allowed: an order was refused");
     }
-    let log = shared.order_log();
-    // Where as many are under way as may be it is dropped, and that is its answer.
-    session.spawn(async move {
+    let (log, node) = (shared.order_log(), from.node);
+    let order = async move {
         let outcome = match allowed {
             true => end_actor(&system, order, &path).await,
             false => Err(not_allowed(&from, &format!("{word} {path}"))),
@@ -77,7 +110,9 @@ pub(super) fn carry_out(
             Err(why) => Err(CallError::Rejected(format!("{why}; what was ordered may have been done"))),
         };
         answering.answer(answer.map(|()| Vec::new()));
-    });
+    };
+    // Where as many are under way as may be it is dropped, and that is its answer.
+    shared.orders.spawn(node, order);
 }
 
 async fn end_actor(system: &System, order: FarOrder, path: &ActorPath) -> Result<(), CallError> {
