@@ -1,10 +1,10 @@
-//! Nodes that end each other's actors: what the audit log says of it.
+//! Who ends actors of a node, other nodes and operators: what the audit log says of it.
 
 #![expect(clippy::unwrap_used, reason = "a test that unwraps in vain has failed")]
 
 mod support;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use covenant_cluster::MemberState;
 use covenant_env::RealClock;
@@ -12,14 +12,18 @@ use covenant_node::api::{CreateToken, TokenCreated};
 use covenant_node::audit::{self, AuditLine};
 use covenant_node::{BootError, Trees};
 use covenant_runtime::{
-    Behaviour, BehaviourRegistry, Callers, Context, Exit, KillError, NoConfig, Remotable, StartError,
+    ActorState, Behaviour, BehaviourRegistry, Callers, Context, Exit, KillError, NoConfig, Ref, Remotable, StartError,
 };
 use covenant_types::{Incarnation, NodeName, Region, RemotePath, Role};
 use serde_json::json;
-use support::{Running, World, free_udp, post, wait_for};
+use support::{Running, World, free_udp, get, post, wait_for};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
-/// What nobody sends.
+/// Lets a servant serve.
+static LET_SERVE: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(0));
+
+/// What a servant is told.
 #[derive(Debug, Remotable)]
 #[remotable(name = "test.servant/1")]
 enum ToServant {
@@ -38,7 +42,7 @@ impl Behaviour for Servant {
         Ok(Self)
     }
     async fn handle(&mut self, ToServant::Serve: ToServant, _: &Context<Self>) -> Result<(), Exit> {
-        Ok(())
+        LET_SERVE.acquire().await.map(drop).map_err(Exit::error)
     }
 }
 
@@ -58,12 +62,11 @@ fn lines(world: &World, name: &str) -> Vec<AuditLine> {
     audit::verify(&path).unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
     let lines = text.lines().map(|line| serde_json::from_str::<AuditLine>(line).unwrap());
-    lines.filter(|line| line.act.who.starts_with("node ")).collect()
+    lines.collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_order_of_another_node_is_a_line_of_the_audit_log_done_or_refused() {
-    let world = World::new();
+/// The built-in trees give way to one with a servant.
+fn trees(world: &World) -> Trees {
     let folder = world.dir("trees");
     std::fs::create_dir_all(&folder).unwrap();
     let tree =
@@ -71,14 +74,21 @@ async fn an_order_of_another_node_is_a_line_of_the_audit_log_done_or_refused() {
     for role in ["hub", "tower"] {
         std::fs::write(folder.join(format!("{role}.toml")), tree).unwrap();
     }
+    Trees::folder(&folder)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_of_another_node_is_a_line_of_the_audit_log_done_or_refused() {
+    let world = World::new();
+    let trees = trees(&world);
     world.make("hub-one", free_udp());
-    let hub = boot(&world, "hub-one", Trees::folder(&folder)).await.unwrap();
+    let hub = boot(&world, "hub-one", trees.clone()).await.unwrap();
     let request =
         CreateToken { role: Role::Tower, region: Region::Asia, name: NodeName::new("tower-two").unwrap(), ttl_s: 60 };
     let made = post(&hub.socket(), "/v1/token", &json!(request)).await.unwrap();
     let made: TokenCreated = serde_json::from_value(made).unwrap();
     world.join("tower-two", &made.token).await.unwrap();
-    let tower = boot(&world, "tower-two", Trees::folder(&folder)).await.unwrap();
+    let tower = boot(&world, "tower-two", trees).await.unwrap();
     let sees_both = |node: &&Running| {
         let members = node.node().cluster().members();
         members.iter().filter(|member| member.state == MemberState::Reachable).count() == 2
@@ -102,6 +112,7 @@ async fn an_order_of_another_node_is_a_line_of_the_audit_log_done_or_refused() {
     // They were answered, so the lines are there.
     let said = |name: &str| -> Vec<[String; 5]> {
         let acts = lines(&world, name).into_iter().map(|line| line.act);
+        let acts = acts.filter(|act| act.who.starts_with("node "));
         acts.map(|act| [act.who, act.verb, act.target, act.after, act.result]).collect()
     };
     let by_hub = |verb: &str, after: &str| ["node hub-one (hub)", verb, "/servant", after, "ok"].map(str::to_owned);
@@ -111,5 +122,33 @@ async fn an_order_of_another_node_is_a_line_of_the_audit_log_done_or_refused() {
     assert_eq!(refused[0][..4], ["node tower-two (tower)", "actor kill", "/servant", ""].map(str::to_owned));
     assert!(refused[0][4].contains("not allowed"), "{refused:?}");
     tower.stop().await;
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_act_whose_caller_is_gone_before_its_end_is_a_line_of_the_audit_log_all_the_same() {
+    let world = World::new();
+    world.make("hub-one", free_udp());
+    let hub = boot(&world, "hub-one", trees(&world)).await.unwrap();
+    let path = "/servant".parse().unwrap();
+    let servant: Ref<ToServant> = hub.node().system().lookup(&path).unwrap();
+    servant.cast(ToServant::Serve).await.unwrap();
+    let is_draining = || {
+        let tree = hub.node().system().tree();
+        tree.find(&path).is_some_and(|actor| actor.state == ActorState::Draining)
+    };
+    let (socket, drain) = (hub.socket(), json!({ "path": "/servant", "deadline_ms": 60_000 }));
+    tokio::select! {
+        answer = post(&socket, "/v1/actor/drain", &drain) => panic!("it has nothing to wait for: {answer:?}"),
+        () = wait_for(is_draining) => {} // and the connection is closed
+    }
+    // Answered on another one, so the node has heard of that by now.
+    get(&socket, "/v1/status").await.unwrap();
+    LET_SERVE.add_permits(1);
+    wait_for(|| std::fs::read_to_string(world.dir("hub-one").join("audit.jsonl")).unwrap().contains("actor drain"))
+        .await;
+    let acts: Vec<_> = lines(&world, "hub-one").into_iter().map(|line| line.act).collect();
+    let [drain] = &acts[..] else { panic!("{acts:?}") };
+    assert_eq!((drain.target.ends_with("/servant"), drain.result.as_str()), (true, "ok"), "{drain:?}");
     hub.stop().await;
 }

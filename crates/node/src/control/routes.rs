@@ -1,18 +1,21 @@
 //! The table of verbs: which path does what, and for whom.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
+use covenant_env::Tasks;
 use covenant_identity::Verb;
 use covenant_runtime::{TreeView, traced};
 use covenant_types::TraceId;
 use covenant_watch::Incident;
+use tokio::sync::oneshot;
 
 use super::caller::{Caller, Done, act};
 use super::{
@@ -24,6 +27,8 @@ use crate::http::Connected;
 
 /// The longest request, in bytes.
 const REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// The most acts that one listener has under way, those included whose callers are gone.
+const ACTS_MAX: usize = 64;
 
 /// The header of an answer that names the trace of its request.
 const TRACE_HEADER: &str = "covenant-trace";
@@ -32,6 +37,7 @@ const TRACEPARENT_HEADER: &str = "traceparent";
 
 /// The control API of a node.
 pub(crate) fn router(control: Control) -> Router {
+    let acts = Arc::new(Mutex::new(Tasks::new(control.env.system.clone(), ACTS_MAX)));
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/members", get(members))
@@ -85,6 +91,7 @@ pub(crate) fn router(control: Control) -> Router {
         .fallback(async || ApiError::new(ErrorKind::NotFound, "no such verb; `covenant --help` lists them"))
         .layer(middleware::from_fn_with_state(control.clone(), name_caller))
         .layer(middleware::from_fn_with_state(control.clone(), begin_trace))
+        .layer(middleware::from_fn_with_state(acts, carry_through))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .with_state(control)
 }
@@ -96,6 +103,28 @@ pub(crate) fn health_router(control: Control) -> Router {
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(readyz))
         .with_state(control)
+}
+
+/// Carries an act through to its line in the audit log, whatever becomes of its caller. Who closes the connection behind an act,
+/// or is denied in the middle of it, would else leave it half done and unseen.
+async fn carry_through(State(acts): State<Arc<Mutex<Tasks>>>, request: Request, next: Next) -> Response {
+    if request.method() == Method::GET {
+        return next.run(request).await;
+    }
+    let (answer, answered) = oneshot::channel();
+    let act = async move {
+        let answered = next.run(request).await;
+        // Its caller may be gone.
+        let _heard = answer.send(answered);
+    };
+    if !acts.lock().unwrap_or_else(PoisonError::into_inner).spawn(act) {
+        let busy = format!("{ACTS_MAX} acts are under way here; nothing was done, try again");
+        return ApiError::new(ErrorKind::Refused, busy).into_response();
+    }
+    match answered.await {
+        Ok(response) => response,
+        Err(_) => ApiError::failure("the act broke off; what was asked may have been done").into_response(),
+    }
 }
 
 /// Every request is part of a trace, which its answer names: of the caller's where a `traceparent` names one, or else of a new one.
