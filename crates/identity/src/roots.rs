@@ -191,7 +191,8 @@ impl TrustedRoots {
     }
 
     /// Of two rotations that were prepared at once, by the same root, one is taken back everywhere: that to the new root with
-    /// the greater certificate. Nobody is certified under either yet. `None` where the two are something else.
+    /// the greater certificate. Nobody but an issuing hub can be certified under it yet, and that hub has to be certified anew.
+    /// `None` where the two are something else.
     fn outranks(&self, offered: &RootSet, statement: &[u8]) -> Option<bool> {
         let [(old, ours), (also_old, theirs)] = [self.set.prepared()?, offered.prepared()?];
         (old == also_old && is_statement_of(old, statement)).then_some(theirs < ours)

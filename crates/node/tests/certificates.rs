@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use covenant_cluster::{MemberEvent, MemberState};
 use covenant_env::{Clock, RealClock};
-use covenant_identity::{RootAuthority, Scope, TrustedRoots};
+use covenant_identity::{RootAuthority, Scope, TrustMark, TrustedRoots};
 use covenant_node::api::ca::{AdoptRoots, AuthorityRequested, CaView, InstallAuthority};
+use covenant_node::api::fault::FaultSet;
 use covenant_node::api::{ApiError, CreateToken, ErrorKind, TokenCreated};
 use covenant_node::{BootError, Trees};
 use covenant_types::{NodeName, Region, Role, Uptime, WallTime};
@@ -198,6 +199,51 @@ async fn a_root_is_replaced_under_running_nodes_and_who_was_away_finds_its_way_b
     wait_for(|| reachable(&newcomer) == 3).await;
     newcomer.stop().await;
     tower.stop().await;
+    first.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_rotations_prepared_at_two_hubs_that_do_not_hear_each_other_one_is_left_when_they_do() {
+    let world = World::new();
+    let first = world.first().await;
+    let second = joined(&world, &first, "hub-two", Role::Hub).await;
+    let tower = joined(&world, &first, "tower-three", Role::Tower).await;
+    wait_for(|| [&first, &second, &tower].iter().all(|node| reachable(node) == 3)).await;
+
+    let (old, now) = (root_of(&world), RealClock::new().wall());
+    let mut roots = [(); 2].map(|()| RootAuthority::create("demo", now).unwrap());
+    roots.sort_by(|one, other| one.certificate().cmp(other.certificate()));
+    let [stays, goes] = roots;
+    let settled = trusted(&first).await;
+    let cut = json!({ "fault": { "type": "partition" }, "direction": "both", "peer": "all" });
+    let cut = json!({ "spec": cut, "ttl_ms": 600_000, "dry_run": false });
+    let set: FaultSet = serde_json::from_value(post(&second.socket(), "/v1/fault/set", &cut).await.unwrap()).unwrap();
+    // Each is the first as far as its hub knows.
+    for (hub, new) in [(&first, &stays), (&second, &goes)] {
+        step(hub, settled.prepare(&old, new, now).unwrap(), true).await.unwrap();
+        assert_eq!(trusted(hub).await.roots()[1], new.certificate());
+    }
+    post(&second.socket(), "/v1/fault/lift", &json!({ "id": set.lease.unwrap().id })).await.unwrap();
+
+    let kept = trusted(&first).await;
+    let all_keep_it = |node: &Running| {
+        let members = node.node().cluster().members();
+        let same = |mark: &TrustMark| (mark.version, mark.roots) == (kept.version(), kept.digest());
+        members.len() == 3 && members.iter().all(|member| same(&member.trust))
+    };
+    wait_for(|| [&first, &second, &tower].iter().all(|node| all_keep_it(node))).await;
+    assert_eq!(kept.roots()[1], stays.certificate());
+    // Whoever prepared the other one is told so, and what is left is what the next boot trusts.
+    let given_way = trusted(&second).await;
+    assert!(given_way.switch(&goes).is_err() && given_way.switch(&stays).is_ok());
+    let file = world.dir("hub-two").join("identity/roots");
+    wait_for(|| std::fs::read(&file).unwrap() == kept.to_bytes()).await;
+    second.stop().await;
+    let second = world.boot("hub-two").await.unwrap();
+    assert_eq!(trusted(&second).await, kept);
+    wait_for(|| reachable(&second) == 3).await;
+    tower.stop().await;
+    second.stop().await;
     first.stop().await;
 }
 
