@@ -20,7 +20,7 @@ enum Peers {
 const LAYERS: &[(&str, Peers, &[&str])] = &[
     ("words", Peers::Apart, &["types", "macros"]),
     ("cores", Peers::Apart, &["supervision", "membership", "wire", "identity"]),
-    ("drivers", Peers::Earlier, &["env", "store", "telemetry", "runtime", "transport", "cluster"]),
+    ("drivers", Peers::Earlier, &["env", "store", "tlog", "telemetry", "runtime", "transport", "cluster"]),
     ("services", Peers::Apart, &["content", "ledger", "watch"]),
     ("assembly", Peers::Apart, &["chaos", "node"]),
     ("front", Peers::Earlier, &["covenant", "cli"]),

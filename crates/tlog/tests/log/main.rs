@@ -1,0 +1,9 @@
+//! A whole log: written, proved, witnessed, verified by others, and tampered with.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod fixture;
+mod hostile;
+mod oracles;
+mod proofs;
+mod tampering;
+mod witnesses;
