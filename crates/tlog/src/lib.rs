@@ -11,6 +11,7 @@
 //!
 //! # Invariants
 //! - What is in a log's folder follows from its checkpoint alone, down to the byte: one file too many or too few is found.
+//! - Nothing is signed before it is on disk, and the tree goes through every root that was signed before.
 //! - Lengths and counts from outside are bounded before anything is reserved for them.
 //!
 //! # Not here
@@ -18,7 +19,7 @@
 //!
 //! # Reading order
 //! 1. [`Hash`], [`TileBuilder`]  2. [`TilePath`], [`files_of`]  3. [`SignedNote`], [`Checkpoint`], [`Policy`]  4. [`Prover`]
-//! 5. [`Witness`]  6. [`verify()`]
+//! 5. [`Witness`]  6. [`LogWriter`]  7. [`verify()`]
 #![deny(clippy::disallowed_methods)]
 
 mod builder;
@@ -32,6 +33,7 @@ mod prover;
 mod tile;
 mod verify;
 mod witness;
+mod writer;
 
 pub use builder::{EntryTooLong, TileBuilder, TileFile};
 pub use checkpoint::{Checkpoint, CheckpointError, SIZE_MAX};
@@ -46,3 +48,4 @@ pub use tile::{BUNDLE_BYTES_MAX, ENTRY_BYTES_MAX, TILE_BYTES, TILE_WIDTH, TileKi
 pub use tile::{cut_tile, file_count, files_of, parse_bundle};
 pub use verify::{CHECKPOINT_FILE, Verified, VerifyError, verify};
 pub use witness::{AddCheckpoint, Agreed, Refusal, RequestError, Witness, WitnessRecord};
+pub use writer::{LogWriter, Mended, WriteError};

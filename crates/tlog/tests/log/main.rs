@@ -7,3 +7,4 @@ mod oracles;
 mod proofs;
 mod tampering;
 mod witnesses;
+mod writing;
