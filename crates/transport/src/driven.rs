@@ -4,6 +4,9 @@
 //! another thread, and behaviours do, the packet waits until that thread has woken. So the driver of a connection lies behind
 //! a lock here. Its task runs it, as ever, and a writer that cannot wait runs it as well, on its own thread.
 //!
+//! A packet that its writer sends carries what that one wrote. The task gathers what many write, so that in a crowd it is
+//! left to it: only a write that comes alone is sent by its writer.
+//!
 //! Invariants:
 //! - The driver is run by one at a time. Who finds it busy has its task woken, and never waits for it.
 //! - A wake is swallowed only by a thread that runs the driver right after.
@@ -16,10 +19,10 @@ use std::io;
 use std::ops::Deref;
 use std::pin::Pin;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
 use quinn::{AsyncTimer, AsyncUdpSocket, Connection, Runtime};
@@ -57,8 +60,15 @@ impl Deref for Driven {
     }
 }
 
+/// Writes that follow each other faster than this are a crowd's. Less than any round trip of one caller after the other.
+const CROWDED: Duration = Duration::from_micros(50);
+
 /// The task of a connection, or of an endpoint, which nobody else runs.
 pub(crate) struct Driver {
+    clock: Arc<dyn Runtime>,
+    born: Instant,
+    /// When the last writer came who could not wait, in nanoseconds since `born`.
+    written: AtomicU64,
     /// `None` once it has ended.
     running: Mutex<Option<Running>>,
     /// Of its task.
@@ -77,12 +87,28 @@ thread_local! {
 }
 
 impl Driver {
-    fn new(running: Running) -> Arc<Self> {
-        Arc::new(Self { running: Mutex::new(Some(running)), task: AtomicWaker::new(), missed: AtomicBool::new(false) })
+    fn new(running: Running, clock: Arc<dyn Runtime>) -> Arc<Self> {
+        Arc::new(Self {
+            born: clock.now(),
+            clock,
+            written: AtomicU64::new(0),
+            running: Mutex::new(Some(running)),
+            task: AtomicWaker::new(),
+            missed: AtomicBool::new(false),
+        })
     }
 
-    /// Runs `write`, and then the driver if `write` woke it.
+    /// Runs `write`, and then the driver if `write` woke it and comes alone.
     pub(crate) fn after<T>(self: &Arc<Self>, write: impl FnOnce() -> T) -> T {
+        self.after_at(self.clock.now().saturating_duration_since(self.born), write)
+    }
+
+    fn after_at<T>(self: &Arc<Self>, now: Duration, write: impl FnOnce() -> T) -> T {
+        let nanos = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let before = self.written.swap(nanos, Ordering::Relaxed);
+        if Duration::from_nanos(nanos.saturating_sub(before)) < CROWDED {
+            return write();
+        }
         let taking = Taking::of(self);
         let written = write();
         if taking.end() {
@@ -246,7 +272,7 @@ impl Runtime for DriverRuntime {
     }
 
     fn spawn(&self, future: Running) {
-        let driver = Driver::new(future);
+        let driver = Driver::new(future, Arc::clone(&self.inner));
         STARTED.with_borrow_mut(|started| started.iter_mut().for_each(|all| all.push(Arc::clone(&driver))));
         let _inside = self.system.enter();
         self.inner.spawn(Box::pin(Own(driver)));

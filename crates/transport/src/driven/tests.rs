@@ -18,7 +18,7 @@ struct Seen {
 impl Seen {
     fn driver(self: &Arc<Self>) -> Arc<Driver> {
         let seen = Arc::clone(self);
-        Driver::new(Box::pin(std::future::poll_fn(move |cx| {
+        let driver: Running = Box::pin(std::future::poll_fn(move |cx| {
             seen.polls.fetch_add(1, Ordering::SeqCst);
             *seen.waker.lock().unwrap() = Some(cx.waker().clone());
             if let Some((begun, go_on)) = seen.stops.lock().unwrap().take() {
@@ -27,7 +27,8 @@ impl Seen {
             }
             assert!(!seen.panics.load(Ordering::SeqCst), "told to");
             if seen.ends.load(Ordering::SeqCst) { Poll::Ready(()) } else { Poll::Pending }
-        })))
+        }));
+        Driver::new(driver, Arc::new(quinn::TokioRuntime))
     }
 
     fn polls(&self) -> usize {
@@ -49,6 +50,12 @@ impl Wake for Woken {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
+}
+
+/// Writes come one at a time, far from each other.
+fn alone() -> Duration {
+    static WRITES: AtomicU64 = AtomicU64::new(1);
+    Duration::from_secs(WRITES.fetch_add(1, Ordering::SeqCst))
 }
 
 /// A driver and its task, polled once.
@@ -81,20 +88,34 @@ impl Stage {
 #[test]
 fn who_writes_runs_the_driver_and_wakes_nobody() {
     let stage = Stage::new();
-    assert_eq!(stage.driver.after(|| stage.seen.wake()), ());
+    assert_eq!(stage.driver.after_at(alone(), || stage.seen.wake()), ());
     assert_eq!((stage.seen.polls(), stage.woken()), (2, 0));
-    assert_eq!(stage.driver.after(|| 7), 7, "a write that woke nobody");
+    assert_eq!(stage.driver.after_at(alone(), || 7), 7, "a write that woke nobody");
     assert_eq!((stage.seen.polls(), stage.woken()), (2, 0));
     stage.seen.wake();
     assert_eq!((stage.seen.polls(), stage.woken()), (2, 1), "elsewhere a wake-up is the task's");
 }
 
 #[test]
+fn in_a_crowd_the_task_gathers_what_is_written() {
+    let mut stage = Stage::new();
+    let write_at =
+        |stage: &Stage, micros: u64| stage.driver.after_at(Duration::from_micros(micros), || stage.seen.wake());
+    write_at(&stage, 1000);
+    assert_eq!((stage.seen.polls(), stage.woken()), (2, 0), "alone");
+    write_at(&stage, 1049);
+    assert_eq!((stage.seen.polls(), stage.woken()), (2, 1), "too soon after another one");
+    assert!(stage.poll().is_pending());
+    write_at(&stage, 1099);
+    assert_eq!((stage.seen.polls(), stage.woken()), (4, 1), "alone again");
+}
+
+#[test]
 fn a_driver_takes_no_wake_up_of_another() {
     let (one, two) = (Stage::new(), Stage::new());
-    one.driver.after(|| two.driver.after(|| one.seen.wake()));
+    one.driver.after_at(alone(), || two.driver.after_at(alone(), || one.seen.wake()));
     assert_eq!((one.seen.polls(), one.woken()), (1, 1), "inside the write of another one it is the task's");
-    one.driver.after(|| two.seen.wake());
+    one.driver.after_at(alone(), || two.seen.wake());
     assert_eq!((two.seen.polls(), two.woken()), (1, 1));
 }
 
@@ -106,9 +127,9 @@ fn who_finds_the_driver_busy_has_its_task_woken_and_does_not_wait() {
     *stage.seen.stops.lock().unwrap() = Some((begun, may_go_on));
     std::thread::scope(|threads| {
         let (driver, seen) = (&stage.driver, &stage.seen);
-        threads.spawn(move || driver.after(|| seen.wake()));
+        threads.spawn(move || driver.after_at(alone(), || seen.wake()));
         has_begun.recv().unwrap();
-        stage.driver.after(|| stage.seen.wake());
+        stage.driver.after_at(alone(), || stage.seen.wake());
         assert_eq!(stage.woken(), 1);
         go_on.send(()).unwrap();
     });
@@ -124,7 +145,7 @@ fn a_task_that_finds_the_driver_busy_is_woken_when_it_is_free() {
     *stage.seen.stops.lock().unwrap() = Some((begun, may_go_on));
     std::thread::scope(|threads| {
         let (driver, seen) = (Arc::clone(&stage.driver), Arc::clone(&stage.seen));
-        threads.spawn(move || driver.after(|| seen.wake()));
+        threads.spawn(move || driver.after_at(alone(), || seen.wake()));
         has_begun.recv().unwrap();
         assert!(stage.poll().is_pending());
         assert_eq!(stage.woken(), 0);
@@ -137,12 +158,12 @@ fn a_task_that_finds_the_driver_busy_is_woken_when_it_is_free() {
 fn a_driver_that_ends_or_breaks_off_elsewhere_ends_its_task() {
     let mut ended = Stage::new();
     ended.seen.ends.store(true, Ordering::SeqCst);
-    ended.driver.after(|| ended.seen.wake());
+    ended.driver.after_at(alone(), || ended.seen.wake());
     assert_eq!((ended.woken(), ended.poll()), (1, Poll::Ready(())));
 
     let mut broken = Stage::new();
     broken.seen.panics.store(true, Ordering::SeqCst);
-    assert!(catch_unwind(AssertUnwindSafe(|| broken.driver.after(|| broken.seen.wake()))).is_err());
+    assert!(catch_unwind(AssertUnwindSafe(|| broken.driver.after_at(alone(), || broken.seen.wake()))).is_err());
     assert_eq!((broken.woken(), broken.poll()), (1, Poll::Ready(())));
     assert_eq!(broken.seen.polls(), 2, "what broke off is not gone on with");
 }
@@ -154,9 +175,9 @@ fn a_write_that_panics_leaves_the_wake_up_to_the_task() {
         stage.seen.wake();
         panic!("told to");
     };
-    assert!(catch_unwind(AssertUnwindSafe(|| stage.driver.after(write))).is_err());
+    assert!(catch_unwind(AssertUnwindSafe(|| stage.driver.after_at(alone(), write))).is_err());
     assert_eq!((stage.seen.polls(), stage.woken()), (1, 1));
-    stage.driver.after(|| ());
+    stage.driver.after_at(alone(), || ());
     assert_eq!(stage.seen.polls(), 1, "nothing is left of it");
 }
 
@@ -166,7 +187,7 @@ fn a_task_that_is_ended_lets_go_of_what_it_ran() {
     let held = Arc::downgrade(&stage.driver);
     let Stage { seen, driver, own, .. } = stage;
     drop(own);
-    driver.after(|| seen.wake());
+    driver.after_at(alone(), || seen.wake());
     assert_eq!(seen.polls(), 1);
     drop((driver, seen.waker.lock().unwrap().take()));
     assert!(held.upgrade().is_none(), "nothing points at itself");
