@@ -19,7 +19,7 @@ enum Peers {
 /// The layers from the bottom up. Arrows point down.
 const LAYERS: &[(&str, Peers, &[&str])] = &[
     ("words", Peers::Apart, &["types", "macros"]),
-    ("cores", Peers::Apart, &["supervision", "membership", "wire", "identity"]),
+    ("cores", Peers::Apart, &["supervision", "membership", "wire", "identity", "book"]),
     ("drivers", Peers::Earlier, &["env", "store", "tlog", "telemetry", "runtime", "transport", "cluster"]),
     ("services", Peers::Apart, &["content", "ledger", "watch"]),
     ("assembly", Peers::Apart, &["chaos", "node"]),

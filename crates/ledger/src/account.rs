@@ -3,37 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// ISO 3166 alpha-3: three capital letters.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Alpha3([u8; 3]);
-
-impl Alpha3 {
-    /// As text.
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).expect("three capital letters")
-    }
-}
-
-impl FromStr for Alpha3 {
-    type Err = AccountError;
-
-    fn from_str(text: &str) -> Result<Self, AccountError> {
-        let letters: [u8; 3] = text.as_bytes().try_into().map_err(|_| AccountError)?;
-        if letters.iter().all(u8::is_ascii_uppercase) { Ok(Self(letters)) } else { Err(AccountError) }
-    }
-}
-
-impl fmt::Display for Alpha3 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl fmt::Debug for Alpha3 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use covenant_book::Alpha3;
 
 /// An account of the book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,7 +54,10 @@ impl FromStr for Account {
             "pool" => Ok(Self::Pool),
             "communities" => Ok(Self::Communities),
             "reserve" => Ok(Self::Reserve),
-            other => other.strip_prefix("nation:").ok_or(AccountError)?.parse().map(Self::Nation),
+            other => {
+                let code = other.strip_prefix("nation:").ok_or(AccountError)?;
+                code.parse().map(Self::Nation).map_err(|_| AccountError)
+            }
         }
     }
 }

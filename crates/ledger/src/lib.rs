@@ -33,22 +33,20 @@
 
 mod account;
 mod actors;
-mod amount;
 mod entry;
 mod error;
 mod journal;
-mod nations;
-pub mod rules;
+mod nations_file;
 mod store;
 mod views;
 
-pub use account::{Account, AccountError, Alpha3};
+pub use account::{Account, AccountError};
 pub use actors::{Book, BookMessage, BookRequest, BookResponse, Desk, DeskMessage, LedgerConfig, register};
-pub use amount::{Amount, AmountError};
+pub use covenant_book::{Alpha3, Amount, AmountError, Gdp, Nation, Nations, NationsError, rules};
 pub use entry::{Entry, EntryKind};
 pub use error::{LedgerError, LedgerErrorKind};
 pub use journal::EXPORT_PAGE_BYTES_MAX;
-pub use nations::{Gdp, Nation, Nations, NationsError};
+pub use nations_file::read_nations;
 pub use store::{BookStore, Posting};
 pub use views::{
     AccountBalance, AssessmentDone, Balances, CheckDone, DistributionDone, ExportPage, LedgerStatus, TransferDone,

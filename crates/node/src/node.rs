@@ -9,7 +9,7 @@ use covenant_cluster::{Cluster, ClusterConfig, EpochKeeper, Phase, Seed, Seeds, 
 use covenant_content::{ContentConfig, Trust};
 use covenant_env::{Env, Task};
 use covenant_identity::{NodeGrant, PeerIdentity, Subject, Verb};
-use covenant_ledger::{LedgerConfig, Nations};
+use covenant_ledger::{LedgerConfig, Nations, read_nations};
 use covenant_runtime::{BehaviourRegistry, Observe, Ref, Resources, System, SystemConfig};
 use covenant_store::{DataDir, EpochFile};
 use covenant_supervision::{TreeFiles, TreeSpec};
@@ -125,7 +125,7 @@ pub async fn boot(
     // A wrong tree or table is refused before anything is touched.
     let (own, own_tree) = TreeFiles::read(config.node.role.as_str(), &trees)?;
     covenant_runtime::check_tree(&own_tree, &registry)?;
-    let nations = config.ledger.nations.as_ref().map(|path| Nations::read(&config.node.data.join(path))).transpose()?;
+    let nations = config.ledger.nations.as_ref().map(|path| read_nations(&config.node.data.join(path))).transpose()?;
     let lock = DataDir::open(&config.node.data)?;
     let files = NodeFiles::new(lock.path());
     let audit = Arc::new(AuditLog::open(&files.audit())?);

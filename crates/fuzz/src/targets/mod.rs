@@ -1,5 +1,6 @@
 //! All decoders, by who reads what they read.
 
+mod book;
 mod files;
 mod identity;
 mod membership;
@@ -26,5 +27,6 @@ pub fn targets() -> Vec<Target> {
         Target::new("seeds-file", cluster::fuzz_seeds_file, cluster::seeds_file_seeds),
         Target::new("lease-tokens", cluster::fuzz_lease_tokens, cluster::lease_tokens_seeds),
     ];
-    [words::TARGETS, &connections, membership::TARGETS, identity::TARGETS, services::TARGETS, files::TARGETS].concat()
+    let cores = [words::TARGETS, &connections, membership::TARGETS, identity::TARGETS].concat();
+    [&cores, services::TARGETS, book::TARGETS, files::TARGETS].concat()
 }

@@ -124,12 +124,12 @@ fn book_message_seeds() -> Vec<Vec<u8>> {
     ]
 }
 
-const TABLE: &str = "iso2,iso3,name,region,income,population,gdp_usd,gdp_year\n\
+pub(super) const TABLE: &str = "iso2,iso3,name,region,income,population,gdp_usd,gdp_year\n\
     AO,AGO,Angola,africa,upper-middle,38984796,80397000000,2024\n\
     KE,KEN,Kenya,africa,lower-middle,56432944,108040000000,2024\n\
     ER,ERI,Eritrea,africa,low,3535603,,\n";
 
-fn few() -> &'static Nations {
+pub(super) fn few() -> &'static Nations {
     static FEW: std::sync::OnceLock<Nations> = std::sync::OnceLock::new();
     FEW.get_or_init(|| Nations::parse(TABLE).expect("a table"))
 }

@@ -4,9 +4,6 @@
 //! from it, so that anybody can see which figures were used.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
 use std::sync::OnceLock;
 
 use covenant_types::Region;
@@ -51,8 +48,9 @@ pub struct Nations {
 const EMBEDDED: &str = include_str!("../data/nations.csv");
 const HEADER: &str = "iso2,iso3,name,region,income,population,gdp_usd,gdp_year";
 const INCOMES: [&str; 4] = ["low", "lower-middle", "upper-middle", "high"];
-/// The longest table, in bytes and in lines.
-const BYTES_MAX: usize = 1024 * 1024;
+/// The longest table, in bytes.
+pub const NATIONS_BYTES_MAX: usize = 1024 * 1024;
+/// The longest table, in lines.
 const NATIONS_MAX: usize = 500;
 /// The largest economy that is believed, in dollars.
 const GDP_MAX: i128 = 1_000_000_000_000_000;
@@ -67,35 +65,13 @@ impl Nations {
         TABLE.get_or_init(|| Self::parse(EMBEDDED).expect("the embedded table is tested"))
     }
 
-    /// Reads a table from a file.
-    ///
-    /// # Errors
-    /// The file cannot be read, or the first line that is wrong and what to do about it.
-    pub fn read(path: &Path) -> Result<Self, NationsError> {
-        let file = path.display().to_string();
-        let mut bytes = Vec::new();
-        // One byte more than allowed is enough to see that there are too many.
-        let read = File::open(path).and_then(|opened| opened.take(BYTES_MAX as u64 + 1).read_to_end(&mut bytes));
-        read.map_err(|error| NationsError {
-            file: file.clone(),
-            line: 1,
-            what: format!("it cannot be read: {error}"),
-        })?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-            let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-            NationsError { file: file.clone(), line, what: "it is not UTF-8; save it as UTF-8".to_owned() }
-        })?;
-        Self::parse(&text).map_err(|error| NationsError { file, ..error })
-    }
-
     /// Reads a table.
     ///
     /// # Errors
     /// The first line that is wrong, and what to do about it.
     pub fn parse(text: &str) -> Result<Self, NationsError> {
-        if text.len() > BYTES_MAX {
-            return Err(NationsError::at(1, format!("the table is longer than {BYTES_MAX} bytes")));
+        if text.len() > NATIONS_BYTES_MAX {
+            return Err(NationsError::at(1, format!("the table is longer than {NATIONS_BYTES_MAX} bytes")));
         }
         let mut lines = text.lines().enumerate().map(|(at, line)| (at + 1, line));
         match lines.next() {
@@ -145,6 +121,11 @@ impl Nations {
     /// BLAKE3 of the table's bytes, in hexadecimal.
     pub fn hash(&self) -> &str {
         &self.hash
+    }
+
+    /// The same hash in bytes, as commands name the table by it.
+    pub fn hash_bytes(&self) -> [u8; 32] {
+        *blake3::hash(self.text.as_bytes()).as_bytes()
     }
 
     /// The GDP of all nations together, in dollars; more than zero.
@@ -205,14 +186,32 @@ pub struct NationsError {
 }
 
 impl NationsError {
-    fn at(line: usize, what: String) -> Self {
+    /// Says what is wrong in which line, counted from one.
+    pub fn at(line: usize, what: String) -> Self {
         Self { file: "nations.csv".to_owned(), line, what }
+    }
+
+    /// The same, said of `file`.
+    #[must_use]
+    pub fn in_file(self, file: String) -> Self {
+        Self { file, ..self }
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// A table of these nations in which nothing else matters.
+    pub(crate) fn table(gdps: &[(String, Option<i128>)]) -> Nations {
+        let mut text = HEADER.to_owned();
+        for (at, (iso3, gdp)) in gdps.iter().enumerate() {
+            let letter = |at: usize| char::from(b'A' + u8::try_from(at).unwrap());
+            let gdp = gdp.map_or(",".to_owned(), |gdp| format!("{gdp},2024"));
+            text += &format!("\n{}{},{iso3},N,africa,low,1,{gdp}", letter(at / 26), letter(at % 26));
+        }
+        Nations::parse(&text).unwrap()
+    }
 
     #[test]
     fn the_embedded_table_is_what_its_source_says() {
@@ -272,24 +271,7 @@ mod tests {
         assert_eq!(Nations::parse(&rows(NATIONS_MAX)).unwrap().iter().count(), NATIONS_MAX);
         let error = Nations::parse(&rows(NATIONS_MAX + 1)).unwrap_err().to_string();
         assert_eq!(error, "nations.csv:502: there are more than 500 nations");
-        let long = HEADER.to_owned() + &" ".repeat(BYTES_MAX);
+        let long = HEADER.to_owned() + &" ".repeat(NATIONS_BYTES_MAX);
         assert!(Nations::parse(&long).unwrap_err().to_string().contains("longer than"));
-    }
-
-    #[test]
-    fn a_file_is_named_in_what_is_said_about_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("mine.csv");
-        let read = |bytes: &[u8]| {
-            std::fs::write(&path, bytes).unwrap();
-            Nations::read(&path)
-        };
-        assert_eq!(read(EMBEDDED.as_bytes()).unwrap().hash(), Nations::embedded().hash());
-        let error = read(format!("{HEADER}\nKE,\n").as_bytes()).unwrap_err().to_string();
-        assert!(error.contains("mine.csv:2: it has 2 fields"), "{error}");
-        let error = read(b"iso2\n\xff").unwrap_err().to_string();
-        assert!(error.contains("mine.csv:2: it is not UTF-8"), "{error}");
-        assert!(read(&vec![b' '; BYTES_MAX + 1]).unwrap_err().to_string().contains("longer than"));
-        assert!(Nations::read(&dir.path().join("absent")).unwrap_err().to_string().contains("cannot be read"));
     }
 }

@@ -1,11 +1,9 @@
 //! The covenant's rules as arithmetic: what a nation owes, and how a profit is shared. Exact, to the cent.
 
-use crate::{Alpha3, Amount, Nations};
+use crate::{Alpha3, Amount, Entitlements, Nations};
 
 /// What nations owe a year: one part in so many of their GDP, which is 0.01 %.
 pub const ASSESSMENT_DIVISOR: i128 = 10_000;
-/// Communities, nations and reserve, in tenths.
-const TENTHS: [i128; 3] = [5, 3, 2];
 
 /// What a nation with this GDP owes for a year: 0.01 %, to the nearest cent, half a cent up. The GDP is at most what a table
 /// may hold.
@@ -37,42 +35,29 @@ impl Distribution {
     }
 }
 
-/// Shares `amount`, at most [`Amount::MAX`], by largest remainder: 50 % to communities, 30 % to nations in proportion to their
-/// GDP, 20 % to the reserve. Twice: first the three parts to the cent, then the nations' part among the nations to the cent.
-/// Ties go to communities before nations before the reserve, and among nations to the first by ISO alpha-3.
+/// Shares one distribution of `amount`, 1 to [`Amount::MAX`], for itself and without memory: 50 % to communities, 30 % to
+/// nations in proportion to their GDP, 20 % to the reserve, by largest remainder. Twice: first the three parts to the cent,
+/// then the nations' part among the nations to the cent. Ties go to communities before nations before the reserve, and among
+/// nations to the first by ISO alpha-3. Over many distributions [`Entitlements`] remembers what rounding left.
 pub fn distribute(amount: Amount, nations: &Nations) -> Distribution {
-    let parts = largest_remainder(amount.as_cents(), &TENTHS);
-    let known: Vec<(Alpha3, i128)> =
-        nations.iter().filter_map(|nation| nation.gdp.map(|gdp| (nation.iso3, gdp.dollars))).collect();
-    let weights: Vec<i128> = known.iter().map(|(_, gdp)| *gdp).collect();
-    let shares = largest_remainder(parts[1], &weights);
-    let named = known.iter().zip(shares).filter(|(_, share)| *share > 0);
-    Distribution {
-        communities: Amount::cents(parts[0]),
-        nations: named.map(|((code, _), share)| (*code, Amount::cents(share))).collect(),
-        reserve: Amount::cents(parts[2]),
-    }
-}
-
-/// Shares `total` in proportion to `weights`, in whole units that sum to `total`: everyone gets the whole part of their
-/// quota, and what is left goes one by one to the largest remainders, earlier ones first where they tie (Hamilton's method).
-fn largest_remainder(total: i128, weights: &[i128]) -> Vec<i128> {
-    let sum: i128 = weights.iter().sum();
-    let mut shares: Vec<i128> = weights.iter().map(|weight| total * weight / sum).collect();
-    let mut order: Vec<usize> = (0..weights.len()).collect();
-    // A stable sort keeps the earlier one first.
-    order.sort_by_key(|&at| std::cmp::Reverse(total * weights[at] % sum));
-    let left = usize::try_from(total - shares.iter().sum::<i128>()).expect("fewer are left over than there are shares");
-    for &at in order.iter().take(left) {
-        shares[at] += 1;
-    }
-    shares
+    Entitlements::default().distribute(amount, nations).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
+
+    use super::*;
+    use crate::entitlement::share;
+
+    /// Largest remainder as the first of many distributions does it.
+    fn largest_remainder(total: i128, weights: &[i128]) -> Vec<i128> {
+        let weights: Vec<(usize, i128)> = weights.iter().copied().enumerate().collect();
+        let paid = share(total, &weights, &mut BTreeMap::new());
+        weights.iter().map(|(at, _)| paid.get(at).copied().unwrap_or(0)).collect()
+    }
 
     fn owed_by(code: &str) -> Amount {
         owed(Nations::embedded().by_iso3(code.parse().unwrap()).unwrap().gdp.unwrap().dollars)
@@ -97,7 +82,7 @@ mod tests {
 
     #[test]
     fn ties_go_to_communities_then_nations_then_the_reserve() {
-        let three = |total| largest_remainder(total, &TENTHS);
+        let three = |total| largest_remainder(total, &[5, 3, 2]);
         assert_eq!(three(1), [1, 0, 0]);
         assert_eq!(three(2), [1, 1, 0]);
         // 5 cents: quotas 2.5, 1.5, 1.0: the half cents tie and the first wins.
