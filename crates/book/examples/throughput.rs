@@ -48,7 +48,7 @@ fn command(numbers: &[u128], accounts: u128) -> Command {
         let movement = Movement {
             debit: AccountId(debit + 1),
             credit: AccountId(credit + 1),
-            amount: 100 + i128::from(number % 7 == 0),
+            amount: 100 + i128::from(number.is_multiple_of(7)),
             tags: Tags::default(),
         };
         NewTransfer {

@@ -58,7 +58,7 @@ pub use nations::{Gdp, NATIONS_BYTES_MAX, Nation, Nations, NationsError};
 pub use records::{BookError, Dimension, Head, Side, Total, TotalKey};
 pub use refusal::{Difference, Refusal};
 pub use sector::{PROJECTS_BYTES_MAX, PROJECTS_MAX, Project, Projects, ProjectsError, Sector};
-pub use store::{MemoryStore, Row, Store, Table};
+pub use store::{KEY_BYTES_MAX, MemoryStore, Row, Store, Table};
 pub use transfer::{Action, Kind, Movement, NewTransfer, Period, Standing, Tags, Transfer};
 
 /// The most transfers or accounts in one command.

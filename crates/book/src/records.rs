@@ -3,7 +3,7 @@
 use covenant_types::canonical::CanonicalError;
 use covenant_types::{TransferId, WallTime};
 
-use crate::store::Table;
+use crate::store::{KEY_BYTES_MAX, Table};
 use crate::transfer::NewTransfer;
 use crate::{AccountId, Alpha3, Amount, Asset, Outcome, Period, ProjectCode, Purpose, Refusal, Sector};
 
@@ -113,21 +113,24 @@ pub struct TotalKey {
     pub asset: Asset,
 }
 
-/// The most bytes of a key.
-const KEY_BYTES: usize = 47;
-
 /// The key of one record: few bytes, copied and not owned. Integers are big-endian, so that keys have the order of numbers.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// What is behind its end is zero, so that keys have the order of their bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
-    bytes: [u8; KEY_BYTES],
+    bytes: [u8; KEY_BYTES_MAX],
     length: u8,
 }
 
 impl Key {
-    pub(crate) const EMPTY: Self = Self { bytes: [0; KEY_BYTES], length: 0 };
+    pub(crate) const EMPTY: Self = Self { bytes: [0; KEY_BYTES_MAX], length: 0 };
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.length)]
+    }
+
+    /// The key of these bytes, at most [`KEY_BYTES_MAX`].
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        Self::EMPTY.with(bytes)
     }
 
     fn with(mut self, more: &[u8]) -> Self {
@@ -140,7 +143,7 @@ impl Key {
     /// The longest key that begins like this one.
     pub(crate) fn last_below(self) -> Vec<u8> {
         let mut bytes = self.as_bytes().to_vec();
-        bytes.resize(KEY_BYTES, u8::MAX);
+        bytes.resize(KEY_BYTES_MAX, u8::MAX);
         bytes
     }
 

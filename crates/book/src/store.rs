@@ -55,10 +55,13 @@ impl Table {
     }
 }
 
+/// The longest key, in bytes.
+pub const KEY_BYTES_MAX: usize = 47;
+
 /// A key and its value.
 pub type Row = (Vec<u8>, Vec<u8>);
 
-/// Ordered tables of bytes.
+/// Ordered tables of bytes. Keys are at most [`KEY_BYTES_MAX`] long; what a range is asked for by may be longer.
 ///
 /// The book writes the changes of one command together and reads its own writes. A store on a disk begins a transaction
 /// before [`Book::apply`](crate::Book::apply) and commits it after, perhaps after many commands; when a call fails it gives

@@ -27,7 +27,8 @@ fn commands() -> Vec<Command> {
         let debit = from.account().expect("an account of the covenant");
         Movement { debit, credit: AccountId(to), amount, tags: Tags::default() }
     };
-    let transfer = |id, action| NewTransfer { id: TransferId(id), action, period: Period(2026), linked: id % 2 == 0 };
+    let transfer =
+        |id, action| NewTransfer { id: TransferId(id), action, period: Period(2026), linked: id.is_multiple_of(2) };
     let actions = [
         Action::Post(movement(Purpose::Treasury, 1, 500)),
         Action::Pend { movement: movement(Purpose::Treasury, 2, 300), expires_after: Some(60) },
