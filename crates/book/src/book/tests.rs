@@ -372,6 +372,76 @@ fn balances_and_statements_are_shown_at_any_point_of_the_log() {
     assert_eq!(all.iter().map(|transfer| transfer.number).collect::<Vec<_>>(), [8, 9]);
 }
 
+/// A store that fails at one of its writes.
+#[derive(Debug)]
+struct Failing {
+    inner: MemoryStore,
+    writes_left: usize,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the disk is full")]
+struct DiskFull;
+
+impl Store for Failing {
+    type Error = DiskFull;
+
+    fn value(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, DiskFull> {
+        self.inner.value(table, key).map_err(|never| match never {})
+    }
+
+    fn rows(&self, table: Table, from: &[u8], to: &[u8], most: usize) -> Result<Vec<Row>, DiskFull> {
+        self.inner.rows(table, from, to, most).map_err(|never| match never {})
+    }
+
+    fn last_row(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<Row>, DiskFull> {
+        self.inner.last_row(table, from, to).map_err(|never| match never {})
+    }
+
+    fn set(&mut self, table: Table, key: &[u8], value: Option<&[u8]>) -> Result<(), DiskFull> {
+        self.writes_left = self.writes_left.checked_sub(1).ok_or(DiskFull)?;
+        self.inner.set(table, key, value).map_err(|never| match never {})
+    }
+}
+
+#[test]
+fn a_store_that_fails_at_any_write_is_given_up_and_the_command_applied_once() {
+    let mut desk = desk();
+    let before = desk.book.store().clone();
+    let transfers =
+        vec![desk.transfer(Action::Post(movement(1, 2, 5))), desk.transfer(Action::Post(movement(2, 1, 3)))];
+    let command = Command { at: WallTime(2000), order: Order::Transfer { transfers, whole: true } };
+    let outcome = desk.book.apply(&command).unwrap();
+    let mut failures = 0;
+    loop {
+        let mut book = Book::open(Failing { inner: before.clone(), writes_left: failures }).unwrap();
+        match book.apply(&command) {
+            Ok(told) => {
+                assert_eq!((told, book.state_hash()), (outcome, desk.book.state_hash()));
+                break;
+            }
+            Err(error) => assert!(error.to_string().contains("the disk is full"), "{error}"),
+        }
+        assert_eq!(book.head().position, 1, "the book does not say that it went on");
+        // What was committed before is still there, and takes the command as if nothing had been.
+        assert_eq!(Book::open(before.clone()).unwrap().apply(&command).unwrap(), outcome);
+        failures += 1;
+    }
+    assert!(failures > 5, "{failures} writes");
+}
+
+#[test]
+fn bytes_that_are_no_command_change_nothing() {
+    let mut desk = desk();
+    let before = desk.book.state_hash();
+    assert!(matches!(desk.book.apply_bytes(b"?"), Err(BookError::NoCommand(_))));
+    assert_eq!(desk.book.state_hash(), before);
+    let close = Command { at: WallTime(1), order: Order::Close { through: YEAR } };
+    let mut twin = super::tests::desk();
+    assert_eq!(desk.book.apply_bytes(&close.to_bytes()).unwrap(), twin.apply(close.order));
+    assert_eq!(desk.book.head().closed, Some(YEAR));
+}
+
 #[test]
 fn a_damaged_store_is_found() {
     let mut desk = desk();
