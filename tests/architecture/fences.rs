@@ -20,7 +20,7 @@ enum Peers {
 const LAYERS: &[(&str, Peers, &[&str])] = &[
     ("words", Peers::Apart, &["types", "macros"]),
     ("cores", Peers::Apart, &["supervision", "membership", "wire", "identity", "book"]),
-    ("drivers", Peers::Earlier, &["env", "store", "tlog", "telemetry", "runtime", "transport", "cluster"]),
+    ("drivers", Peers::Earlier, &["env", "store", "tlog", "telemetry", "runtime", "transport", "cluster", "consensus"]),
     ("services", Peers::Apart, &["content", "ledger", "watch"]),
     ("assembly", Peers::Apart, &["chaos", "node"]),
     ("front", Peers::Earlier, &["covenant", "cli"]),
@@ -37,6 +37,7 @@ const KEPT_BEHIND: &[(&str, &[&str])] = &[
     ("bincode", &["wire"]),
     ("redb", &["store", "content", "ledger"]),
     ("foca", &["membership", "sim"]),
+    ("openraft", &["consensus"]),
     ("rcgen", &["identity"]),
     ("clap", &["cli"]),
     ("ratatui", &["cli"]),

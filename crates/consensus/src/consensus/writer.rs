@@ -1,0 +1,101 @@
+//! Puts the commands that wait into entries.
+
+use std::sync::Arc;
+
+use openraft::error::ClientWriteError;
+use openraft::raft::ClientWriteResult;
+use tokio::sync::{Semaphore, mpsc};
+
+use covenant_env::Tasks;
+use covenant_types::NodeId;
+
+use super::{Shared, Write, WriteError, keeper};
+use crate::replicated::Replicated;
+use crate::types::{Batch, Types};
+
+/// The most commands in one entry, and bytes at which an entry is closed.
+const BATCH_COMMANDS_MAX: usize = 1024;
+const BATCH_BYTES: usize = 1024 * 1024;
+/// Entries under way at a time. While they are, commands wait together for the next one.
+const ENTRIES_UNDER_WAY_MAX: usize = 4;
+
+/// Takes what waits until nobody can send any more.
+pub(super) async fn run<R: Replicated>(shared: Arc<Shared<R>>, mut waiting: mpsc::Receiver<Write>) {
+    let room = Arc::new(Semaphore::new(ENTRIES_UNDER_WAY_MAX));
+    let mut under_way = Tasks::new(shared.env.system.clone(), ENTRIES_UNDER_WAY_MAX * 2);
+    while let Ok(permit) = room.clone().acquire_owned().await {
+        let Some(first) = waiting.recv().await else { return };
+        let (mut bytes, mut commands, mut writers) =
+            (first.command.bytes.len(), vec![first.command], vec![first.answer]);
+        while commands.len() < BATCH_COMMANDS_MAX && bytes < BATCH_BYTES {
+            let Ok(next) = waiting.try_recv() else { break };
+            bytes += next.command.bytes.len();
+            commands.push(next.command);
+            writers.push(next.answer);
+        }
+        let sent = match may_write(&shared).await {
+            Ok(()) => send(&shared, Batch { commands }).await,
+            Err(refused) => Err(refused),
+        };
+        match sent {
+            Ok(outcome) => {
+                let answered = async move {
+                    let answers = outcome.await.map_err(|_| WriteError::Unknown).and_then(answers_of);
+                    answer(writers, answers);
+                    drop(permit);
+                };
+                // There is room: each task holds a permit for almost all of its life.
+                if !under_way.spawn(answered) {
+                    tracing::warn!("more entries are under way than may be; their writers are told that it is unknown");
+                }
+            }
+            Err(refused) => answer(writers, Err(refused)),
+        }
+    }
+}
+
+type Outcome = tokio::sync::oneshot::Receiver<ClientWriteResult<Types>>;
+
+/// Whether it makes sense to begin an entry now. Before it is begun a refusal is certain, and says so.
+async fn may_write<R: Replicated>(shared: &Arc<Shared<R>>) -> Result<(), WriteError> {
+    let engine = shared.engine().ok_or(WriteError::Stopped)?;
+    {
+        let metrics = engine.raft.metrics();
+        let metrics = metrics.borrow();
+        if !metrics.state.is_leader() {
+            // An engine that is behind its own metrics says it again.
+            return Err(WriteError::NotLeader { leader: metrics.current_leader.map(NodeId::from) });
+        }
+        let silent = u128::from(metrics.millis_since_quorum_ack.unwrap_or(0));
+        if silent > shared.config.election_timeout.as_millis() * 2 {
+            return Err(WriteError::NoQuorum);
+        }
+    }
+    if keeper::has_room(shared).await { Ok(()) } else { Err(WriteError::DiskFull) }
+}
+
+async fn send<R>(shared: &Arc<Shared<R>>, batch: Batch) -> Result<Outcome, WriteError> {
+    let engine = shared.engine().ok_or(WriteError::Stopped)?;
+    engine.raft.client_write_ff(batch).await.map_err(|_| WriteError::Unknown)
+}
+
+fn answers_of(outcome: ClientWriteResult<Types>) -> Result<Vec<Vec<u8>>, WriteError> {
+    match outcome {
+        Ok(response) => Ok(response.data.0),
+        Err(ClientWriteError::ForwardToLeader(forward)) => {
+            Err(WriteError::NotLeader { leader: forward.leader_id.map(NodeId::from) })
+        }
+        Err(ClientWriteError::ChangeMembershipError(_)) => Err(WriteError::Unknown),
+    }
+}
+
+fn answer(
+    writers: Vec<tokio::sync::oneshot::Sender<Result<Vec<u8>, WriteError>>>,
+    answers: Result<Vec<Vec<u8>>, WriteError>,
+) {
+    // A writer that waits no more knows that the outcome is unknown to it.
+    match answers {
+        Ok(answers) => writers.into_iter().zip(answers).for_each(|(writer, answer)| drop(writer.send(Ok(answer)))),
+        Err(refused) => writers.into_iter().for_each(|writer| drop(writer.send(Err(refused.clone())))),
+    }
+}

@@ -1,0 +1,151 @@
+//! The way to other voters: a trait for whoever carries bytes, and what the engine sends over it.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use covenant_env::Env;
+use covenant_types::NodeId;
+use futures_util::FutureExt;
+use openraft::error::{
+    Fatal, NetworkError, PayloadTooLarge, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable,
+};
+use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
+use openraft::storage::Snapshot;
+use openraft::{AnyError, EmptyNode, OptionalSend, StorageIOError};
+
+use crate::message::{Lane, PIECE_BYTES_MAX, Piece, REQUEST_BYTES_MAX, Request, Response};
+use crate::types::{StorageError, Types, Vote, VoterId};
+
+/// A call under way.
+pub type Call<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, Unreached>> + Send + 'a>>;
+
+/// Carries requests to other nodes of a group, which answer them with [`Consensus::serve`](crate::Consensus::serve).
+///
+/// Who carries proves to both sides who the other is, and keeps [`Lane`]s apart. A call ends by itself: whoever makes it
+/// gives it a time, and drops it then.
+pub trait Network: fmt::Debug + Send + Sync + 'static {
+    /// Sends `request` of at most [`REQUEST_BYTES_MAX`] bytes and brings the answer, of at most
+    /// [`RESPONSE_BYTES_MAX`](crate::RESPONSE_BYTES_MAX).
+    fn call(&self, to: NodeId, lane: Lane, request: Vec<u8>) -> Call<'_>;
+}
+
+/// A request that was not answered. Whether it was done is not known.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{to} was not reached: {why}")]
+pub struct Unreached {
+    /// Who was asked.
+    pub to: NodeId,
+    /// What went wrong.
+    pub why: String,
+}
+
+/// Gives the engine a way to each member.
+#[derive(Clone, Debug)]
+pub(crate) struct Ways {
+    pub(crate) network: Arc<dyn Network>,
+    pub(crate) env: Env,
+    /// How long a node that was not reached is left alone.
+    pub(crate) pause: Duration,
+}
+
+/// The way to one member.
+#[derive(Debug)]
+pub(crate) struct Way {
+    to: VoterId,
+    ways: Ways,
+}
+
+impl RaftNetworkFactory<Types> for Ways {
+    type Network = Way;
+
+    async fn new_client(&mut self, to: VoterId, _node: &EmptyNode) -> Way {
+        Way { to, ways: self.clone() }
+    }
+}
+
+impl Way {
+    async fn ask(&self, lane: Lane, request: Vec<u8>, within: Duration) -> Result<Response, Unreachable> {
+        let to = NodeId::from(self.to);
+        let unreached = |why: String| Unreachable::new(&Unreached { to, why });
+        let answer = tokio::time::timeout(within, self.ways.network.call(to, lane, request)).await;
+        let answer = answer.map_err(|_| unreached(format!("no answer within {within:?}")))?;
+        let answer = answer.map_err(|error| Unreachable::new(&error))?;
+        match Response::decode(&answer).map_err(|error| unreached(format!("its answer is none: {error}")))? {
+            Response::Refused(why) => Err(unreached(why)),
+            response @ (Response::Append(_) | Response::Vote(_) | Response::Piece(_)) => Ok(response),
+        }
+    }
+
+    /// An answer to something else than was asked.
+    fn strange<E: std::error::Error>(&self) -> RPCError<VoterId, EmptyNode, E> {
+        let why = "it answered something else than was asked".to_owned();
+        RPCError::Unreachable(Unreachable::new(&Unreached { to: self.to.into(), why }))
+    }
+}
+
+impl RaftNetwork<Types> for Way {
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<Types>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<VoterId>, RPCError<VoterId, EmptyNode, RaftError<VoterId>>> {
+        let entries = rpc.entries.len() as u64;
+        let request = Request::Append(rpc).encode();
+        if request.len() > REQUEST_BYTES_MAX {
+            return Err(PayloadTooLarge::new_entries_hint((entries / 2).max(1)).into());
+        }
+        match self.ask(Lane::Log, request, option.hard_ttl()).await? {
+            Response::Append(response) => Ok(response),
+            Response::Vote(_) | Response::Piece(_) | Response::Refused(_) => Err(self.strange()),
+        }
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<VoterId>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<VoterId>, RPCError<VoterId, EmptyNode, RaftError<VoterId>>> {
+        match self.ask(Lane::Vote, Request::Vote(rpc).encode(), option.hard_ttl()).await? {
+            Response::Vote(response) => Ok(response),
+            Response::Append(_) | Response::Piece(_) | Response::Refused(_) => Err(self.strange()),
+        }
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot<Types>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<VoterId>, StreamingError<Types, Fatal<VoterId>>> {
+        let mut cancel = pin!(cancel);
+        let mut at = 0;
+        loop {
+            if let Some(closed) = cancel.as_mut().now_or_never() {
+                return Err(closed.into());
+            }
+            let file = snapshot.snapshot.clone();
+            let read = self.ways.env.blocking(move || Ok((file.read(at, PIECE_BYTES_MAX)?, file.bytes()?)));
+            let failed = |error: std::io::Error| StorageIOError::read_snapshot(None, AnyError::new(&error));
+            let (bytes, all) = read.await.flatten().map_err(failed).map_err(StorageError::from)?;
+            let (next, meta) = (at + bytes.len() as u64, snapshot.meta.clone());
+            let last = next == all;
+            let request = Request::Piece(Piece { vote, meta, at, bytes, last }).encode();
+            match self.ask(Lane::Snapshot, request, option.hard_ttl()).await? {
+                Response::Piece(answered) if last || answered > vote => return Ok(SnapshotResponse::new(answered)),
+                Response::Piece(_) => at = next,
+                Response::Append(_) | Response::Vote(_) | Response::Refused(_) => {
+                    return Err(NetworkError::new(&self.strange::<Fatal<VoterId>>()).into());
+                }
+            }
+        }
+    }
+
+    fn backoff(&self) -> Backoff {
+        Backoff::new(std::iter::repeat(self.ways.pause))
+    }
+}
