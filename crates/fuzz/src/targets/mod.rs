@@ -5,6 +5,7 @@ mod files;
 mod identity;
 mod membership;
 mod services;
+mod tlog;
 mod words;
 
 use covenant_cluster::fuzz as cluster;
@@ -28,5 +29,5 @@ pub fn targets() -> Vec<Target> {
         Target::new("lease-tokens", cluster::fuzz_lease_tokens, cluster::lease_tokens_seeds),
     ];
     let cores = [words::TARGETS, &connections, membership::TARGETS, identity::TARGETS].concat();
-    [&cores, services::TARGETS, book::TARGETS, files::TARGETS].concat()
+    [&cores, services::TARGETS, book::TARGETS, files::TARGETS, tlog::TARGETS].concat()
 }
