@@ -323,7 +323,8 @@ impl Inner {
             chunks_have: total - missing,
             chunks_total: total,
             bytes_total: dataset.manifest.bytes(),
-            complete: missing == 0,
+            // With the last chunk it is whole, but neither offered nor written out before that was noted.
+            complete: dataset.completed.is_some(),
             completed_s_ago: dataset.completed.map(|at| now.0.saturating_sub(at.0)),
         })
     }
@@ -451,6 +452,21 @@ mod tests {
         assert!(tower.catalog().is_empty(), "what is not whole is not offered");
         copy(&hub, &tower, id, usize::MAX);
         assert!(tower.views(NOW)[0].complete);
+    }
+
+    #[test]
+    fn what_is_shown_as_complete_can_be_written_out() {
+        let world = world();
+        let (hub, tower) = (world.store("hub"), world.store("tower"));
+        let id = world.publish(&hub);
+        let missing = tower.add_manifest(hub.signed(id).unwrap(), NOW).unwrap();
+        let chunks: Vec<_> = missing.iter().map(|chunk| (chunk.id, hub.chunk(chunk.id).unwrap())).collect();
+        tower.put_chunks(&chunks).unwrap();
+        let target = world.dir.path().join("read");
+        // The last chunk is here, and nobody has noted yet that nothing is missing.
+        assert!(!tower.views(NOW)[0].complete && tower.materialise("first-aid", &target).is_err());
+        assert!(tower.complete(id, NOW) && tower.views(NOW)[0].complete);
+        assert_eq!(tower.materialise("first-aid", &target).unwrap(), id);
     }
 
     #[test]
