@@ -234,15 +234,15 @@ impl Storm {
                 });
                 format!("n{node} is {}", if blow == Blow::Mute { "mute" } else { "deaf" })
             }
-            Blow::Loss => {
+            Blow::Loss if self.two_talk() => {
                 self.world.weather(|weather| weather.loss = 0.1 + share * 0.15);
                 format!("{:.0} % of packets are lost", 10.0 + share * 15.0)
             }
-            Blow::Bursts => {
+            Blow::Bursts if self.two_talk() => {
                 self.world.weather(|weather| weather.burst = 0.5 + share / 2.0);
                 format!("bursts in which {:.0} % are lost", 50.0 + share * 50.0)
             }
-            Blow::Lag => {
+            Blow::Lag if self.two_talk() => {
                 let lag = Duration::from_millis(self.rng.random_range(50..600));
                 self.world.weather(|weather| weather.lag = lag);
                 format!("everything takes {lag:?} longer")
@@ -274,12 +274,36 @@ impl Storm {
                 format!("{LAB} of n{node} is killed")
             }
             // Not to this node, or not now.
-            Blow::Crash | Blow::Stop | Blow::Sleep | Blow::Mute | Blow::Deaf | Blow::KillWorker | Blow::KillLab => {
-                return Ok(false);
-            }
+            Blow::Crash
+            | Blow::Stop
+            | Blow::Sleep
+            | Blow::Mute
+            | Blow::Deaf
+            | Blow::Loss
+            | Blow::Bursts
+            | Blow::Lag
+            | Blow::KillWorker
+            | Blow::KillLab => return Ok(false),
         };
         self.world.tell(&text);
         Ok(true)
+    }
+
+    /// Whether two nodes hear each other. Where none do, nobody would feel what lines suffer.
+    fn two_talk(&self) -> bool {
+        let mut weather = super::Weather::default();
+        self.world.weather(|now| weather = now.clone());
+        let group = |node: &usize| weather.group.get(node).copied().unwrap_or(0);
+        let up: Vec<usize> = (0..self.world.len())
+            .filter(|node| self.world.runs(*node) && !self.away.contains(node) && !self.asleep.contains(node))
+            .collect();
+        let talk = |one: &usize, two: &usize| {
+            one != two
+                && group(one) == group(two)
+                && !weather.cut.contains(&(*one, *two))
+                && !weather.cut.contains(&(*two, *one))
+        };
+        up.iter().any(|one| up.iter().any(|two| talk(one, two)))
     }
 
     fn kill(&self, node: usize, path: &'static str) {
