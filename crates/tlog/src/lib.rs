@@ -18,7 +18,7 @@
 //! What an entry means: [`verify()`] hands each to its caller, in order. Who serves the files, and when a checkpoint is due.
 //!
 //! # Reading order
-//! 1. [`Hash`], [`TileBuilder`]  2. [`TilePath`], [`files_of`]  3. [`SignedNote`], [`Checkpoint`], [`Policy`]  4. [`Prover`]
+//! 1. [`struct@Hash`], [`TileBuilder`]  2. [`TilePath`], [`files_of`]  3. [`SignedNote`], [`Checkpoint`], [`Policy`]  4. [`Prover`]
 //! 5. [`Witness`]  6. [`LogWriter`]  7. [`verify()`]
 #![deny(clippy::disallowed_methods)]
 
