@@ -97,7 +97,7 @@ pub(crate) async fn connect(
     certificate: Vec<u8>,
 ) -> Result<Connected, Failure> {
     let server = node(name, 0).await?;
-    let (told, mut events) = mpsc::unbounded_channel();
+    let (told, mut events) = mpsc::channel(1);
     let subscription = Box::new(Events(told));
     server.cast(NodeServerMessage::SubscribeToEvents { id: "numbers".to_owned(), subscription })?;
     let quic = match carrier {
@@ -139,19 +139,19 @@ impl ClusterBidiStream for Stream {
     }
 }
 
-/// Tells whether the session is ready, or has ended.
-struct Events(mpsc::UnboundedSender<bool>);
+/// Tells whether the session is ready, or has ended: the first of the two that happens. Nobody listens for what follows.
+struct Events(mpsc::Sender<bool>);
 
 impl NodeEventSubscription for Events {
     fn node_session_opened(&self, _: NodeServerSessionInformation) {}
 
     fn node_session_disconnected(&self, _: NodeServerSessionInformation) {
-        let _told = self.0.send(false);
+        let _told = self.0.try_send(false);
     }
 
     fn node_session_authenticated(&self, _: NodeServerSessionInformation) {}
 
     fn node_session_ready(&self, _: NodeServerSessionInformation) {
-        let _told = self.0.send(true);
+        let _told = self.0.try_send(true);
     }
 }

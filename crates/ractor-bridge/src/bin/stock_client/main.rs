@@ -44,7 +44,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let server = NodeServer::new(0, cookie.clone(), name.clone(), "laptop".to_owned(), None, isolated)
         .with_listen_addr("127.0.0.1".parse()?);
     let (server, _task) = Actor::spawn(None, server, ()).await?;
-    let (told, mut events) = mpsc::unbounded_channel();
+    let (told, mut events) = mpsc::channel(1);
     let subscription = Box::new(Events(told));
     server.cast(NodeServerMessage::SubscribeToEvents { id: "client".to_owned(), subscription })?;
     // It is announced to the bridge, which takes none of it in.
@@ -59,8 +59,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Some(true) => say(format_args!("ready"))?,
         Some(false) | None => return say(format_args!("refused: {}", connection.closed().await)),
     }
-    let (said, mut lines) = mpsc::unbounded_channel();
-    std::thread::spawn(move || std::io::stdin().lines().map_while(Result::ok).try_for_each(|line| said.send(line)));
+    let (said, mut lines) = mpsc::channel(1);
+    std::thread::spawn(move || {
+        std::io::stdin().lines().map_while(Result::ok).try_for_each(|line| said.blocking_send(line))
+    });
     while let Some(line) = lines.recv().await {
         let answer = act(&line, &server, &connection).await.unwrap_or_else(|error| format!("failed: {error}"));
         say(format_args!("{answer}"))?;
@@ -191,19 +193,19 @@ impl Actor for Own {
     }
 }
 
-/// Tells whether the session is ready, or has ended.
-struct Events(mpsc::UnboundedSender<bool>);
+/// Tells whether the session is ready, or has ended: the first of the two that happens. Nobody listens for what follows.
+struct Events(mpsc::Sender<bool>);
 
 impl NodeEventSubscription for Events {
     fn node_session_opened(&self, _: NodeServerSessionInformation) {}
 
     fn node_session_disconnected(&self, _: NodeServerSessionInformation) {
-        let _told = self.0.send(false);
+        let _told = self.0.try_send(false);
     }
 
     fn node_session_authenticated(&self, _: NodeServerSessionInformation) {}
 
     fn node_session_ready(&self, _: NodeServerSessionInformation) {
-        let _told = self.0.send(true);
+        let _told = self.0.try_send(true);
     }
 }
