@@ -112,7 +112,7 @@ impl Request {
                 if count > ENTRIES_MAX {
                     return Err(CanonicalError::BadValue("entries"));
                 }
-                let mut entries = Vec::with_capacity(count);
+                let mut entries = Vec::new();
                 for _ in 0..count {
                     let entry = decode_entry(reader.bytes()?)?;
                     // The engine takes it as given that entries follow each other.

@@ -10,7 +10,7 @@ use covenant_types::NodeId;
 use parking_lot::Mutex;
 
 use super::{SimDisk, Tally};
-use crate::consensus::{Consensus, ConsensusConfig, Status, WriteError};
+use crate::consensus::{Consensus, ConsensusConfig, StartError, Status, WriteError};
 use crate::message::Lane;
 use crate::network::{Call, Network, Unreached};
 
@@ -79,15 +79,35 @@ impl Cluster {
     }
 
     pub(crate) async fn start(&mut self, me: NodeId) {
+        let started = self.try_start(me).await;
+        started.unwrap_or_else(|error| panic!("{me} after {} kills: {error}", self.kills));
+    }
+
+    pub(crate) async fn try_start(&mut self, me: NodeId) -> Result<(), StartError> {
         let mut env = Env::for_test(self.seed ^ u64::from(me.0[0]));
         env.system = Spawner::inline(env.system.handle().clone());
         let alive = Arc::new(AtomicBool::new(true));
         let port = Arc::new(Port { me, hub: self.hub.clone(), alive: alive.clone() });
         let disk = Arc::new(self.disk(me));
         let member = Consensus::start(self.config.clone(), me, env, disk, port, || Ok(Tally::default())).await;
-        let member = Arc::new(member.unwrap_or_else(|error| panic!("{me} after {} kills: {error}", self.kills)));
+        let member = Arc::new(member?);
         self.hub.members.lock().insert(me, Arc::downgrade(&member));
         self.members.insert(me, (member, alive));
+        Ok(())
+    }
+
+    /// Stops a member in order. What others ask of it meanwhile is let end first.
+    pub(crate) async fn shut_down(&mut self, me: NodeId) {
+        self.hub.members.lock().remove(&me);
+        let (mut member, _) = self.members.remove(&me).unwrap();
+        let stopped = loop {
+            match Arc::try_unwrap(member) {
+                Ok(member) => break member,
+                Err(shared) => member = shared,
+            }
+            tokio::time::sleep(LATENCY).await;
+        };
+        stopped.shutdown().await;
     }
 
     /// Takes a member's power. What it had not synced is there in parts or not at all when it comes back.

@@ -10,7 +10,8 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 
 use super::cluster::{Cluster, node, nodes};
-use crate::consensus::{ChangeError, DISK_RESERVE_BYTES, ReadError, WRITES_WAITING_MAX, WriteError};
+use crate::consensus::{ChangeError, DISK_RESERVE_BYTES, ReadError, StartError, WRITES_WAITING_MAX, WriteError};
+use crate::disk::Disk;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -204,4 +205,31 @@ async fn a_request_that_is_none_or_in_anothers_name_is_refused_and_changes_nothi
         assert!(matches!(crate::message::Response::decode(&answer), Ok(crate::message::Response::Refused(_))));
     }
     assert_eq!(cluster.agreed().await, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_shut_down_has_stopped_and_is_opened_again_as_it_was() {
+    let mut cluster = Cluster::of(&[1, 2, 3], 10).await;
+    cluster.write(1).await;
+    cluster.agreed().await;
+    let leaves = cluster.leader().await;
+    cluster.shut_down(leaves).await;
+    cluster.write(2).await;
+    cluster.start(leaves).await;
+    assert_eq!(cluster.agreed().await.sum, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_whose_log_is_gone_is_refused() {
+    let mut cluster = Cluster::of(&[1, 2, 3], 11).await;
+    for id in 0..80 {
+        cluster.write(id).await;
+    }
+    cluster.until("a snapshot", |cluster| cluster.statuses()[&node(2)].snapshot.is_some()).await;
+    cluster.kill(node(2));
+    let disk = cluster.disk(node(2));
+    for name in disk.list().unwrap().iter().filter(|name| name.ends_with(".log")) {
+        disk.remove(name).unwrap();
+    }
+    assert!(matches!(cluster.try_start(node(2)).await, Err(StartError::LogLost)));
 }

@@ -9,6 +9,7 @@ mod tlog;
 mod words;
 
 use covenant_cluster::fuzz as cluster;
+use covenant_consensus::fuzz as consensus;
 use covenant_transport::fuzz as transport;
 
 use crate::Target;
@@ -27,6 +28,8 @@ pub fn targets() -> Vec<Target> {
         Target::new("tie-frame", cluster::fuzz_tie_frame, cluster::tie_frame_seeds),
         Target::new("seeds-file", cluster::fuzz_seeds_file, cluster::seeds_file_seeds),
         Target::new("lease-tokens", cluster::fuzz_lease_tokens, cluster::lease_tokens_seeds),
+        Target::new("consensus-message", consensus::fuzz_consensus_message, consensus::consensus_message_seeds),
+        Target::new("consensus-log", consensus::fuzz_consensus_log, consensus::consensus_log_seeds),
     ];
     let cores = [words::TARGETS, &connections, membership::TARGETS, identity::TARGETS].concat();
     [&cores, services::TARGETS, book::TARGETS, files::TARGETS, tlog::TARGETS].concat()
