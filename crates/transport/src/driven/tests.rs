@@ -160,6 +160,7 @@ fn a_driver_that_ends_or_breaks_off_elsewhere_ends_its_task() {
     ended.seen.ends.store(true, Ordering::SeqCst);
     ended.driver.after_at(alone(), || ended.seen.wake());
     assert_eq!((ended.woken(), ended.poll()), (1, Poll::Ready(())));
+    assert_eq!(ended.seen.polls(), 2, "what has ended is not run again");
 
     let mut broken = Stage::new();
     broken.seen.panics.store(true, Ordering::SeqCst);
@@ -191,6 +192,16 @@ fn a_task_that_is_ended_lets_go_of_what_it_ran() {
     assert_eq!(seen.polls(), 1);
     drop((driver, seen.waker.lock().unwrap().take()));
     assert!(held.upgrade().is_none(), "nothing points at itself");
+}
+
+#[test]
+fn a_timer_is_of_the_system_whoever_asks_for_it() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (system, work) = (runtime(), runtime());
+    let drivers = DriverRuntime::new(Arc::new(quinn::TokioRuntime), system.handle().clone());
+    let mut timer = work.block_on(async { drivers.new_timer(drivers.now() + Duration::from_millis(10)) });
+    drop(work);
+    system.block_on(std::future::poll_fn(|cx| timer.as_mut().poll(cx)));
 }
 
 #[tokio::test]
