@@ -80,7 +80,7 @@ mod tests {
 
     fn seen(node: u8, incarnation: u16) -> Seen {
         let identity = Identity::new(NodeId([node; 16]), BootEpoch(1));
-        Seen { identity, incarnation, health: Health::Alive, since: Uptime::ZERO, warned: None }
+        Seen { identity, incarnation, health: Health::Alive, since: Uptime::ZERO, warned: None, asked: 0 }
     }
 
     fn digest<'a>(seen: impl IntoIterator<Item = &'a Seen>) -> Digest {

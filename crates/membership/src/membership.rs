@@ -1,5 +1,7 @@
 //! The machine itself: events in, effects out.
 
+mod suspects;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -362,6 +364,7 @@ impl Membership {
                 Timer::Sweep => {
                     self.wheel.set(next_round(now, due, self.profile.sweep), Timer::Sweep);
                     self.sweep(now, effects);
+                    self.court(now, effects);
                 }
                 Timer::PushPull => {
                     self.wheel.set(next_round(now, due, self.profile.push_pull), Timer::PushPull);
@@ -406,46 +409,6 @@ impl Membership {
             && self.peers.contains(&target.node)
         {
             self.send_feed(target.node, Body::Ping(probe.number), effects);
-        }
-    }
-
-    fn sweep(&mut self, now: Uptime, effects: &mut Vec<Effect>) {
-        let expired: Vec<_> = self
-            .views
-            .suspects()
-            .filter(|seen| {
-                now.since(seen.since) > self.pace.suspicion(&self.profile, &seen.identity.node) * STRAGGLER_FACTOR
-            })
-            .map(|seen| Member::new(seen.identity, seen.incarnation, State::Down))
-            .collect();
-        if !expired.is_empty() {
-            self.stats.stragglers += expired.len() as u64;
-            self.learn(now, expired, true, effects);
-        }
-        self.warn_suspects(now, effects);
-        self.court(now, effects);
-    }
-
-    /// Tells suspects that they are: rumours find everybody but may miss the one they are about, who alone can refute them
-    /// (Lifeguard's buddy system). A few of all nodes do so for each suspect, four times within the suspicion.
-    fn warn_suspects(&mut self, now: Uptime, effects: &mut Vec<Effect>) {
-        let me = self.me().node;
-        let lots = self.views.len().max(WARNERS);
-        let due: Vec<_> = self
-            .views
-            .suspects()
-            .filter(|seen| self.peers.contains(&seen.identity.node))
-            .filter(|seen| lot(&me, &seen.identity.node, seen.incarnation) % lots < WARNERS)
-            .filter(|seen| {
-                let wait = self.pace.suspicion(&self.profile, &seen.identity.node) / 4;
-                seen.warned.is_none_or(|warned| now.since(warned) >= wait)
-            })
-            .map(crate::view::Seen::member)
-            .collect();
-        for suspect in due {
-            self.views.warned(now, &suspect.id().node);
-            let data = self.gossip(*suspect.id(), &suspect);
-            effects.push(Effect::SendDatagram { to: suspect.id().node, data });
         }
     }
 
@@ -682,16 +645,6 @@ impl foca::Runtime<Identity> for Host<'_> {
     }
 }
 
-/// A number that is this node's alone for this suspicion, and needs no state.
-fn lot(me: &NodeId, suspect: &NodeId, incarnation: foca::Incarnation) -> usize {
-    let bytes = me.0.iter().chain(&suspect.0).chain(&incarnation.to_be_bytes()).copied().collect::<Vec<u8>>();
-    let hash = bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
-    // The high bits of FNV are the better mixed ones.
-    usize::try_from(hash >> 33).unwrap_or(0)
-}
-
 /// The next round of something periodic: on its beat, or from now if the beat was missed.
 fn next_round(now: Uptime, due: Uptime, period: Duration) -> Uptime {
     due.after(period).max(now)
@@ -699,9 +652,5 @@ fn next_round(now: Uptime, due: Uptime, period: Duration) -> Uptime {
 
 /// More new facts than this in one feed are not passed on as rumours.
 const NEWS_MAX: usize = 64;
-/// How many nodes tell a suspect that it is one, about.
-const WARNERS: usize = 8;
 /// A timer later than this says that this node has trouble of its own.
 const LATE: Duration = Duration::from_millis(100);
-/// How many suspicions long a suspect may stay one before we declare it down without having probed it ourselves.
-const STRAGGLER_FACTOR: u32 = 2;

@@ -43,6 +43,8 @@ pub(crate) struct Seen {
     pub(crate) since: Uptime,
     /// When we last told it so ourselves.
     pub(crate) warned: Option<Uptime>,
+    /// How often we asked others what became of the suspicion.
+    pub(crate) asked: u32,
 }
 
 impl Seen {
@@ -70,7 +72,7 @@ impl Views {
     pub(crate) fn observe(&mut self, now: Uptime, member: &Member<Identity>) -> Option<Change> {
         let identity = *member.id();
         let health = health(member);
-        let seen = Seen { identity, incarnation: member.incarnation(), health, since: now, warned: None };
+        let seen = Seen { identity, incarnation: member.incarnation(), health, since: now, warned: None, asked: 0 };
         let change = Change { node: identity.node, epoch: identity.epoch, health };
         let told = match self.seen.get_mut(&identity.node) {
             None => {
@@ -157,9 +159,16 @@ impl Views {
         }
     }
 
+    /// Notes that others were asked what became of a suspicion.
+    pub(crate) fn asked(&mut self, node: &NodeId) {
+        if let Some(seen) = self.seen.get_mut(node) {
+            seen.asked = seen.asked.saturating_add(1);
+        }
+    }
+
     /// Starts all suspicions anew.
     pub(crate) fn renew_suspicions(&mut self, now: Uptime) {
-        self.seen.values_mut().for_each(|seen| seen.since = now);
+        self.seen.values_mut().for_each(|seen| (seen.since, seen.asked) = (now, 0));
     }
 }
 
