@@ -20,7 +20,11 @@ enum Peers {
 const LAYERS: &[(&str, Peers, &[&str])] = &[
     ("words", Peers::Apart, &["types", "macros"]),
     ("cores", Peers::Apart, &["supervision", "membership", "wire", "identity", "book"]),
-    ("drivers", Peers::Earlier, &["env", "store", "tlog", "telemetry", "runtime", "transport", "cluster", "consensus"]),
+    (
+        "drivers",
+        Peers::Earlier,
+        &["env", "store", "tlog", "telemetry", "runtime", "transport", "cluster", "consensus", "ledger-state"],
+    ),
     ("services", Peers::Apart, &["content", "ledger", "watch"]),
     ("assembly", Peers::Apart, &["chaos", "node"]),
     ("front", Peers::Earlier, &["covenant", "cli"]),

@@ -377,7 +377,7 @@ macro_rules! kept {
     )+ };
 }
 
-kept!(Account, Transfer);
+kept!(Account, Transfer, Head);
 
 #[cfg(test)]
 mod tests;

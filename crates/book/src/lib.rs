@@ -46,6 +46,7 @@ mod refusal;
 pub mod rules;
 mod sector;
 mod store;
+mod sum;
 mod transfer;
 
 pub use account::{Account, AccountId, Balances, Limit, NewAccount, Purpose};
@@ -59,6 +60,7 @@ pub use records::{BookError, Dimension, Head, Side, Total, TotalKey};
 pub use refusal::{Difference, Refusal};
 pub use sector::{PROJECTS_BYTES_MAX, PROJECTS_MAX, Project, Projects, ProjectsError, Sector};
 pub use store::{KEY_BYTES_MAX, MemoryStore, Row, Store, Table};
+pub use sum::BookSum;
 pub use transfer::{Action, Kind, Movement, NewTransfer, Period, Standing, Tags, Transfer};
 
 /// The most transfers or accounts in one command.

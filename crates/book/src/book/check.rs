@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::Book;
-use super::draft::{Sign, count_into, record_hash};
 use super::movement::{Entry, adds_to, change, found_by};
 use super::queries::decoded;
 use crate::records::{BookError, Key, Receipt, Total, TotalKey};
 use crate::store::{Store, Table};
+use crate::sum::BookSum;
 use crate::transfer::{Kind, Transfer};
 use crate::{Account, AccountId, Balances, PAGE_MAX, PROBLEMS_MAX};
 
@@ -47,14 +47,14 @@ impl<S: Store> Book<S> {
     pub fn check(&self) -> Result<Checked, BookError<S::Error>> {
         let mut replay =
             Replay { accounts: BTreeMap::new(), totals: BTreeMap::new(), indexed: 0, checked: Checked::default() };
-        let mut sum = [0; 32];
+        let mut sum = BookSum::default();
         for table in Table::ALL.into_iter().filter(|table| table.is_hashed()) {
             self.each_row(table, |key, value| {
-                count_into(&mut sum, &record_hash(table, key, value), Sign::More);
-                Ok(())
+                let counted = sum.add(table, key, value);
+                counted.map_err(|error| BookError::Damaged { table, what: error.to_string() })
             })?;
         }
-        if sum != self.head.sum {
+        if !sum.is_of(&self.head) {
             replay.checked.problem("the records do not sum to the hash of the head".to_owned());
         }
         self.each_row(Table::Accounts, |_, value| {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::codec::Record;
 use crate::records::{BookError, Covenant, Head, Key, Receipt};
 use crate::store::{Store, Table};
+use crate::sum::{Sign, count_into, record_hash};
 use crate::transfer::{Standing, Transfer};
 use crate::{Account, AccountId};
 use covenant_types::TransferId;
@@ -142,62 +143,5 @@ impl<'s, S: Store> Draft<'s, S> {
 
     pub(super) fn set_covenant(&mut self, record: Covenant, value: Vec<u8>) -> Result<(), BookError<S::Error>> {
         self.set(Table::Covenant, Key::covenant(record), Some(value))
-    }
-}
-
-/// Whether a record comes or goes.
-#[derive(Clone, Copy)]
-pub(super) enum Sign {
-    More,
-    Less,
-}
-
-/// The hash of one record with its place.
-pub(super) fn record_hash(table: Table, key: &[u8], value: &[u8]) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new();
-    // Table and key length first: no record can be taken for one of another place.
-    hasher.update(&[table as u8, u8::try_from(key.len()).unwrap_or(u8::MAX)]).update(key).update(value);
-    *hasher.finalize().as_bytes()
-}
-
-/// Adds or takes one hash, modulo 2^256.
-pub(super) fn count_into(sum: &mut [u8; 32], hash: &[u8; 32], sign: Sign) {
-    let mut carry = false;
-    for (sum, hash) in sum.chunks_exact_mut(8).zip(hash.chunks_exact(8)) {
-        let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("chunks of eight"));
-        let (a, b) = (number(sum), number(hash));
-        let (now, over) = match sign {
-            Sign::More => (a.overflowing_add(b), u64::overflowing_add as fn(u64, u64) -> (u64, bool)),
-            Sign::Less => (a.overflowing_sub(b), u64::overflowing_sub as fn(u64, u64) -> (u64, bool)),
-        };
-        let (result, again) = over(now.0, u64::from(carry));
-        carry = now.1 || again;
-        sum.copy_from_slice(&result.to_le_bytes());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hashes_are_counted_in_any_order_and_taken_back() {
-        let hashes: Vec<[u8; 32]> = (0..50u8).map(|at| record_hash(Table::Accounts, &[at], b"value")).collect();
-        let (mut up, mut down) = ([0; 32], [0; 32]);
-        hashes.iter().for_each(|hash| count_into(&mut up, hash, Sign::More));
-        hashes.iter().rev().for_each(|hash| count_into(&mut down, hash, Sign::More));
-        assert_eq!(up, down);
-        count_into(&mut down, &hashes[7], Sign::Less);
-        assert_ne!(up, down);
-        hashes
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| *at != 7)
-            .for_each(|(_, hash)| count_into(&mut down, hash, Sign::Less));
-        assert_eq!(down, [0; 32]);
-        let mut below = [0; 32];
-        count_into(&mut below, &[1; 32], Sign::Less);
-        count_into(&mut below, &[1; 32], Sign::More);
-        assert_eq!(below, [0; 32]);
     }
 }

@@ -10,6 +10,7 @@ mod words;
 
 use covenant_cluster::fuzz as cluster;
 use covenant_consensus::fuzz as consensus;
+use covenant_ledger_state::fuzz as ledger_state;
 use covenant_transport::fuzz as transport;
 
 use crate::Target;
@@ -30,6 +31,9 @@ pub fn targets() -> Vec<Target> {
         Target::new("lease-tokens", cluster::fuzz_lease_tokens, cluster::lease_tokens_seeds),
         Target::new("consensus-message", consensus::fuzz_consensus_message, consensus::consensus_message_seeds),
         Target::new("consensus-log", consensus::fuzz_consensus_log, consensus::consensus_log_seeds),
+        Target::new("ledger-manifest", ledger_state::fuzz_ledger_manifest, ledger_state::ledger_manifest_seeds),
+        Target::new("ledger-run", ledger_state::fuzz_ledger_run, ledger_state::ledger_run_seeds),
+        Target::new("ledger-state", ledger_state::fuzz_ledger_state, ledger_state::ledger_state_seeds),
     ];
     let cores = [words::TARGETS, &connections, membership::TARGETS, identity::TARGETS].concat();
     [&cores, services::TARGETS, book::TARGETS, files::TARGETS, tlog::TARGETS].concat()

@@ -1,0 +1,151 @@
+//! A whole state as a stream of bytes: what a snapshot of the group holds.
+//!
+//! Form: a magic of 16 bytes · how many rows have filtered keys, at most (u64) · rows in order: the length of the key (u8),
+//! the key, the length of the value (u32), the value · a zero where the next key would be, and the number of rows (u64) ·
+//! BLAKE3 of all before.
+
+use std::io::{self, Read, Write};
+
+use covenant_book::{BookSum, Head, Table};
+
+use crate::block::VALUE_BYTES_MAX;
+use crate::row::{ROW_KEY_BYTES_MAX, RowKey};
+use crate::stack::Stack;
+
+const MAGIC: &[u8; 16] = b"covenant/book/1\n";
+
+/// Writes the state of a stack.
+pub(crate) fn write(stack: &Stack, out: &mut dyn Write) -> io::Result<()> {
+    let mut out = HashedWrite { out, hasher: blake3::Hasher::new() };
+    out.write_all(MAGIC)?;
+    out.write_all(&stack.filtered_most().to_be_bytes())?;
+    let mut rows = stack.merged(None, None)?;
+    let mut count = 0u64;
+    while let Some((key, value)) = rows.next()? {
+        let Some(value) = value else { continue };
+        let bytes = key.as_bytes();
+        out.write_all(&[u8::try_from(bytes.len()).map_err(io::Error::other)?])?;
+        out.write_all(bytes)?;
+        out.write_all(&u32::try_from(value.len()).map_err(io::Error::other)?.to_be_bytes())?;
+        out.write_all(&value)?;
+        count += 1;
+    }
+    out.write_all(&[0])?;
+    out.write_all(&count.to_be_bytes())?;
+    let hash = out.hasher.finalize();
+    out.out.write_all(hash.as_bytes())
+}
+
+/// Begins to read a state: how many filtered rows there are at most, and the rest of it for [`rows`].
+pub(crate) fn begin(from: &mut dyn Read) -> io::Result<(u64, HashedRead<'_>)> {
+    let mut from = HashedRead { from, hasher: blake3::Hasher::new() };
+    let mut magic = [0; MAGIC.len()];
+    from.read_exact(&mut magic).map_err(cut)?;
+    if magic != *MAGIC {
+        return Err(bad("it does not begin like one"));
+    }
+    Ok((number(&mut from)?, from))
+}
+
+/// Shows the rows of a state to `see`, in order, and gives back its head, whose hashes are those of the rows.
+pub(crate) fn rows(
+    mut from: HashedRead<'_>,
+    mut see: impl FnMut(&RowKey, &[u8]) -> io::Result<()>,
+) -> io::Result<Option<Head>> {
+    let (mut sum, mut head, mut count) = (BookSum::default(), None, 0u64);
+    let mut last: Option<RowKey> = None;
+    let mut value = Vec::new();
+    loop {
+        let mut length = [0];
+        from.read_exact(&mut length).map_err(cut)?;
+        let length = usize::from(length[0]);
+        if length == 0 {
+            break;
+        }
+        let mut key = [0; ROW_KEY_BYTES_MAX];
+        let key = key.get_mut(..length).ok_or_else(|| bad("a key is too long"))?;
+        from.read_exact(key).map_err(cut)?;
+        let key = RowKey::from_bytes(key).ok_or_else(|| bad("a key names no table"))?;
+        if last.is_some_and(|last| last >= key) {
+            return Err(bad("its rows are not in their order"));
+        }
+        last = Some(key);
+        let mut bytes = [0; 4];
+        from.read_exact(&mut bytes).map_err(cut)?;
+        let bytes = u32::from_be_bytes(bytes) as usize;
+        if bytes > VALUE_BYTES_MAX {
+            return Err(bad("a value is too long"));
+        }
+        value.clear();
+        // Takes memory only as bytes come.
+        Read::take(&mut from, bytes as u64).read_to_end(&mut value)?;
+        if value.len() != bytes {
+            return Err(cut(io::ErrorKind::UnexpectedEof.into()));
+        }
+        if key.table() == Table::Head {
+            head = Some(Head::from_bytes(&value).map_err(|error| bad(&error.to_string()))?);
+        }
+        sum.add(key.table(), key.key(), &value).map_err(|error| bad(&error.to_string()))?;
+        see(&key, &value)?;
+        count += 1;
+    }
+    if number(&mut from)? != count {
+        return Err(bad("it has another number of rows than it says"));
+    }
+    let hash = from.hasher.finalize();
+    let mut said = [0; 32];
+    from.from.read_exact(&mut said).map_err(cut)?;
+    if *hash.as_bytes() != said || from.from.read(&mut [0])? != 0 {
+        return Err(bad("its hash is another one"));
+    }
+    if !sum.is_of(&head.unwrap_or_default()) {
+        return Err(bad("its rows do not come to the hash in its head"));
+    }
+    Ok(head)
+}
+
+/// Counts what is written into a hash.
+struct HashedWrite<'w> {
+    out: &'w mut dyn Write,
+    hasher: blake3::Hasher,
+}
+
+impl Write for HashedWrite<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.hasher.update(bytes.get(..written).unwrap_or(bytes));
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Counts what is read into a hash.
+pub(crate) struct HashedRead<'r> {
+    from: &'r mut dyn Read,
+    hasher: blake3::Hasher,
+}
+
+impl Read for HashedRead<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.from.read(into)?;
+        self.hasher.update(into.get(..read).unwrap_or(into));
+        Ok(read)
+    }
+}
+
+fn number(from: &mut impl Read) -> io::Result<u64> {
+    let mut number = [0; 8];
+    from.read_exact(&mut number).map_err(cut)?;
+    Ok(u64::from_be_bytes(number))
+}
+
+fn cut(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::UnexpectedEof { bad("it ends too early") } else { error }
+}
+
+fn bad(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("these bytes are no state of the book: {what}"))
+}
