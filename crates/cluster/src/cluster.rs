@@ -10,8 +10,8 @@ use covenant_env::{Env, Task};
 use covenant_membership::{Paces, Pools, Topology};
 use covenant_runtime::{Ref, Remotable, System};
 use covenant_transport::join::Issuer;
-use covenant_transport::{BindError, Peer, Profile, RecvStream, SendStream, Transport, TransportConfig};
-use covenant_types::{ActorPath, Fence, LinkTier, NodeName, WallTime};
+use covenant_transport::{BindError, Peer, Plane, Profile, RecvStream, SendStream, Transport, TransportConfig};
+use covenant_types::{ActorPath, Fence, LinkTier, NodeId, NodeName, WallTime};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::conduct::Misbehaving;
@@ -68,6 +68,10 @@ pub trait BulkHandler: Send + Sync {
     /// A node opened a stream. Must return at once: hand it to a task. Dropping the halves refuses it.
     fn stream(&self, peer: &Peer, send: SendStream, recv: RecvStream);
 }
+
+/// Takes streams of [`Plane::Consensus`] and [`Plane::Snapshot`] that other nodes open. Must return at once: hand them to a
+/// task. Dropping the halves refuses the stream.
+pub type ConsensusHandler = Arc<dyn Fn(&Peer, Plane, SendStream, RecvStream) + Send + Sync>;
 
 /// This node in its cluster: who else is there, and the way to their actors.
 ///
@@ -327,6 +331,16 @@ impl Cluster {
         self.shared.set_bulk(Some(handler));
     }
 
+    /// The connection to the node of this id, if there is one.
+    pub fn peer_of(&self, node: NodeId) -> Option<Peer> {
+        self.shared.session(node).map(|session| session.peer.clone())
+    }
+
+    /// Sets who takes streams of consensus that other nodes open. Until then they are refused.
+    pub fn set_consensus_handler(&self, handler: ConsensusHandler) {
+        self.shared.set_consensus(Some(handler));
+    }
+
     /// Sets where orders of other nodes to end actors of this one are written down. Until then they are lines of the log alone,
     /// so set it before [`Cluster::attach`].
     pub fn set_order_log(&self, log: Arc<dyn OrderLog>) {
@@ -361,6 +375,7 @@ impl Cluster {
         self.shared.close_all_sessions();
         drop(self.shared.take_transport());
         self.shared.set_bulk(None);
+        self.shared.set_consensus(None);
         self.shared.set_order_log(None);
         self.shared.orders.end();
         self.shared.set_system(None);

@@ -48,10 +48,16 @@ impl Inbound for Gateway {
 
     fn stream(&self, peer: &Peer, plane: Plane, send: SendStream, recv: RecvStream) {
         let Some(shared) = self.0.upgrade() else { return };
-        match (plane, shared.bulk()) {
-            (Plane::Bulk, Some(handler)) => handler.stream(peer, send, recv),
-            (Plane::Bulk, None) => shared.counters.stream_refused("no_handler"),
-            (Plane::Control | Plane::Actor | Plane::Reply | Plane::Feed, _) => {
+        match plane {
+            Plane::Bulk => match shared.bulk() {
+                Some(handler) => handler.stream(peer, send, recv),
+                None => shared.counters.stream_refused("no_handler"),
+            },
+            Plane::Consensus | Plane::Snapshot => match shared.consensus() {
+                Some(take) => take(peer, plane, send, recv),
+                None => shared.counters.stream_refused("no_handler"),
+            },
+            Plane::Control | Plane::Actor | Plane::Reply | Plane::Feed => {
                 shared.counters.stream_refused("plane");
                 if let Some(session) = shared.session_on(peer) {
                     session.bear(Offence::Crowding);
@@ -69,7 +75,7 @@ impl Inbound for Gateway {
             Plane::Reply => session.spawn_reader(plane, read_replies(Arc::clone(&shared), read, recv)),
             Plane::Feed => session.spawn_reader(plane, read_feed(Arc::clone(&shared), read, recv)),
             Plane::Control => session.spawn_reader(plane, read_control(Arc::clone(&shared), read, recv)),
-            Plane::Bulk => false,
+            Plane::Bulk | Plane::Consensus | Plane::Snapshot => false,
         };
         if !taken {
             session.bear(Offence::Crowding);

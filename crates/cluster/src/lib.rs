@@ -50,7 +50,7 @@ mod whereabouts;
 
 pub use covenant_membership::Topology;
 
-pub use cluster::{BulkHandler, Cluster, ClusterConfig, ClusterError, EVENTS_MAX};
+pub use cluster::{BulkHandler, Cluster, ClusterConfig, ClusterError, ConsensusHandler, EVENTS_MAX};
 pub use conduct::{Misbehaving, NAMED_FOR};
 pub use demand::{DEMAND_WAIT_MAX, DEMANDS_MAX};
 pub use dialer::{DIALS_MAX, DIALS_MAX_LEAF, SEED_ANSWERS_MAX};

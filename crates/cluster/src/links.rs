@@ -58,6 +58,9 @@ pub struct PlaneBytes {
     pub replies: u64,
     /// Content.
     pub bulk: u64,
+    /// Votes, entries and snapshots of consensus.
+    #[serde(default)]
+    pub consensus: u64,
 }
 
 impl PlaneBytes {
@@ -70,19 +73,21 @@ impl PlaneBytes {
                 Plane::Actor => bytes.actors += count,
                 Plane::Reply => bytes.replies += count,
                 Plane::Bulk => bytes.bulk += count,
+                Plane::Consensus | Plane::Snapshot => bytes.consensus += count,
             }
         }
         bytes
     }
 
     /// Each plane by the word used in metrics.
-    pub fn by_plane(&self) -> [(&'static str, u64); 5] {
+    pub fn by_plane(&self) -> [(&'static str, u64); 6] {
         [
             ("membership", self.membership),
             ("control", self.control),
             ("actors", self.actors),
             ("replies", self.replies),
             ("bulk", self.bulk),
+            ("consensus", self.consensus),
         ]
     }
 
@@ -98,6 +103,7 @@ impl PlaneBytes {
             actors: self.actors.saturating_sub(before.actors),
             replies: self.replies.saturating_sub(before.replies),
             bulk: self.bulk.saturating_sub(before.bulk),
+            consensus: self.consensus.saturating_sub(before.consensus),
         }
     }
 }
@@ -185,7 +191,7 @@ struct PeerMetrics {
     loss: Gauge,
     goodput: [Gauge; 2],
     /// By plane, out and in.
-    bytes: [[Counter; 5]; 2],
+    bytes: [[Counter; 6]; 2],
 }
 
 impl PeerMetrics {
@@ -333,9 +339,12 @@ mod tests {
 
     #[test]
     fn datagrams_and_the_feed_are_membership() {
-        let streams = [(Plane::Feed, 5), (Plane::Control, 1), (Plane::Actor, 2), (Plane::Reply, 3), (Plane::Bulk, 4)];
+        let planes = [Plane::Control, Plane::Actor, Plane::Reply, Plane::Bulk, Plane::Feed];
+        let others = [(Plane::Consensus, 6), (Plane::Snapshot, 7)];
+        let streams: Vec<_> = planes.into_iter().zip(1..).chain(others).collect();
         let bytes = PlaneBytes::new(&streams, 100);
-        let expected = [("membership", 105), ("control", 1), ("actors", 2), ("replies", 3), ("bulk", 4)];
-        assert_eq!((bytes.by_plane(), bytes.total()), (expected, 115));
+        let expected =
+            [("membership", 105), ("control", 1), ("actors", 2), ("replies", 3), ("bulk", 4), ("consensus", 13)];
+        assert_eq!((bytes.by_plane(), bytes.total()), (expected, 128));
     }
 }

@@ -15,7 +15,6 @@ use covenant_transport::{CloseCode, NodeCredentials, Peer, RecvStream, Transport
 use covenant_types::{ActorPath, Name, NodeId, NodeName};
 use tokio::sync::{Notify, OwnedSemaphorePermit, broadcast, mpsc, oneshot};
 
-use crate::BulkHandler;
 use crate::conduct::{ConductBook, Misbehaving};
 use crate::counters::Counters;
 use crate::demand::Demands;
@@ -30,6 +29,7 @@ use crate::record::{NodeRecord, SignedRecord};
 use crate::session::{InboxShare, Session};
 use crate::ties::desk::Desk;
 use crate::ties::orders::{OrderLog, Underway};
+use crate::{BulkHandler, ConsensusHandler};
 
 /// What the driver is told.
 pub(crate) enum Input {
@@ -102,6 +102,7 @@ pub(crate) struct Shared {
     /// The message types that this node sends.
     sent: Mutex<BTreeMap<&'static str, Declared>>,
     bulk: RwLock<Option<Arc<dyn BulkHandler>>>,
+    consensus: RwLock<Option<ConsensusHandler>>,
     order_log: RwLock<Option<Arc<dyn OrderLog>>>,
     /// Orders of other nodes that are carried out.
     pub(crate) orders: Underway,
@@ -161,6 +162,7 @@ impl Shared {
             system: RwLock::new(None),
             sent: Mutex::default(),
             bulk: RwLock::new(None),
+            consensus: RwLock::new(None),
             order_log: RwLock::new(None),
             orders,
             links: Mutex::default(),
@@ -369,6 +371,15 @@ impl Shared {
     pub(crate) fn set_bulk(&self, handler: Option<Arc<dyn BulkHandler>>) {
         let old = std::mem::replace(&mut *write(&self.bulk), handler);
         drop(old);
+    }
+
+    pub(crate) fn set_consensus(&self, handler: Option<ConsensusHandler>) {
+        let old = std::mem::replace(&mut *write(&self.consensus), handler);
+        drop(old);
+    }
+
+    pub(crate) fn consensus(&self) -> Option<ConsensusHandler> {
+        read(&self.consensus).clone()
     }
 
     pub(crate) fn set_order_log(&self, log: Option<Arc<dyn OrderLog>>) {

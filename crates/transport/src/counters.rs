@@ -4,13 +4,14 @@ use covenant_env::Metrics;
 use metrics::{Counter, Gauge};
 
 use crate::Plane;
+use crate::plane::PLANES;
 
 /// The counters of one transport.
 pub(crate) struct Counters {
     metrics: Metrics,
     pub(crate) peers: Gauge,
-    pub(crate) bytes_sent: [Counter; 5],
-    pub(crate) bytes_received: [Counter; 5],
+    pub(crate) bytes_sent: [Counter; PLANES],
+    pub(crate) bytes_received: [Counter; PLANES],
     pub(crate) datagrams_sent: Counter,
     pub(crate) datagrams_received: Counter,
 }

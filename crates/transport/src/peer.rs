@@ -14,6 +14,7 @@ use crate::close::{CloseCode, describe};
 use crate::counters::Counters;
 use crate::driven::Driven;
 use crate::links::Precedence;
+use crate::plane::PLANES;
 use crate::stream::ByteCount;
 use crate::{DATAGRAM_BYTES_MAX, Inbound, Plane, RecvStream, SendStream, StreamError};
 
@@ -193,7 +194,7 @@ impl Peer {
     /// What passed so far.
     pub fn stats(&self) -> PeerStats {
         let quic = self.0.connection.stats();
-        let read = |counts: &[Arc<AtomicU64>; 5]| {
+        let read = |counts: &[Arc<AtomicU64>; PLANES]| {
             Plane::ALL.into_iter().map(|plane| (plane, counts[plane.index()].load(Ordering::Relaxed))).collect()
         };
         PeerStats {
@@ -263,8 +264,8 @@ struct DatagramBytes {
 
 #[derive(Debug, Default)]
 struct PlaneBytes {
-    sent: [Arc<AtomicU64>; 5],
-    received: [Arc<AtomicU64>; 5],
+    sent: [Arc<AtomicU64>; PLANES],
+    received: [Arc<AtomicU64>; PLANES],
 }
 
 /// Why something could not be sent.

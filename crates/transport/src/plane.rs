@@ -15,11 +15,20 @@ pub enum Plane {
     Bulk = 4,
     /// Membership facts too large for a datagram, and anti-entropy.
     Feed = 5,
+    /// Votes, heartbeats and entries of consensus, and what is asked of its voters. A late heartbeat costs an election, so
+    /// it goes before all that many send.
+    Consensus = 6,
+    /// Pieces of consensus snapshots: as large as content, and waited for by a group that has one voter less until it is over.
+    Snapshot = 7,
 }
+
+/// How many there are.
+pub(crate) const PLANES: usize = Plane::ALL.len();
 
 impl Plane {
     /// Every plane, in the order of their numbers.
-    pub const ALL: [Self; 5] = [Self::Control, Self::Actor, Self::Reply, Self::Bulk, Self::Feed];
+    pub const ALL: [Self; 7] =
+        [Self::Control, Self::Actor, Self::Reply, Self::Bulk, Self::Feed, Self::Consensus, Self::Snapshot];
 
     /// The plane with this number.
     pub fn from_byte(byte: u8) -> Option<Self> {
@@ -39,6 +48,8 @@ impl Plane {
             Self::Reply => "reply",
             Self::Bulk => "bulk",
             Self::Feed => "feed",
+            Self::Consensus => "consensus",
+            Self::Snapshot => "snapshot",
         }
     }
 
@@ -46,9 +57,11 @@ impl Plane {
     pub(crate) fn priority(self) -> i32 {
         match self {
             Self::Control => 40,
+            Self::Consensus => 35,
             Self::Feed => 30,
             Self::Reply => 20,
             Self::Actor => 10,
+            Self::Snapshot => 5,
             Self::Bulk => 0,
         }
     }
@@ -73,7 +86,7 @@ mod tests {
         for byte in 0..=u8::MAX {
             match Plane::from_byte(byte) {
                 Some(plane) => assert_eq!((plane.byte(), plane.index()), (byte, usize::from(byte) - 1)),
-                None => assert!(!(1..=5).contains(&byte)),
+                None => assert!(!(1..=7).contains(&byte)),
             }
         }
     }
@@ -82,5 +95,11 @@ mod tests {
     fn bulk_never_goes_before_anything() {
         assert!(Plane::ALL.iter().all(|plane| plane.priority() >= Plane::Bulk.priority()));
         assert!(Plane::ALL.iter().all(|plane| plane.priority() <= Plane::Control.priority()));
+    }
+
+    #[test]
+    fn a_snapshot_delays_no_heartbeat_and_no_message() {
+        assert!([Plane::Consensus, Plane::Actor].iter().all(|plane| plane.priority() > Plane::Snapshot.priority()));
+        assert!(Plane::Consensus.priority() > Plane::Feed.priority());
     }
 }
