@@ -4,10 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use covenant_types::WallTime;
 use covenant_types::canonical::{CanonicalError, Reader, Writer};
-use openraft::{EmptyNode, EntryPayload, LeaderId};
+use openraft::{EntryPayload, LeaderId};
 
-use crate::types::{Batch, Command, Entry, LogId, Membership, StoredMembership, Vote, VoterId};
+use crate::types::{Batch, Command, Entry, Instance, LogId, Member, Membership, StoredMembership, Vote, VoterId};
 
 /// The most voters and learners that a membership may name. Past this the quorum is a crowd, not a group.
 pub const MEMBERS_MAX: usize = 64;
@@ -88,12 +89,32 @@ fn read_voters(reader: &mut Reader<'_>) -> Result<BTreeSet<VoterId>, CanonicalEr
     Ok(voters)
 }
 
+fn read_members(reader: &mut Reader<'_>) -> Result<BTreeMap<VoterId, Member>, CanonicalError> {
+    let count = reader.count(32)?;
+    if count > MEMBERS_MAX {
+        return Err(CanonicalError::BadValue("members"));
+    }
+    let mut members = BTreeMap::new();
+    for _ in 0..count {
+        let id = read_voter(reader)?;
+        if members.last_key_value().is_some_and(|(last, _)| *last >= id) {
+            return Err(CanonicalError::BadValue("members"));
+        }
+        members.insert(id, Member { instance: Instance(reader.u128()?) });
+    }
+    Ok(members)
+}
+
 fn write_membership(writer: &mut Writer, membership: &Membership) {
     let configs = membership.get_joint_config();
     writer.count(configs.len());
     configs.iter().for_each(|voters| write_voters(writer, voters.iter()));
-    let members: Vec<&VoterId> = membership.nodes().map(|(member, _)| member).collect();
-    write_voters(writer, members.into_iter());
+    let members: Vec<_> = membership.nodes().collect();
+    writer.count(members.len());
+    for (id, member) in members {
+        write_voter(writer, *id);
+        writer.u128(member.instance.0);
+    }
 }
 
 fn read_membership(reader: &mut Reader<'_>) -> Result<Membership, CanonicalError> {
@@ -102,11 +123,10 @@ fn read_membership(reader: &mut Reader<'_>) -> Result<Membership, CanonicalError
         return Err(CanonicalError::BadValue("configs"));
     }
     let configs: Result<Vec<_>, _> = (0..count).map(|_| read_voters(reader)).collect();
-    let (configs, members) = (configs?, read_voters(reader)?);
-    if configs.iter().flatten().any(|voter| !members.contains(voter)) {
+    let (configs, members) = (configs?, read_members(reader)?);
+    if configs.iter().flatten().any(|voter| !members.contains_key(voter)) {
         return Err(CanonicalError::BadValue("members"));
     }
-    let members: BTreeMap<VoterId, EmptyNode> = members.into_iter().map(|member| (member, EmptyNode {})).collect();
     Ok(Membership::new(configs, members))
 }
 
@@ -128,7 +148,7 @@ pub(crate) fn encode_entry(entry: &Entry) -> Vec<u8> {
             writer.u8(0);
         }
         EntryPayload::Normal(batch) => {
-            writer.u8(1).count(batch.commands.len());
+            writer.u8(1).u64(batch.at.0).count(batch.commands.len());
             for command in &batch.commands {
                 writer.u128(command.id).bytes(&command.bytes);
             }
@@ -148,11 +168,11 @@ pub(crate) fn decode_entry(bytes: &[u8]) -> Result<Entry, CanonicalError> {
     let payload = match reader.u8()? {
         0 => EntryPayload::Blank,
         1 => {
-            let mut commands = Vec::new();
+            let (at, mut commands) = (WallTime(reader.u64()?), Vec::new());
             for _ in 0..reader.count(20)? {
-                commands.push(Command { id: reader.u128()?, bytes: reader.bytes()?.to_vec() });
+                commands.push(Command { id: reader.u128()?, bytes: reader.bytes()?.to_vec(), at });
             }
-            EntryPayload::Normal(Batch { commands })
+            EntryPayload::Normal(Batch { at, commands })
         }
         2 => EntryPayload::Membership(read_membership(&mut reader)?),
         _ => return Err(CanonicalError::BadValue("payload")),
@@ -170,12 +190,13 @@ mod tests {
     fn entries() -> Vec<Entry> {
         let log_id = LogId::new(LeaderId::new(2, VoterId::from(3)), 4);
         let voters = |numbers: &[u64]| numbers.iter().map(|number| VoterId::from(*number)).collect::<BTreeSet<_>>();
-        let members =
-            voters(&[1, 2, 3, 9]).into_iter().map(|member| (member, EmptyNode {})).collect::<BTreeMap<_, _>>();
-        let commands = vec![Command { id: 7, bytes: b"pay".to_vec() }, Command { id: 8, bytes: Vec::new() }];
+        let member = |number: u64| (VoterId::from(number), Member { instance: Instance(number.into()) });
+        let members: BTreeMap<_, _> = [1, 2, 3, 9].map(member).into();
+        let at = WallTime(1_700_000_000);
+        let commands = vec![Command { id: 7, bytes: b"pay".to_vec(), at }, Command { id: 8, bytes: Vec::new(), at }];
         let payloads = [
             EntryPayload::Blank,
-            EntryPayload::Normal(Batch { commands }),
+            EntryPayload::Normal(Batch { at, commands }),
             EntryPayload::Membership(Membership::new(vec![voters(&[1, 2]), voters(&[2, 3])], members)),
         ];
         payloads.into_iter().map(|payload| Entry { log_id, payload }).collect()
@@ -195,14 +216,17 @@ mod tests {
     fn golden_bytes_of_entries_never_change() {
         let hash = |entry| blake3::hash(&encode_entry(entry)).to_hex()[..16].to_owned();
         let found: Vec<String> = entries().iter().map(hash).collect();
-        assert_eq!(found, ["5f59439e61f0e728", "4f8e8fea16af3414", "018534922ce318fb"]);
+        assert_eq!(found, ["5f59439e61f0e728", "960784d7181f52a0", "6e0cfc8cc7115783"]);
     }
 
     #[test]
     fn a_membership_that_names_too_many_or_a_voter_who_is_no_member_is_refused() {
         let mut crowd = Writer::new("d");
         crowd.count(0).count(MEMBERS_MAX + 1);
-        (0..=MEMBERS_MAX as u64).for_each(|number| write_voter(&mut crowd, VoterId::from(number)));
+        for number in 0..=MEMBERS_MAX as u64 {
+            write_voter(&mut crowd, VoterId::from(number));
+            crowd.u128(1);
+        }
         let mut stranger = Writer::new("d");
         stranger.count(1).count(1);
         write_voter(&mut stranger, VoterId::from(5));

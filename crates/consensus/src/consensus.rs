@@ -5,30 +5,41 @@
 //! way at a time. A keeper holds the engine: it calls elections, and when the engine stops, because the disk refused, it
 //! opens the same files again as soon as that can work. Meanwhile this node answers stale reads and refuses the rest.
 
+mod change;
+mod clock;
 mod elector;
+mod errors;
+mod intruders;
 mod keeper;
 mod serve;
+mod who;
 mod writer;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use covenant_env::{Env, Task};
-use covenant_types::{NodeId, Uptime};
-use openraft::error::{ChangeMembershipError, CheckIsLeaderError, ClientWriteError, RaftError};
-use openraft::{ChangeMembers, EmptyNode, Raft};
+use covenant_types::{NodeId, Role, Uptime, WallTime};
+use openraft::Raft;
+use openraft::error::{CheckIsLeaderError, RaftError};
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
+pub use self::change::Changed;
+pub use self::clock::CLOCK_JUMP_MAX;
+pub use self::errors::{ChangeError, ReadError, StartError, WriteError};
+use self::intruders::Intruders;
+pub use self::intruders::{INTRUDERS_MAX, Intruder};
 use crate::disk::Disk;
-use crate::log::LogError;
+use crate::folder;
+use crate::gate::Sender;
 use crate::network::Network;
 use crate::replicated::Replicated;
-use crate::snapshot::SnapshotError;
-use crate::types::{Command, Types, VoterId};
+use crate::types::{Command, Instance, StoredMembership, Types};
 
 /// The longest command, in bytes.
 pub const COMMAND_BYTES_MAX: usize = 256 * 1024;
@@ -36,6 +47,10 @@ pub const COMMAND_BYTES_MAX: usize = 256 * 1024;
 pub const WRITES_WAITING_MAX: usize = 4096;
 /// Requests of other members that are served at a time. Past this they are refused.
 const SERVING_MAX: usize = 32;
+/// Commands and questions of other nodes that are served at a time. Past this they are told to come again.
+pub const ASKING_MAX: usize = 1024;
+/// The shortest time after which a caller that was refused is told to come again.
+const RETRY_AFTER_MIN: Duration = Duration::from_millis(10);
 /// While the disk has less room than this, writes are refused: votes, snapshots and what others send still fit.
 pub const DISK_RESERVE_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -44,6 +59,11 @@ pub const DISK_RESERVE_BYTES: u64 = 64 * 1024 * 1024;
 pub struct ConsensusConfig {
     /// What the group is called in logs.
     pub group: String,
+    /// Who is believed to be a member by a node whose log names nobody yet: those whom the group was formed of, or some of
+    /// those who are members now.
+    pub first_voters: BTreeSet<NodeId>,
+    /// Nodes of which roles may send commands and questions.
+    pub askers: Vec<Role>,
     /// How long a leader may be silent. A new one is there within about twice that.
     pub election_timeout: Duration,
     /// Entries after which a snapshot is made.
@@ -56,7 +76,14 @@ impl ConsensusConfig {
     /// For nodes in one region.
     pub fn new(group: &str) -> Self {
         let election_timeout = Duration::from_millis(1000);
-        Self { group: group.to_owned(), election_timeout, snapshot_every: 20_000, entries_kept: 5_000 }
+        Self {
+            group: group.to_owned(),
+            first_voters: BTreeSet::new(),
+            askers: vec![Role::Hub, Role::Voter],
+            election_timeout,
+            snapshot_every: 20_000,
+            entries_kept: 5_000,
+        }
     }
 }
 
@@ -67,12 +94,15 @@ pub struct Consensus<R> {
     stop: watch::Sender<bool>,
     keeper: Task,
     _writer: Task,
+    _voucher: Task,
 }
 
 /// What the tasks of one member share.
 struct Shared<R> {
     config: ConsensusConfig,
     me: NodeId,
+    /// The instance of its folder.
+    instance: Instance,
     env: Env,
     disk: Arc<dyn Disk>,
     network: Arc<dyn Network>,
@@ -85,6 +115,16 @@ struct Shared<R> {
     /// When a leader or a candidate we voted for last spoke to us.
     heard: Mutex<Uptime>,
     serving: Semaphore,
+    asking: Semaphore,
+    /// Who is a member by the word of one, where that is newer than our log.
+    vouched: RwLock<Option<StoredMembership>>,
+    /// Somebody spoke who is no member as far as we know.
+    doubt: Notify,
+    intruders: Intruders,
+    /// Held by whoever changes the membership.
+    changing: tokio::sync::Mutex<()>,
+    /// What the last entry took, in microseconds.
+    entry_took: AtomicU64,
 }
 
 /// The engine while it runs.
@@ -92,6 +132,8 @@ struct Shared<R> {
 struct Engine {
     raft: Raft<Types>,
     receiving: Arc<tokio::sync::Mutex<Option<serve::Receiving>>>,
+    /// The time of what was applied last.
+    time: Arc<AtomicU64>,
 }
 
 struct Write {
@@ -110,7 +152,7 @@ impl<R: Replicated> Consensus<R> {
     /// group is [`form`](Self::form)ed with it or a leader adds it.
     ///
     /// # Errors
-    /// The log or the snapshot is damaged, one is there without the other, or the disk refused.
+    /// The folder is another node's, the log or the snapshot is damaged, one is there without the other, or the disk refused.
     pub async fn start(
         config: ConsensusConfig,
         me: NodeId,
@@ -120,9 +162,13 @@ impl<R: Replicated> Consensus<R> {
         make_state: impl Fn() -> io::Result<R> + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
         let state = RwLock::new(Arc::new(RwLock::new(make_state()?)));
+        let (marked, world, group) = (disk.clone(), env.clone(), config.group.clone());
+        let instance = env.blocking(move || folder::open(&*marked, &world, &group, me)).await??;
+        let intruders = Intruders::new(&env, &config.group);
         let shared = Arc::new(Shared {
             config,
             me,
+            instance,
             heard: Mutex::new(env.now()),
             disk,
             network,
@@ -130,6 +176,12 @@ impl<R: Replicated> Consensus<R> {
             state,
             engine: RwLock::new(None),
             serving: Semaphore::new(SERVING_MAX),
+            asking: Semaphore::new(ASKING_MAX),
+            vouched: RwLock::new(None),
+            doubt: Notify::new(),
+            intruders,
+            changing: tokio::sync::Mutex::new(()),
+            entry_took: AtomicU64::new(0),
             env,
         });
         keeper::open(&shared).await?;
@@ -137,20 +189,8 @@ impl<R: Replicated> Consensus<R> {
         let (writes, waiting) = mpsc::channel(WRITES_WAITING_MAX);
         let keeper = shared.env.system.spawn(keeper::keep(shared.clone(), stopped));
         let writer = shared.env.system.spawn(writer::run(shared.clone(), waiting));
-        Ok(Self { shared, writes, stop, keeper, _writer: writer })
-    }
-
-    /// Forms a new group of `voters`, this node among them. Doing it on several of them with the same voters is one group.
-    ///
-    /// # Errors
-    /// This node is in a group already, or not among `voters`.
-    pub async fn form(&self, voters: &BTreeSet<NodeId>) -> Result<(), ChangeError> {
-        let voters: BTreeSet<VoterId> = voters.iter().map(|voter| (*voter).into()).collect();
-        let engine = self.shared.engine().ok_or(ChangeError::Stopped)?;
-        engine.raft.initialize(voters).await.map_err(|error| match error {
-            RaftError::APIError(error) => ChangeError::Refused(error.to_string()),
-            RaftError::Fatal(_) => ChangeError::Stopped,
-        })
+        let voucher = shared.env.system.spawn(who::vouch(shared.clone()));
+        Ok(Self { shared, writes, stop, keeper, _writer: writer, _voucher: voucher })
     }
 
     /// Has `bytes` applied once on every node, and gives back what the application answered.
@@ -165,9 +205,9 @@ impl<R: Replicated> Consensus<R> {
             return Err(WriteError::TooLong(bytes.len()));
         }
         let (answer, answered) = oneshot::channel();
-        let write = Write { command: Command { id, bytes }, answer };
+        let write = Write { command: Command { id, bytes, at: WallTime::default() }, answer };
         self.writes.try_send(write).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => WriteError::Busy,
+            mpsc::error::TrySendError::Full(_) => WriteError::Busy { retry_after: self.shared.retry_after() },
             mpsc::error::TrySendError::Closed(_) => WriteError::Stopped,
         })?;
         match tokio::time::timeout(self.shared.patience(), answered).await {
@@ -201,32 +241,37 @@ impl<R: Replicated> Consensus<R> {
         see(&state)
     }
 
-    /// Lets `node` follow the group without a vote, and waits until its log is at most
-    /// [`entries_kept`](ConsensusConfig::entries_kept) behind. Only the leader can.
-    ///
-    /// # Errors
-    /// See [`ChangeError`]. A learner that does not catch up in time is one nevertheless.
-    pub async fn add_learner(&self, node: NodeId, within: Duration) -> Result<(), ChangeError> {
-        let engine = self.shared.engine().ok_or(ChangeError::Stopped)?;
-        let added = engine.raft.add_learner(node.into(), EmptyNode {}, true);
-        changed(tokio::time::timeout(within, added).await)
+    /// The same, and how far behind it may be.
+    pub fn read_stale_at<T>(&self, see: impl FnOnce(&R) -> T) -> (T, Staleness) {
+        // Before the state is looked at: it is at least so new.
+        let staleness = self.staleness();
+        (self.read_stale(see), staleness)
     }
 
-    /// Gives the votes to `voters`, each of whom follows the group already. Who had a vote and is not among them leaves.
-    /// Only the leader can.
-    ///
-    /// # Errors
-    /// See [`ChangeError`].
-    pub async fn change_voters(&self, voters: &BTreeSet<NodeId>, within: Duration) -> Result<(), ChangeError> {
-        let voters = voters.iter().map(|voter| VoterId::from(*voter)).collect();
-        let engine = self.shared.engine().ok_or(ChangeError::Stopped)?;
-        let change = engine.raft.change_membership(ChangeMembers::ReplaceAllVoters(voters), false);
-        changed(tokio::time::timeout(within, change).await)
+    fn staleness(&self) -> Staleness {
+        let status = self.status();
+        let heard = self.shared.env.now().since(*self.shared.heard.lock());
+        Staleness { position: status.applied.unwrap_or(0), age: status.quorum_age.unwrap_or(heard) }
     }
 
     /// Answers a request that `from`, proven by whoever carried it, sent with its [`Network`].
-    pub async fn serve(&self, from: NodeId, request: &[u8]) -> Vec<u8> {
-        serve::serve(&self.shared, from, request).await.encode()
+    pub async fn serve(&self, from: Sender, request: &[u8]) -> Vec<u8> {
+        serve::serve(self, from, request).await.encode()
+    }
+
+    /// Who was refused, and why: what an incident is made of. Each node and reason once, at most [`INTRUDERS_MAX`] of them.
+    pub fn intruders(&self) -> Vec<Intruder> {
+        self.shared.intruders.list()
+    }
+
+    /// Changes whenever somebody is refused for the first time.
+    pub fn intrusions(&self) -> watch::Receiver<u64> {
+        self.shared.intruders.changes()
+    }
+
+    /// The number of this node's folder, as the membership has it.
+    pub fn instance(&self) -> Instance {
+        self.shared.instance
     }
 
     /// What this node knows of the group.
@@ -246,6 +291,8 @@ impl<R: Replicated> Consensus<R> {
             purged: metrics.purged.map(|purged| purged.index),
             voters: membership.voter_ids().map(NodeId::from).collect(),
             learners: membership.learner_ids().map(NodeId::from).collect(),
+            quorum_age: metrics.millis_since_quorum_ack.map(Duration::from_millis),
+            time: WallTime(engine.time.load(Ordering::Relaxed)),
         }
     }
 
@@ -262,28 +309,20 @@ impl<R> Shared<R> {
         self.engine.read().clone()
     }
 
+    /// Who is a member by our log, if the engine runs.
+    fn members(&self) -> Option<Arc<StoredMembership>> {
+        Some(self.engine()?.raft.metrics().borrow().membership_config.clone())
+    }
+
+    /// When a caller that was refused may come again: when the entries under way are through.
+    fn retry_after(&self) -> Duration {
+        let took = Duration::from_micros(self.entry_took.load(Ordering::Relaxed));
+        (took * 2).clamp(RETRY_AFTER_MIN, self.patience())
+    }
+
     /// How long a caller waits: an election, and one more.
     fn patience(&self) -> Duration {
         self.config.election_timeout * 4
-    }
-}
-
-type Changed<T> = Result<T, RaftError<VoterId, ClientWriteError<VoterId, EmptyNode>>>;
-
-fn changed<T, E>(outcome: Result<Changed<T>, E>) -> Result<(), ChangeError> {
-    match outcome {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))) => {
-            Err(ChangeError::NotLeader { leader: forward.leader_id.map(NodeId::from) })
-        }
-        Ok(Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error)))) => Err(match error {
-            ChangeMembershipError::InProgress(_) => ChangeError::InProgress,
-            refused @ (ChangeMembershipError::EmptyMembership(_) | ChangeMembershipError::LearnerNotFound(_)) => {
-                ChangeError::Refused(refused.to_string())
-            }
-        }),
-        Ok(Err(RaftError::Fatal(_))) => Err(ChangeError::Stopped),
-        Err(_) => Err(ChangeError::Unknown),
     }
 }
 
@@ -310,100 +349,18 @@ pub struct Status {
     pub voters: BTreeSet<NodeId>,
     /// Who follows without a vote.
     pub learners: BTreeSet<NodeId>,
+    /// How long ago a majority followed it, where this node leads.
+    pub quorum_age: Option<Duration>,
+    /// The time of the command that was applied last, by the clocks of leaders.
+    pub time: WallTime,
 }
 
-/// Why a member did not start. Nothing was changed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The log cannot be used.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// The snapshot cannot be used.
-    #[error(transparent)]
-    Snapshot(#[from] SnapshotError),
-    /// There is a state and no log: votes and entries are lost, and with them what this node promised.
-    #[error(
-        "there is a state without its log; nothing was changed: put the log back, or let this node leave the group, \
-         empty its folder, and add it again"
-    )]
-    LogLost,
-    /// The application's state cannot be opened.
-    #[error("the state cannot be opened: {0}")]
-    State(#[from] io::Error),
-    /// The engine did not start.
-    #[error("the engine did not start: {0}")]
-    Engine(String),
-}
-
-/// Why a command has no answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum WriteError {
-    /// Another node leads. Nothing was written; ask that one.
-    #[error("another node leads: {}", leader.map_or_else(|| "none is known".to_owned(), |leader| leader.to_string()))]
-    NotLeader {
-        /// Who, if it is known.
-        leader: Option<NodeId>,
-    },
-    /// This node leads and reaches no majority. Nothing was written; it may work again later, or on another node.
-    #[error("no majority of the voters is reached; nothing was written")]
-    NoQuorum,
-    /// Too many commands wait already. Nothing was written; try again later.
-    #[error("{WRITES_WAITING_MAX} commands wait already; nothing was written, try again")]
-    Busy,
-    /// The command is too long. Nothing was written.
-    #[error("a command of {0} bytes is longer than the {COMMAND_BYTES_MAX} that one may have")]
-    TooLong(usize),
-    /// The disk is all but full. Nothing was written; it works again by itself when there is room.
-    #[error("the disk has less than {DISK_RESERVE_BYTES} bytes left; nothing was written, make room")]
-    DiskFull,
-    /// Whether it is applied is not known. Write the same id and bytes again: it is applied once.
-    #[error("whether it was written is not known; send it again with the same id")]
-    Unknown,
-    /// The engine does not run here now. Nothing was written.
-    #[error("this node takes no part now; nothing was written")]
-    Stopped,
-}
-
-/// Why nothing was read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReadError {
-    /// Another node leads; ask that one.
-    #[error("another node leads: {}", leader.map_or_else(|| "none is known".to_owned(), |leader| leader.to_string()))]
-    NotLeader {
-        /// Who, if it is known.
-        leader: Option<NodeId>,
-    },
-    /// No majority of the voters answers.
-    #[error("no majority of the voters answers")]
-    NoQuorum,
-    /// The engine does not run here now.
-    #[error("this node takes no part now")]
-    Stopped,
-}
-
-/// Why the group was not changed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ChangeError {
-    /// Another node leads; ask that one.
-    #[error("another node leads: {}", leader.map_or_else(|| "none is known".to_owned(), |leader| leader.to_string()))]
-    NotLeader {
-        /// Who, if it is known.
-        leader: Option<NodeId>,
-    },
-    /// Another change is under way. Nothing was changed; try again later.
-    #[error("another change of the group is under way")]
-    InProgress,
-    /// It cannot be done as asked. Nothing was changed.
-    #[error("the group cannot be changed so: {0}")]
-    Refused(String),
-    /// It is not done yet, and may be done later. Look at the status before trying again.
-    #[error("the change is not done in time; look at who votes before trying again")]
-    Unknown,
-    /// The engine does not run here now. Nothing was changed.
-    #[error("this node takes no part now")]
-    Stopped,
+/// How far behind a state may be that nobody else was asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Staleness {
+    /// Up to which entry it is, at least.
+    pub position: u64,
+    /// For how long this node heard of no leader, or of no majority where it leads. What was written since is not in it, and
+    /// of what was written shortly before, some may not be.
+    pub age: Duration,
 }

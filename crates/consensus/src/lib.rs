@@ -12,22 +12,28 @@
 //! - A state follows from its commands alone, so that [`Replicated::state_hash`] is the same everywhere.
 //!
 //! # Not here
-//! What is agreed on: the book of the ledger and the table of placement implement [`Replicated`]. Who carries bytes between
-//! members, and proves who they are: that is a [`Network`].
+//! What is agreed on: the book of the ledger and the table of placement implement [`Replicated`]. Who has
+//! a connection to whom, and whose it is: that is the transport's, which [`Groups`] is given.
 //!
 //! # Reading order
-//! 1. [`Replicated`]  2. [`Consensus`]  3. `log`, `frame`  4. `state_store`, `snapshot`  5. [`Network`], `message`
+//! 1. [`Replicated`]  2. [`Consensus`]  3. `log`, `frame`, `folder`  4. `state_store`, `snapshot`  5. [`Network`], `message`,
+//!    `gate`
+//! 6. [`Groups`], `plane`  7. [`GroupClient`]
 #![deny(clippy::disallowed_methods)]
 
+mod client;
 mod codec;
 mod consensus;
 mod disk;
+mod folder;
 mod frame;
 pub mod fuzz;
+mod gate;
 mod log;
 mod log_store;
 mod message;
 mod network;
+mod plane;
 mod replicated;
 mod snapshot;
 mod state_store;
@@ -35,15 +41,20 @@ mod state_store;
 mod tests;
 mod types;
 
+pub use client::{Answer, Freshness, GroupClient, HINTS_MAX, PAUSE, PAUSE_MAX, SubmitError, TRY_WITHIN};
 pub use codec::MEMBERS_MAX;
 pub use consensus::{
-    COMMAND_BYTES_MAX, ChangeError, Consensus, ConsensusConfig, DISK_RESERVE_BYTES, ReadError, StartError, Status,
-    WRITES_WAITING_MAX, WriteError,
+    ASKING_MAX, CLOCK_JUMP_MAX, COMMAND_BYTES_MAX, ChangeError, Changed, Consensus, ConsensusConfig,
+    DISK_RESERVE_BYTES, INTRUDERS_MAX, Intruder, ReadError, Staleness, StartError, Status, WRITES_WAITING_MAX,
+    WriteError,
 };
 pub use disk::{Disk, DiskFile, Folder};
+pub use folder::FolderError;
+pub use gate::{Offence, Sender};
 pub use log::{COMMITS_WAITING_MAX, LogError};
-pub use message::{Lane, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
+pub use message::{ANSWER_BYTES_MAX, Lane, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
 pub use network::{Call, Network, Unreached};
+pub use plane::{CALLS_WAITING_MAX, Group, Groups, Peers, STREAM_BYTES_MAX, STREAMS_PER_PEER_MAX, Serving};
 pub use replicated::{Replicated, View};
 pub use snapshot::{SnapshotError, SnapshotFile};
-pub use types::{Answers, Batch, Command, VoterId};
+pub use types::{Answers, Batch, Command, Instance, Member, VoterId};

@@ -7,29 +7,66 @@ use covenant_types::canonical::{CanonicalError, Reader, Writer};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse};
 
 use crate::codec::{
-    decode_entry, encode_entry, read_flag, read_log_id, read_option, read_vote, write_log_id, write_option, write_vote,
+    decode_entry, encode_entry, read_flag, read_log_id, read_option, read_stored_membership, read_vote, read_voter,
+    write_log_id, write_option, write_stored_membership, write_vote, write_voter,
 };
+use crate::consensus::COMMAND_BYTES_MAX;
 use crate::snapshot::{Meta, decode_meta, encode_meta};
-use crate::types::{Types, Vote, VoterId};
+use crate::types::{Instance, StoredMembership, Types, Vote, VoterId};
 
 /// The longest request, in bytes: what a reader of the log gives at a time, one entry more, and what is around them.
 pub const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// The longest answer, in bytes.
-pub const RESPONSE_BYTES_MAX: usize = 4 * 1024;
+/// The longest answer of the application to a command or a question, in bytes. A longer one is said to be too long.
+pub const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// The longest response, in bytes: an answer and what is around it.
+pub const RESPONSE_BYTES_MAX: usize = ANSWER_BYTES_MAX + 4 * 1024;
+/// The longest reason for a refusal, in characters.
+const REASON_CHARS_MAX: usize = 500;
 /// How much of a snapshot is sent at a time.
 pub(crate) const PIECE_BYTES_MAX: usize = 1024 * 1024;
 /// The most entries in one request.
 pub(crate) const ENTRIES_MAX: usize = 512;
 
-/// Who is asked, and what for. Each has a stream of its own: a snapshot under way delays no heartbeat and no vote.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a request is for. Each has a stream of its own: a snapshot under way delays no heartbeat and no vote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
-    /// Entries, and heartbeats, which are empty ones.
+    /// Entries.
     Log,
-    /// Votes.
+    /// Votes, heartbeats, and who is a member.
     Vote,
     /// Pieces of a snapshot.
     Snapshot,
+    /// Commands and questions of those who are no members, or do not lead.
+    Client,
+}
+
+/// A request, and between which folders it goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Envelope {
+    /// The sender's instance; none where it has no folder.
+    pub(crate) from: Instance,
+    /// The instance that is meant; none where the sender does not know it.
+    pub(crate) to: Instance,
+    pub(crate) request: Request,
+}
+
+/// What is seen of a request before any work is done for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Label {
+    pub(crate) from: Instance,
+    pub(crate) to: Instance,
+    pub(crate) says: Says,
+}
+
+/// As what a sender speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Says {
+    /// As the leader or candidate of this id.
+    Votes(VoterId),
+    /// As somebody who wants to know who is a member.
+    Who,
+    /// As somebody who has a command or a question.
+    Asks,
 }
 
 #[derive(Clone, Debug)]
@@ -37,6 +74,18 @@ pub(crate) enum Request {
     Append(AppendEntriesRequest<Types>),
     Vote(VoteRequest<VoterId>),
     Piece(Piece),
+    /// Who are you, and who is a member?
+    Who,
+    /// A command.
+    Submit {
+        id: u128,
+        bytes: Vec<u8>,
+    },
+    /// A question that changes nothing.
+    Query {
+        linearizable: bool,
+        bytes: Vec<u8>,
+    },
 }
 
 /// Part of a snapshot.
@@ -58,23 +107,56 @@ pub(crate) enum Response {
     Piece(Vote),
     /// This node cannot answer, and nothing was changed.
     Refused(String),
+    /// Who this node is, and who is a member.
+    Who(Who),
+    /// What the application answered to a command.
+    Applied(Vec<u8>),
+    /// What the application answered to a question.
+    Said(Said),
+    /// The command or question was not taken.
+    Not(Not),
 }
 
-impl Request {
-    /// The node that says this of itself: the leader or the candidate.
-    pub(crate) fn sender(&self) -> VoterId {
-        let vote = match self {
-            Self::Append(request) => &request.vote,
-            Self::Vote(request) => &request.vote,
-            Self::Piece(piece) => &piece.vote,
-        };
-        vote.leader_id.node_id
-    }
+/// What a node knows of its group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Who {
+    pub(crate) instance: Instance,
+    pub(crate) leader: Option<VoterId>,
+    /// Who is a member. Empty where the node is in no group yet.
+    pub(crate) members: StoredMembership,
+}
 
+/// An answer to a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) bytes: Vec<u8>,
+    /// Up to which entry the state was.
+    pub(crate) position: u64,
+    /// For how long that may not have been all, in milliseconds.
+    pub(crate) age_ms: u64,
+}
+
+/// Why a command or question was not taken, in what a client does next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Not {
+    /// Another node leads. Nothing was done.
+    Leader(Option<VoterId>),
+    /// Nothing was done; it may work after so many milliseconds.
+    Busy { retry_after_ms: u64 },
+    /// Whether it was done is not known.
+    Unknown,
+    /// Nothing was done, and here it will not work soon.
+    Unable(String),
+    /// Nothing was done, and it will never work.
+    Never(String),
+}
+
+impl Envelope {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new(REQUEST);
-        match self {
-            Self::Append(request) => {
+        writer.u128(self.from.0).u128(self.to.0);
+        match &self.request {
+            Request::Append(request) => {
                 writer.u8(1);
                 write_vote(&mut writer, &request.vote);
                 write_option(&mut writer, request.prev_log_id.as_ref(), write_log_id);
@@ -84,15 +166,24 @@ impl Request {
                     writer.bytes(&encode_entry(entry));
                 }
             }
-            Self::Vote(request) => {
+            Request::Vote(request) => {
                 writer.u8(2);
                 write_vote(&mut writer, &request.vote);
                 write_option(&mut writer, request.last_log_id.as_ref(), write_log_id);
             }
-            Self::Piece(piece) => {
+            Request::Piece(piece) => {
                 writer.u8(3);
                 write_vote(&mut writer, &piece.vote);
                 writer.bytes(&encode_meta(&piece.meta)).u64(piece.at).u8(u8::from(piece.last)).bytes(&piece.bytes);
+            }
+            Request::Who => {
+                writer.u8(4);
+            }
+            Request::Submit { id, bytes } => {
+                writer.u8(5).u128(*id).bytes(bytes);
+            }
+            Request::Query { linearizable, bytes } => {
+                writer.u8(6).u8(u8::from(*linearizable)).bytes(bytes);
             }
         }
         writer.finish()
@@ -103,6 +194,7 @@ impl Request {
             return Err(CanonicalError::BadValue("length"));
         }
         let mut reader = Reader::new(bytes, REQUEST)?;
+        let (from, to) = (Instance(reader.u128()?), Instance(reader.u128()?));
         let request = match reader.u8()? {
             1 => {
                 let vote = read_vote(&mut reader)?;
@@ -122,11 +214,11 @@ impl Request {
                     }
                     entries.push(entry);
                 }
-                Self::Append(AppendEntriesRequest { vote, prev_log_id, entries, leader_commit })
+                Request::Append(AppendEntriesRequest { vote, prev_log_id, entries, leader_commit })
             }
             2 => {
                 let vote = read_vote(&mut reader)?;
-                Self::Vote(VoteRequest { vote, last_log_id: read_option(&mut reader, read_log_id)? })
+                Request::Vote(VoteRequest { vote, last_log_id: read_option(&mut reader, read_log_id)? })
             }
             3 => {
                 let vote = read_vote(&mut reader)?;
@@ -136,13 +228,47 @@ impl Request {
                 if bytes.len() > PIECE_BYTES_MAX {
                     return Err(CanonicalError::BadValue("piece"));
                 }
-                Self::Piece(Piece { vote, meta, at, bytes: bytes.to_vec(), last })
+                Request::Piece(Piece { vote, meta, at, bytes: bytes.to_vec(), last })
             }
+            4 => Request::Who,
+            5 => Request::Submit { id: reader.u128()?, bytes: read_short(&mut reader)? },
+            6 => Request::Query {
+                linearizable: read_flag(&mut reader, "linearizable")?,
+                bytes: read_short(&mut reader)?,
+            },
             _ => return Err(CanonicalError::BadValue("request")),
         };
         reader.finish()?;
-        Ok(request)
+        Ok(Self { from, to, request })
     }
+}
+
+impl Label {
+    /// Reads what stands at the beginning of a request, however long it is.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, CanonicalError> {
+        let mut reader = Reader::new(bytes, REQUEST)?;
+        let (from, to) = (Instance(reader.u128()?), Instance(reader.u128()?));
+        let says = match reader.u8()? {
+            1..=3 => Says::Votes(read_vote(&mut reader)?.leader_id.node_id),
+            4 => Says::Who,
+            5 | 6 => Says::Asks,
+            _ => return Err(CanonicalError::BadValue("request")),
+        };
+        Ok(Self { from, to, says })
+    }
+}
+
+fn read_short(reader: &mut Reader<'_>) -> Result<Vec<u8>, CanonicalError> {
+    let bytes = reader.bytes()?;
+    if bytes.len() <= COMMAND_BYTES_MAX { Ok(bytes.to_vec()) } else { Err(CanonicalError::BadValue("command")) }
+}
+
+fn read_node(reader: &mut Reader<'_>) -> Result<Option<VoterId>, CanonicalError> {
+    read_option(reader, read_voter)
+}
+
+fn write_node(writer: &mut Writer, node: Option<VoterId>) {
+    write_option(writer, node.as_ref(), |writer, node| write_voter(writer, *node));
 }
 
 impl Response {
@@ -167,8 +293,32 @@ impl Response {
             }
             Self::Piece(vote) => write_vote(writer.u8(6), vote),
             Self::Refused(why) => {
-                let why: String = why.chars().take(RESPONSE_BYTES_MAX / 8).collect();
-                writer.u8(7).text(&why);
+                writer.u8(7).text(&reason(why));
+            }
+            Self::Who(who) => {
+                writer.u8(8).u128(who.instance.0);
+                write_node(&mut writer, who.leader);
+                write_stored_membership(&mut writer, &who.members);
+            }
+            Self::Applied(bytes) if bytes.len() <= ANSWER_BYTES_MAX => {
+                writer.u8(9).bytes(bytes);
+            }
+            Self::Said(said) if said.bytes.len() <= ANSWER_BYTES_MAX => {
+                writer.u8(10).bytes(&said.bytes).u64(said.position).u64(said.age_ms);
+            }
+            Self::Applied(bytes) | Self::Said(Said { bytes, .. }) => {
+                let why = format!("the answer has {} bytes, and {ANSWER_BYTES_MAX} can be sent", bytes.len());
+                return Self::Not(Not::Never(why)).encode();
+            }
+            Self::Not(not) => {
+                writer.u8(11);
+                match not {
+                    Not::Leader(leader) => write_node(writer.u8(1), *leader),
+                    Not::Busy { retry_after_ms } => drop(writer.u8(2).u64(*retry_after_ms)),
+                    Not::Unknown => drop(writer.u8(3)),
+                    Not::Unable(why) => drop(writer.u8(4).text(&reason(why))),
+                    Not::Never(why) => drop(writer.u8(5).text(&reason(why))),
+                }
             }
         }
         writer.finish()
@@ -190,12 +340,39 @@ impl Response {
                 Self::Vote(VoteResponse { vote, vote_granted, last_log_id: read_option(&mut reader, read_log_id)? })
             }
             6 => Self::Piece(read_vote(&mut reader)?),
-            7 => Self::Refused(reader.text()?.to_owned()),
+            7 => Self::Refused(reason(reader.text()?)),
+            8 => {
+                let (instance, leader) = (Instance(reader.u128()?), read_node(&mut reader)?);
+                Self::Who(Who { instance, leader, members: read_stored_membership(&mut reader)? })
+            }
+            9 => Self::Applied(read_answer(&mut reader)?),
+            10 => {
+                let bytes = read_answer(&mut reader)?;
+                Self::Said(Said { bytes, position: reader.u64()?, age_ms: reader.u64()? })
+            }
+            11 => Self::Not(match reader.u8()? {
+                1 => Not::Leader(read_node(&mut reader)?),
+                2 => Not::Busy { retry_after_ms: reader.u64()? },
+                3 => Not::Unknown,
+                4 => Not::Unable(reason(reader.text()?)),
+                5 => Not::Never(reason(reader.text()?)),
+                _ => return Err(CanonicalError::BadValue("not")),
+            }),
             _ => return Err(CanonicalError::BadValue("response")),
         };
         reader.finish()?;
         Ok(response)
     }
+}
+
+/// A reason in its bound.
+fn reason(why: &str) -> String {
+    why.chars().take(REASON_CHARS_MAX).collect()
+}
+
+fn read_answer(reader: &mut Reader<'_>) -> Result<Vec<u8>, CanonicalError> {
+    let bytes = reader.bytes()?;
+    if bytes.len() <= ANSWER_BYTES_MAX { Ok(bytes.to_vec()) } else { Err(CanonicalError::BadValue("answer")) }
 }
 
 const REQUEST: &str = "covenant/consensus-request/1";
@@ -209,10 +386,10 @@ mod tests {
 
     #[test]
     fn requests_and_responses_have_one_form_and_cut_or_padded_ones_are_refused() {
-        for bytes in requests().iter().map(Request::encode) {
-            assert_eq!(Request::decode(&bytes).unwrap().encode(), bytes);
-            assert!((0..bytes.len()).all(|length| Request::decode(&bytes[..length]).is_err()));
-            assert!(Request::decode(&[&bytes[..], &[0]].concat()).is_err());
+        for bytes in requests().iter().map(Envelope::encode) {
+            assert_eq!(Envelope::decode(&bytes).unwrap().encode(), bytes);
+            assert!((0..bytes.len()).all(|length| Envelope::decode(&bytes[..length]).is_err()));
+            assert!(Envelope::decode(&[&bytes[..], &[0]].concat()).is_err());
         }
         let vote = Vote::new(3, VoterId::from(2));
         let responses = [
@@ -224,22 +401,40 @@ mod tests {
             Response::Piece(vote),
             Response::Refused("busy".into()),
         ];
+        let responses = responses.into_iter().chain(crate::fuzz::answers());
         for response in responses {
             assert_eq!(Response::decode(&response.encode()).unwrap(), response);
         }
         assert!(Response::Refused("x".repeat(100_000)).encode().len() <= RESPONSE_BYTES_MAX);
+        let long = Response::Applied(vec![0; ANSWER_BYTES_MAX + 1]).encode();
+        assert!(matches!(Response::decode(&long), Ok(Response::Not(Not::Never(_)))));
+    }
+
+    #[test]
+    fn a_label_says_who_speaks_without_the_rest_of_the_request() {
+        for envelope in requests() {
+            let bytes = envelope.encode();
+            let says = match &envelope.request {
+                Request::Append(_) | Request::Vote(_) | Request::Piece(_) => Says::Votes(VoterId([1; 16])),
+                Request::Who => Says::Who,
+                Request::Submit { .. } | Request::Query { .. } => Says::Asks,
+            };
+            let label = Label { from: envelope.from, to: envelope.to, says };
+            assert_eq!(Label::read(&bytes[..bytes.len().min(150)]), Ok(label));
+        }
     }
 
     #[test]
     fn entries_out_of_order_are_refused() {
-        let Some(Request::Append(mut request)) = requests().into_iter().next() else { panic!("the first one appends") };
+        let mut envelope = requests().swap_remove(0);
+        let Request::Append(request) = &mut envelope.request else { panic!("the first one appends") };
         request.entries.swap(0, 1);
-        assert!(matches!(Request::decode(&Request::Append(request).encode()), Err(CanonicalError::BadValue("index"))));
+        assert!(matches!(Envelope::decode(&envelope.encode()), Err(CanonicalError::BadValue("index"))));
     }
 
     proptest! {
         #[test]
-        fn hostile_bytes_are_refused_without_a_panic(at in any::<proptest::sample::Index>(), byte: u8, which in 0usize..3) {
+        fn hostile_bytes_are_refused_without_a_panic(at in any::<proptest::sample::Index>(), byte: u8, which in 0usize..6) {
             let mut bytes = requests()[which].encode();
             let at = at.index(bytes.len());
             bytes[at] = byte;

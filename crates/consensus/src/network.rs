@@ -15,15 +15,16 @@ use openraft::error::{
 use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
 use openraft::storage::Snapshot;
-use openraft::{AnyError, EmptyNode, OptionalSend, StorageIOError};
+use openraft::{AnyError, OptionalSend, StorageIOError};
 
-use crate::message::{Lane, PIECE_BYTES_MAX, Piece, REQUEST_BYTES_MAX, Request, Response};
-use crate::types::{StorageError, Types, Vote, VoterId};
+use crate::message::{Envelope, Lane, PIECE_BYTES_MAX, Piece, REQUEST_BYTES_MAX, Request, Response};
+use crate::types::{Instance, LogId, Member, StorageError, Types, Vote, VoterId};
 
 /// A call under way.
 pub type Call<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, Unreached>> + Send + 'a>>;
 
 /// Carries requests to other nodes of a group, which answer them with [`Consensus::serve`](crate::Consensus::serve).
+/// [`Groups`](crate::Groups) has one over the connections of a node.
 ///
 /// Who carries proves to both sides who the other is, and keeps [`Lane`]s apart. A call ends by itself: whoever makes it
 /// gives it a time, and drops it then.
@@ -48,6 +49,8 @@ pub struct Unreached {
 pub(crate) struct Ways {
     pub(crate) network: Arc<dyn Network>,
     pub(crate) env: Env,
+    /// The instance of our own folder.
+    pub(crate) instance: Instance,
     /// How long a node that was not reached is left alone.
     pub(crate) pause: Duration,
 }
@@ -56,32 +59,38 @@ pub(crate) struct Ways {
 #[derive(Debug)]
 pub(crate) struct Way {
     to: VoterId,
+    /// The folder that the membership says it has.
+    instance: Instance,
+    /// Up to where it said that it has our log.
+    matched: Option<LogId>,
     ways: Ways,
 }
 
 impl RaftNetworkFactory<Types> for Ways {
     type Network = Way;
 
-    async fn new_client(&mut self, to: VoterId, _node: &EmptyNode) -> Way {
-        Way { to, ways: self.clone() }
+    async fn new_client(&mut self, to: VoterId, node: &Member) -> Way {
+        Way { to, instance: node.instance, matched: None, ways: self.clone() }
     }
 }
 
 impl Way {
+    fn sealed(&self, request: Request) -> Vec<u8> {
+        Envelope { from: self.ways.instance, to: self.instance, request }.encode()
+    }
+
     async fn ask(&self, lane: Lane, request: Vec<u8>, within: Duration) -> Result<Response, Unreachable> {
         let to = NodeId::from(self.to);
         let unreached = |why: String| Unreachable::new(&Unreached { to, why });
         let answer = tokio::time::timeout(within, self.ways.network.call(to, lane, request)).await;
         let answer = answer.map_err(|_| unreached(format!("no answer within {within:?}")))?;
         let answer = answer.map_err(|error| Unreachable::new(&error))?;
-        match Response::decode(&answer).map_err(|error| unreached(format!("its answer is none: {error}")))? {
-            Response::Refused(why) => Err(unreached(why)),
-            response @ (Response::Append(_) | Response::Vote(_) | Response::Piece(_)) => Ok(response),
-        }
+        let response = Response::decode(&answer).map_err(|error| unreached(format!("its answer is none: {error}")))?;
+        if let Response::Refused(why) = response { Err(unreached(why)) } else { Ok(response) }
     }
 
     /// An answer to something else than was asked.
-    fn strange<E: std::error::Error>(&self) -> RPCError<VoterId, EmptyNode, E> {
+    fn strange<E: std::error::Error>(&self) -> RPCError<VoterId, Member, E> {
         let why = "it answered something else than was asked".to_owned();
         RPCError::Unreachable(Unreachable::new(&Unreached { to: self.to.into(), why }))
     }
@@ -92,27 +101,40 @@ impl RaftNetwork<Types> for Way {
         &mut self,
         rpc: AppendEntriesRequest<Types>,
         option: RPCOption,
-    ) -> Result<AppendEntriesResponse<VoterId>, RPCError<VoterId, EmptyNode, RaftError<VoterId>>> {
+    ) -> Result<AppendEntriesResponse<VoterId>, RPCError<VoterId, Member, RaftError<VoterId>>> {
         let entries = rpc.entries.len() as u64;
-        let request = Request::Append(rpc).encode();
+        // A heartbeat waits behind no entries of another group.
+        let lane = if entries == 0 { Lane::Vote } else { Lane::Log };
+        let (last, prev) = (rpc.entries.last().map(|entry| entry.log_id), rpc.prev_log_id);
+        let request = self.sealed(Request::Append(rpc));
         if request.len() > REQUEST_BYTES_MAX {
             return Err(PayloadTooLarge::new_entries_hint((entries / 2).max(1)).into());
         }
-        match self.ask(Lane::Log, request, option.hard_ttl()).await? {
-            Response::Append(response) => Ok(response),
-            Response::Vote(_) | Response::Piece(_) | Response::Refused(_) => Err(self.strange()),
+        let Response::Append(response) = self.ask(lane, request, option.hard_ttl()).await? else {
+            return Err(self.strange());
+        };
+        match response {
+            AppendEntriesResponse::Success => self.matched = self.matched.max(last.or(prev)),
+            AppendEntriesResponse::PartialSuccess(upto) => self.matched = self.matched.max(upto),
+            // What it had on disk it has no more. Who gave a promise and forgot it is not asked for another one.
+            AppendEntriesResponse::Conflict if prev.is_some() && prev <= self.matched => {
+                let why = "its log went back behind what it had on disk: its folder is an old copy; remove it from the \
+                           group, empty its folder, and add it again";
+                tracing::error!(node = %NodeId::from(self.to), why, "a member is not sent entries any more");
+                return Err(Unreachable::new(&Unreached { to: self.to.into(), why: why.to_owned() }).into());
+            }
+            AppendEntriesResponse::Conflict | AppendEntriesResponse::HigherVote(_) => {}
         }
+        Ok(response)
     }
 
     async fn vote(
         &mut self,
         rpc: VoteRequest<VoterId>,
         option: RPCOption,
-    ) -> Result<VoteResponse<VoterId>, RPCError<VoterId, EmptyNode, RaftError<VoterId>>> {
-        match self.ask(Lane::Vote, Request::Vote(rpc).encode(), option.hard_ttl()).await? {
-            Response::Vote(response) => Ok(response),
-            Response::Append(_) | Response::Piece(_) | Response::Refused(_) => Err(self.strange()),
-        }
+    ) -> Result<VoteResponse<VoterId>, RPCError<VoterId, Member, RaftError<VoterId>>> {
+        let asked = self.ask(Lane::Vote, self.sealed(Request::Vote(rpc)), option.hard_ttl()).await?;
+        if let Response::Vote(response) = asked { Ok(response) } else { Err(self.strange()) }
     }
 
     async fn full_snapshot(
@@ -134,14 +156,14 @@ impl RaftNetwork<Types> for Way {
             let (bytes, all) = read.await.flatten().map_err(failed).map_err(StorageError::from)?;
             let (next, meta) = (at + bytes.len() as u64, snapshot.meta.clone());
             let last = next == all;
-            let request = Request::Piece(Piece { vote, meta, at, bytes, last }).encode();
-            match self.ask(Lane::Snapshot, request, option.hard_ttl()).await? {
-                Response::Piece(answered) if last || answered > vote => return Ok(SnapshotResponse::new(answered)),
-                Response::Piece(_) => at = next,
-                Response::Append(_) | Response::Vote(_) | Response::Refused(_) => {
-                    return Err(NetworkError::new(&self.strange::<Fatal<VoterId>>()).into());
-                }
+            let request = self.sealed(Request::Piece(Piece { vote, meta, at, bytes, last }));
+            let Response::Piece(answered) = self.ask(Lane::Snapshot, request, option.hard_ttl()).await? else {
+                return Err(NetworkError::new(&self.strange::<Fatal<VoterId>>()).into());
+            };
+            if last || answered > vote {
+                return Ok(SnapshotResponse::new(answered));
             }
+            at = next;
         }
     }
 

@@ -23,6 +23,14 @@ pub trait Replicated: Send + Sync + 'static {
     /// The state cannot be kept. The group stops on this node, and nothing was applied.
     fn apply(&mut self, commands: &[Command], mark: &[u8]) -> io::Result<Vec<Vec<u8>>>;
 
+    /// Answers a question and changes nothing. Asked by [`GroupClient`](crate::GroupClient), in the application's encoding.
+    ///
+    /// # Errors
+    /// There is no such question, or the state cannot be read. The words go to whoever asked.
+    fn query(&self, _question: &[u8]) -> Result<Vec<u8>, String> {
+        Err("this group answers no questions".to_owned())
+    }
+
     /// The mark that is kept with the state; `None` where the state is in memory, or new. What follows it in the log is
     /// applied again.
     ///

@@ -1,12 +1,14 @@
 //! Snapshots as files: written whole or not at all, checked before they are used or sent.
 //!
-//! Form: a magic of 16 bytes · length u32 and what it is a snapshot of, canonical · the state · BLAKE3 of all before. A
+//! Form: a magic of 16 bytes · length u32 and what it is a snapshot of, canonical · the time of the last command in it, u64
+//! of seconds · the state · BLAKE3 of all before. A
 //! snapshot is made under another name and renamed when it is on disk.
 
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
+use covenant_types::WallTime;
 use covenant_types::canonical::{CanonicalError, Reader, Writer};
 use openraft::SnapshotMeta;
 
@@ -14,9 +16,9 @@ use crate::codec::{
     read_log_id, read_option, read_stored_membership, write_log_id, write_option, write_stored_membership,
 };
 use crate::disk::{Disk, DiskFile};
-use crate::types::VoterId;
+use crate::types::{Member, VoterId};
 
-pub(crate) type Meta = SnapshotMeta<VoterId, openraft::EmptyNode>;
+pub(crate) type Meta = SnapshotMeta<VoterId, Member>;
 
 /// The snapshot that is in force.
 pub(crate) const CURRENT: &str = "snapshot";
@@ -91,31 +93,47 @@ impl SnapshotFile {
         if hasher.finalize().as_bytes()[..] != self.read(hashed, 32)? {
             return Err(SnapshotError::Damaged);
         }
-        self.meta().map(|(meta, _)| meta)
+        Ok(self.head()?.meta)
     }
 
     /// The state in it, which [`check`](Self::check) found whole.
     pub(crate) fn state(&self) -> Result<impl Read + use<>, SnapshotError> {
-        let (_, at) = self.meta()?;
+        let at = self.head()?.length;
         Ok(StateReader { file: self.clone(), at, end: self.bytes()? - HASH_BYTES, piece: Vec::new(), read: 0 })
     }
 
-    /// What it says of itself, and where its state begins.
-    fn meta(&self) -> Result<(Meta, u64), SnapshotError> {
-        let head = self.read(0, MAGIC.len() + 4 + META_BYTES_MAX)?;
+    /// When the last command that is in it was applied.
+    pub(crate) fn time(&self) -> Result<WallTime, SnapshotError> {
+        Ok(self.head()?.time)
+    }
+
+    /// What it says of itself.
+    fn head(&self) -> Result<Head, SnapshotError> {
+        let head = self.read(0, MAGIC.len() + 4 + META_BYTES_MAX + 8)?;
         let rest = head.strip_prefix(MAGIC).ok_or(SnapshotError::Damaged)?;
         let (length, rest) = rest.split_first_chunk().ok_or(SnapshotError::Damaged)?;
         let length = u32::from_be_bytes(*length) as usize;
-        let meta = rest.get(..length).ok_or(SnapshotError::Damaged)?;
+        let (meta, rest) = rest.split_at_checked(length).ok_or(SnapshotError::Damaged)?;
         let meta = decode_meta(meta).map_err(|_| SnapshotError::Damaged)?;
-        Ok((meta, (MAGIC.len() + 4 + length) as u64))
+        let time = rest.first_chunk().ok_or(SnapshotError::Damaged)?;
+        let time = WallTime(u64::from_be_bytes(*time));
+        Ok(Head { meta, time, length: (MAGIC.len() + 4 + length + 8) as u64 })
     }
 }
 
-/// Makes the snapshot `meta` of what `state` writes.
+/// What a snapshot begins with.
+struct Head {
+    meta: Meta,
+    time: WallTime,
+    /// Where the state begins.
+    length: u64,
+}
+
+/// Makes the snapshot `meta`, up to a command of that time, of what `state` writes.
 pub(crate) fn make(
     disk: &dyn Disk,
     meta: &Meta,
+    time: WallTime,
     state: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<Made> {
     let mut writer = HashedFile::new(disk, MAKING)?;
@@ -123,6 +141,7 @@ pub(crate) fn make(
     writer.write_all(MAGIC)?;
     writer.write_all(&u32::try_from(encoded.len()).map_err(io::Error::other)?.to_be_bytes())?;
     writer.write_all(&encoded)?;
+    writer.write_all(&time.0.to_be_bytes())?;
     state(&mut writer)?;
     writer.finish()
 }

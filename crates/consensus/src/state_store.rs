@@ -4,8 +4,10 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use covenant_env::Env;
+use covenant_types::WallTime;
 use covenant_types::canonical::{CanonicalError, Reader, Writer};
 use openraft::storage::{RaftStateMachine, Snapshot};
 use openraft::{AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder, StorageIOError};
@@ -17,13 +19,15 @@ use crate::codec::{
 use crate::disk::Disk;
 use crate::replicated::{Replicated, View};
 use crate::snapshot::{self, Made, Meta, SnapshotError, SnapshotFile};
-use crate::types::{Answers, Entry, LogId, StorageError, StoredMembership, Types};
+use crate::types::{Answers, Command, Entry, LogId, StorageError, StoredMembership, Types};
 
 /// The state of one group on this node.
 #[derive(Debug)]
 pub(crate) struct StateStore<R> {
     state: Arc<RwLock<R>>,
     applied: Applied,
+    /// The time of what was applied last, for whoever leads.
+    time: Arc<AtomicU64>,
     snapshots: Snapshots,
 }
 
@@ -32,6 +36,7 @@ pub(crate) struct StateStore<R> {
 struct Applied {
     last: Option<LogId>,
     membership: StoredMembership,
+    time: WallTime,
 }
 
 /// The snapshot in force and where it lies.
@@ -47,6 +52,7 @@ struct Snapshots {
 pub(crate) struct SnapshotBuilder {
     snapshots: Snapshots,
     meta: Meta,
+    time: WallTime,
     /// Taken by the one who writes it.
     view: Mutex<Option<io::Result<View>>>,
 }
@@ -60,7 +66,13 @@ impl<R: Replicated> StateStore<R> {
         let (folder, restored) = (disk.clone(), state.clone());
         let (applied, current) = env.blocking(move || restore(&*folder, &mut *restored.write())).await??;
         let snapshots = Snapshots { disk, env: env.clone(), current: Arc::new(Mutex::new(current)) };
-        Ok(Self { state, applied, snapshots })
+        let time = Arc::new(AtomicU64::new(applied.time.0));
+        Ok(Self { state, applied, time, snapshots })
+    }
+
+    /// The time of the command that was applied last; kept current.
+    pub(crate) fn time(&self) -> Arc<AtomicU64> {
+        self.time.clone()
     }
 
     /// Whether nothing was ever applied.
@@ -92,7 +104,7 @@ fn restore(disk: &dyn Disk, state: &mut impl Replicated) -> Result<(Applied, Opt
     if applied.last >= meta.last_log_id {
         return Ok((applied, Some(meta)));
     }
-    let applied = Applied { last: meta.last_log_id, membership: meta.last_membership.clone() };
+    let applied = Applied { last: meta.last_log_id, membership: meta.last_membership.clone(), time: file.time()? };
     state.restore(&mut file.state()?, &applied.encode())?;
     Ok((applied, Some(meta)))
 }
@@ -117,7 +129,9 @@ impl<R: Replicated> RaftStateMachine<Types> for StateStore<R> {
                 EntryPayload::Blank => counts.push(0),
                 EntryPayload::Normal(batch) => {
                     counts.push(batch.commands.len());
-                    commands.extend(batch.commands);
+                    // A new leader's clock may be behind the last one's. Here all members say the same of it.
+                    applied.time = applied.time.max(batch.at);
+                    commands.extend(batch.commands.into_iter().map(|command| Command { at: applied.time, ..command }));
                 }
                 EntryPayload::Membership(membership) => {
                     counts.push(0);
@@ -132,19 +146,20 @@ impl<R: Replicated> RaftStateMachine<Types> for StateStore<R> {
             let error = format!("{asked} commands were applied and {} answered", answers.len());
             return Err(StorageIOError::write_state_machine(AnyError::error(error)).into());
         }
+        self.time.store(applied.time.0, Ordering::Relaxed);
         self.applied = applied;
         let mut answers = answers.into_iter();
         Ok(counts.into_iter().map(|count| Answers(answers.by_ref().take(count).collect())).collect())
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
-        let Applied { last, membership } = self.applied.clone();
+        let Applied { last, membership, time } = self.applied.clone();
         let snapshot_id =
             last.map_or_else(|| "empty".to_owned(), |last| format!("{}-{}", last.leader_id.term, last.index));
         let meta = Meta { last_log_id: last, last_membership: membership, snapshot_id };
         let state = self.state.clone();
         let view = self.snapshots.env.blocking(move || state.read().view()).await.flatten();
-        SnapshotBuilder { snapshots: self.snapshots.clone(), meta, view: Mutex::new(Some(view)) }
+        SnapshotBuilder { snapshots: self.snapshots.clone(), meta, time, view: Mutex::new(Some(view)) }
     }
 
     async fn begin_receiving_snapshot(&mut self) -> Result<Box<SnapshotFile>, StorageError> {
@@ -154,18 +169,21 @@ impl<R: Replicated> RaftStateMachine<Types> for StateStore<R> {
     }
 
     async fn install_snapshot(&mut self, meta: &Meta, received: Box<SnapshotFile>) -> Result<(), StorageError> {
-        let applied = Applied { last: meta.last_log_id, membership: meta.last_membership.clone() };
-        let (snapshots, state, mark, meta) =
-            (self.snapshots.clone(), self.state.clone(), applied.encode(), meta.clone());
+        let mut applied =
+            Applied { last: meta.last_log_id, membership: meta.last_membership.clone(), time: self.applied.time };
+        let (snapshots, state, meta) = (self.snapshots.clone(), self.state.clone(), meta.clone());
         let installed = self.snapshots.env.blocking(move || {
             let copy = snapshot::copy(&*snapshots.disk, &meta, &received)?;
             // In force first: a crash before the state is restored restores it at the next start.
             let file = snapshots.put_in_force(copy, meta)?;
-            Ok::<_, SnapshotError>(state.write().restore(&mut file.state()?, &mark)?)
+            applied.time = file.time()?;
+            state.write().restore(&mut file.state()?, &applied.encode())?;
+            Ok::<_, SnapshotError>(applied)
         });
         let failed = |error: &dyn std::fmt::Display| StorageIOError::write_snapshot(None, AnyError::error(error));
-        installed.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
-        self.applied = applied;
+        let installed = installed.await.map_err(|error| failed(&error))?;
+        self.applied = installed.map_err(|error| failed(&error))?;
+        self.time.store(self.applied.time.0, Ordering::Relaxed);
         Ok(())
     }
 
@@ -184,10 +202,11 @@ impl<R: Replicated> RaftStateMachine<Types> for StateStore<R> {
 
 impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
     async fn build_snapshot(&mut self) -> Result<Snapshot<Types>, StorageError> {
-        let (snapshots, meta, view) = (self.snapshots.clone(), self.meta.clone(), self.view.lock().take());
+        let (snapshots, meta, time) = (self.snapshots.clone(), self.meta.clone(), self.time);
+        let view = self.view.lock().take();
         let built = self.snapshots.env.blocking(move || {
             let view = view.unwrap_or_else(|| Err(io::Error::other("a builder builds once")))?;
-            let made = snapshot::make(&*snapshots.disk, &meta, view)?;
+            let made = snapshot::make(&*snapshots.disk, &meta, time, view)?;
             snapshots.put_in_force(made, meta)
         });
         let file = built.await.flatten();
@@ -201,13 +220,14 @@ impl Applied {
         let mut writer = Writer::new(APPLIED);
         write_option(&mut writer, self.last.as_ref(), write_log_id);
         write_stored_membership(&mut writer, &self.membership);
+        writer.u64(self.time.0);
         writer.finish()
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, CanonicalError> {
         let mut reader = Reader::new(bytes, APPLIED)?;
-        let applied =
-            Self { last: read_option(&mut reader, read_log_id)?, membership: read_stored_membership(&mut reader)? };
+        let (last, membership) = (read_option(&mut reader, read_log_id)?, read_stored_membership(&mut reader)?);
+        let applied = Self { last, membership, time: WallTime(reader.u64()?) };
         reader.finish()?;
         Ok(applied)
     }

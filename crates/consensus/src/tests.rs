@@ -1,6 +1,7 @@
 //! What more than one file here needs to be tested: a disk that loses power, and an application.
 
 mod cluster;
+mod folders;
 mod members;
 mod sim_disk;
 mod storage;

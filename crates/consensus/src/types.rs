@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use covenant_types::NodeId;
+use covenant_types::{NodeId, WallTime};
 
 /// A node as a member of a group. Its `Default` is nobody, which the engine needs as a beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +34,24 @@ impl fmt::Display for VoterId {
     }
 }
 
+/// What a membership says of a member besides its id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Member {
+    /// The folder that the member keeps its part of the group in.
+    pub instance: Instance,
+}
+
+/// A number that a folder was given when it was begun. A node that lost its folder and begins another one has another
+/// instance, and has forgotten how it voted: it is no member until it is added anew. Zero is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instance(pub u128);
+
+impl fmt::Display for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
 /// One request to the application.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Command {
@@ -41,6 +59,9 @@ pub struct Command {
     pub id: u128,
     /// What to do, in the application's encoding.
     pub bytes: Vec<u8>,
+    /// When, by the clock of the leader that took it in. The same on all members, and never before the time of a command
+    /// that was applied earlier.
+    pub at: WallTime,
 }
 
 impl fmt::Debug for Command {
@@ -55,6 +76,8 @@ impl fmt::Debug for Command {
 /// many writers share one wait.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
+    /// When, by the clock of the leader that made the entry.
+    pub at: WallTime,
     /// In the order in which they are applied.
     pub commands: Vec<Command>,
 }
@@ -69,13 +92,13 @@ openraft::declare_raft_types!(
         D = Batch,
         R = Answers,
         NodeId = VoterId,
-        Node = openraft::EmptyNode,
+        Node = Member,
         SnapshotData = crate::snapshot::SnapshotFile,
 );
 
 pub(crate) type Entry = openraft::Entry<Types>;
 pub(crate) type LogId = openraft::LogId<VoterId>;
 pub(crate) type Vote = openraft::Vote<VoterId>;
-pub(crate) type Membership = openraft::Membership<VoterId, openraft::EmptyNode>;
-pub(crate) type StoredMembership = openraft::StoredMembership<VoterId, openraft::EmptyNode>;
+pub(crate) type Membership = openraft::Membership<VoterId, Member>;
+pub(crate) type StoredMembership = openraft::StoredMembership<VoterId, Member>;
 pub(crate) type StorageError = openraft::StorageError<VoterId>;

@@ -28,13 +28,15 @@ pub(super) async fn open<R: Replicated>(shared: &Arc<Shared<R>>) -> Result<(), S
     if log_store.is_new() && !state_store.is_new() {
         return Err(StartError::LogLost);
     }
+    let time = state_store.time();
     let (config, env) = (engine_config(shared)?, shared.env.clone());
-    let ways = Ways { network: shared.network.clone(), env, pause: shared.config.election_timeout / 4 };
+    let instance = shared.instance;
+    let ways = Ways { network: shared.network.clone(), env, instance, pause: shared.config.election_timeout / 4 };
     let raft = Raft::new(shared.me.into(), config, ways, log_store, state_store).await;
     let raft = raft.map_err(|error| StartError::Engine(error.to_string()))?;
     *shared.heard.lock() = shared.env.now();
     *shared.state.write() = state;
-    *shared.engine.write() = Some(Engine { raft, receiving: Arc::default() });
+    *shared.engine.write() = Some(Engine { raft, receiving: Arc::default(), time });
     Ok(())
 }
 

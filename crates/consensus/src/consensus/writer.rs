@@ -1,15 +1,17 @@
 //! Puts the commands that wait into entries.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use openraft::error::ClientWriteError;
 use openraft::raft::ClientWriteResult;
 use tokio::sync::{Semaphore, mpsc};
 
 use covenant_env::Tasks;
-use covenant_types::NodeId;
+use covenant_types::{NodeId, WallTime};
 
-use super::{Shared, Write, WriteError, keeper};
+use super::clock::LeaderClock;
+use super::{Engine, Shared, Write, WriteError, keeper};
 use crate::replicated::Replicated;
 use crate::types::{Batch, Types};
 
@@ -22,6 +24,7 @@ const ENTRIES_UNDER_WAY_MAX: usize = 4;
 /// Takes what waits until nobody can send any more.
 pub(super) async fn run<R: Replicated>(shared: Arc<Shared<R>>, mut waiting: mpsc::Receiver<Write>) {
     let room = Arc::new(Semaphore::new(ENTRIES_UNDER_WAY_MAX));
+    let mut clock = LeaderClock::default();
     let mut under_way = Tasks::new(shared.env.system.clone(), ENTRIES_UNDER_WAY_MAX * 2);
     while let Ok(permit) = room.clone().acquire_owned().await {
         let Some(first) = waiting.recv().await else { return };
@@ -34,13 +37,19 @@ pub(super) async fn run<R: Replicated>(shared: Arc<Shared<R>>, mut waiting: mpsc
             writers.push(next.answer);
         }
         let sent = match may_write(&shared).await {
-            Ok(()) => send(&shared, Batch { commands }).await,
+            Ok(engine) => {
+                let at = stamp(&shared, &engine, &mut clock);
+                engine.raft.client_write_ff(Batch { at, commands }).await.map_err(|_| WriteError::Unknown)
+            }
             Err(refused) => Err(refused),
         };
         match sent {
             Ok(outcome) => {
+                let (shared, began) = (shared.clone(), shared.env.now());
                 let answered = async move {
                     let answers = outcome.await.map_err(|_| WriteError::Unknown).and_then(answers_of);
+                    let took = shared.env.now().since(began).as_micros();
+                    shared.entry_took.store(u64::try_from(took).unwrap_or(u64::MAX), Ordering::Relaxed);
                     answer(writers, answers);
                     drop(permit);
                 };
@@ -54,10 +63,8 @@ pub(super) async fn run<R: Replicated>(shared: Arc<Shared<R>>, mut waiting: mpsc
     }
 }
 
-type Outcome = tokio::sync::oneshot::Receiver<ClientWriteResult<Types>>;
-
 /// Whether it makes sense to begin an entry now. Before it is begun a refusal is certain, and says so.
-async fn may_write<R: Replicated>(shared: &Arc<Shared<R>>) -> Result<(), WriteError> {
+async fn may_write<R: Replicated>(shared: &Arc<Shared<R>>) -> Result<Engine, WriteError> {
     let engine = shared.engine().ok_or(WriteError::Stopped)?;
     {
         let metrics = engine.raft.metrics();
@@ -71,12 +78,13 @@ async fn may_write<R: Replicated>(shared: &Arc<Shared<R>>) -> Result<(), WriteEr
             return Err(WriteError::NoQuorum);
         }
     }
-    if keeper::has_room(shared).await { Ok(()) } else { Err(WriteError::DiskFull) }
+    if keeper::has_room(shared).await { Ok(engine) } else { Err(WriteError::DiskFull) }
 }
 
-async fn send<R>(shared: &Arc<Shared<R>>, batch: Batch) -> Result<Outcome, WriteError> {
-    let engine = shared.engine().ok_or(WriteError::Stopped)?;
-    engine.raft.client_write_ff(batch).await.map_err(|_| WriteError::Unknown)
+/// The time of an entry that is begun now.
+fn stamp<R>(shared: &Shared<R>, engine: &Engine, clock: &mut LeaderClock) -> WallTime {
+    let (term, applied) = (engine.raft.metrics().borrow().current_term, engine.time.load(Ordering::Relaxed));
+    clock.stamp(term, shared.env.now(), shared.env.wall(), WallTime(applied))
 }
 
 fn answers_of(outcome: ClientWriteResult<Types>) -> Result<Vec<Vec<u8>>, WriteError> {

@@ -1,4 +1,5 @@
 use covenant_env::Random;
+use covenant_types::WallTime;
 use openraft::{EntryPayload, LeaderId};
 use rand::Rng;
 
@@ -15,8 +16,11 @@ fn log_id(term: u64, index: u64) -> LogId {
 }
 
 fn entry(term: u64, index: u64, bytes: usize) -> Record {
-    let commands = vec![Command { id: u128::from(index), bytes: vec![0; bytes] }];
-    let entry = crate::types::Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(Batch { commands }) };
+    let commands = vec![Command { id: u128::from(index), bytes: vec![0; bytes], at: WallTime(1) }];
+    let entry = crate::types::Entry {
+        log_id: log_id(term, index),
+        payload: EntryPayload::Normal(Batch { at: WallTime(1), commands }),
+    };
     Record::Entry { log_id: entry.log_id, bytes: encode_entry(&entry).into() }
 }
 

@@ -6,11 +6,12 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use covenant_env::{Env, Spawner};
-use covenant_types::NodeId;
+use covenant_types::{NodeId, Role};
 use parking_lot::Mutex;
 
 use super::{SimDisk, Tally};
 use crate::consensus::{Consensus, ConsensusConfig, StartError, Status, WriteError};
+use crate::gate::Sender;
 use crate::message::Lane;
 use crate::network::{Call, Network, Unreached};
 
@@ -40,7 +41,7 @@ impl Network for Port {
             let cut = self.hub.cut_off.lock().iter().any(|node| [self.me, to].contains(node));
             let member = self.hub.members.lock().get(&to).and_then(Weak::upgrade);
             let member = member.filter(|_| !cut && self.alive.load(Ordering::Relaxed)).ok_or(unreached("no way"))?;
-            let answer = member.serve(self.me, &request).await;
+            let answer = member.serve(hub(self.me), &request).await;
             if self.alive.load(Ordering::Relaxed) { Ok(answer) } else { Err(unreached("we are dead")) }
         })
     }
@@ -60,6 +61,11 @@ pub(crate) fn node(number: u8) -> NodeId {
     NodeId([number; 16])
 }
 
+/// A node that may vote.
+pub(crate) fn hub(node: NodeId) -> Sender {
+    Sender { node, role: Role::Hub }
+}
+
 pub(crate) fn nodes(numbers: &[u8]) -> BTreeSet<NodeId> {
     numbers.iter().map(|number| node(*number)).collect()
 }
@@ -67,7 +73,9 @@ pub(crate) fn nodes(numbers: &[u8]) -> BTreeSet<NodeId> {
 impl Cluster {
     /// A group of `voters`, formed.
     pub(crate) async fn of(voters: &[u8], seed: u64) -> Self {
-        let config = ConsensusConfig { snapshot_every: 50, entries_kept: 10, ..ConsensusConfig::new("test") };
+        let defaults = ConsensusConfig::new("test");
+        let first_voters = nodes(voters);
+        let config = ConsensusConfig { snapshot_every: 50, entries_kept: 10, first_voters, ..defaults };
         let (hub, disks, members) = (Arc::default(), BTreeMap::new(), BTreeMap::new());
         let mut cluster = Self { hub, seed, config, disks, members, kills: 0 };
         for voter in voters {
@@ -84,7 +92,8 @@ impl Cluster {
     }
 
     pub(crate) async fn try_start(&mut self, me: NodeId) -> Result<(), StartError> {
-        let mut env = Env::for_test(self.seed ^ u64::from(me.0[0]));
+        // Luck is another one in each life, as it is in each process.
+        let mut env = Env::for_test(self.seed ^ u64::from(me.0[0]) ^ (self.kills << 8));
         env.system = Spawner::inline(env.system.handle().clone());
         let alive = Arc::new(AtomicBool::new(true));
         let port = Arc::new(Port { me, hub: self.hub.clone(), alive: alive.clone() });
@@ -118,6 +127,16 @@ impl Cluster {
         self.hub.members.lock().remove(&me);
         let (_, alive) = self.members.remove(&me).unwrap();
         alive.store(false, Ordering::Relaxed);
+    }
+
+    /// Takes a member's folder away for good; it begins an empty one when it is started again.
+    pub(crate) fn lose_folder(&mut self, me: NodeId) {
+        self.disks.remove(&me);
+    }
+
+    /// Puts a folder in the place of a member's.
+    pub(crate) fn restore_folder(&mut self, me: NodeId, disk: SimDisk) {
+        self.disks.insert(me, disk);
     }
 
     pub(crate) fn disk(&mut self, of: NodeId) -> SimDisk {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use covenant_env::Env;
+use covenant_types::WallTime;
 use openraft::StorageIOError;
 use openraft::storage::{RaftLogStorage, RaftStateMachine};
 use openraft::testing::{StoreBuilder, Suite};
@@ -41,8 +42,11 @@ fn blank(index: u64) -> Entry {
 }
 
 fn add(index: u64, amount: i64) -> Entry {
-    let command = crate::Command { id: u128::from(index), bytes: amount.to_string().into_bytes() };
-    Entry { payload: openraft::EntryPayload::Normal(crate::Batch { commands: vec![command] }), ..blank(index) }
+    let command = crate::Command { id: u128::from(index), bytes: amount.to_string().into_bytes(), at: WallTime(index) };
+    Entry {
+        payload: openraft::EntryPayload::Normal(crate::Batch { at: command.at, commands: vec![command] }),
+        ..blank(index)
+    }
 }
 
 async fn state_on(disk: &SimDisk) -> Result<(Arc<RwLock<Tally>>, StateStore<Tally>), crate::SnapshotError> {

@@ -30,6 +30,7 @@ pub fn targets() -> Vec<Target> {
         Target::new("seeds-file", cluster::fuzz_seeds_file, cluster::seeds_file_seeds),
         Target::new("lease-tokens", cluster::fuzz_lease_tokens, cluster::lease_tokens_seeds),
         Target::new("consensus-message", consensus::fuzz_consensus_message, consensus::consensus_message_seeds),
+        Target::new("consensus-head", consensus::fuzz_consensus_head, consensus::consensus_head_seeds),
         Target::new("consensus-log", consensus::fuzz_consensus_log, consensus::consensus_log_seeds),
         Target::new("ledger-manifest", ledger_state::fuzz_ledger_manifest, ledger_state::ledger_manifest_seeds),
         Target::new("ledger-run", ledger_state::fuzz_ledger_run, ledger_state::ledger_run_seeds),
