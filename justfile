@@ -116,6 +116,10 @@ sim-goals *args:
 bridge:
     bash .ci/bridge
 
+# The book as a group's state on a disk, a million transfers, or with --full ten: just bench-book --full
+bench-book *args:
+    cargo run --release -p covenant-bench -- book {{args}}
+
 # ractor_cluster itself between two processes, over TCP and QUIC, for ADR 1: just bench-ractor-cluster --json
 bench-ractor-cluster *args:
     CARGO_TARGET_DIR="$PWD/target" cargo run --profile dist --locked --manifest-path crates/ractor-bridge/Cargo.toml -p ractor-cluster-numbers -- {{args}}

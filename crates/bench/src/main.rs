@@ -1,10 +1,12 @@
 //! Measures the promises that have a number, each beside the bare thing it is built on, in the same run.
 //!
 //! `covenant-bench [NAME…] [--json]`. Names are those of [`BENCHES`]; without one all run. `covenant-bench peers
-//! [METRIC…] [--json]` holds our actors against those of others. What the numbers mean is in `docs/performance.md`.
+//! [METRIC…] [--json]` holds our actors against those of others, and `covenant-bench book [--full] [--json]` applies transfers to the
+//! book on a disk. What the numbers mean is in `docs/performance.md`.
 
 mod actor;
 mod bare;
+mod book;
 mod content;
 mod control;
 mod disk;
@@ -67,6 +69,15 @@ fn main() -> ExitCode {
         // What one node weighs by its connections, in a process of its own.
         ["--weigh-connections"] => {
             return said(remote::weigh().and_then(|line| Ok(writeln!(std::io::stdout(), "{line}")?)));
+        }
+        // How long opening a book takes and what it weighs then, in a process of its own.
+        ["--open-book", folder, check] => {
+            return said(
+                book::open(folder, check == "check").and_then(|line| Ok(writeln!(std::io::stdout(), "{line}")?)),
+            );
+        }
+        ["book", ref how @ ..] if how.iter().all(|how| ["--full", "--json"].contains(how)) => {
+            return said(book::run(how.contains(&"--full"), how.contains(&"--json")));
         }
         ["peers", ref metrics @ .., "--json"] => return said(peers::run(peers::ROUNDS, metrics, true)),
         ["peers", ref metrics @ ..] => return said(peers::run(peers::ROUNDS, metrics, false)),

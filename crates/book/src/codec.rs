@@ -9,12 +9,13 @@ use covenant_types::canonical::{CanonicalError, Reader, Writer};
 use covenant_types::{TransferId, WallTime};
 
 use crate::command::{AccountOrder, Answer, Command, Order, Outcome};
+use crate::compact;
 use crate::records::{Head, Receipt, Total};
 use crate::refusal::Difference;
-use crate::transfer::{Action, Kind, Movement, NewTransfer, Standing, Tags, Transfer};
+use crate::transfer::{Action, Movement, NewTransfer, Standing, Tags, Transfer};
 use crate::{
-    Account, AccountId, Alpha3, Amount, Asset, AssetCode, Balances, COMMAND_BYTES_MAX, Limit, NewAccount, Period,
-    ProjectCode, Purpose, Refusal, Sector,
+    Account, AccountId, Alpha3, Amount, Asset, AssetCode, COMMAND_BYTES_MAX, Limit, Period, ProjectCode, Refusal,
+    Sector,
 };
 
 /// The longest list in a record: every nation that three letters can name.
@@ -27,21 +28,9 @@ pub(crate) trait Canon: Sized {
 }
 
 /// A whole record of its own.
-pub(crate) trait Record: Canon {
-    const DOMAIN: &'static str;
-
-    fn to_record(&self) -> Vec<u8> {
-        let mut writer = Writer::new(Self::DOMAIN);
-        self.write(&mut writer);
-        writer.finish()
-    }
-
-    fn from_record(bytes: &[u8]) -> Result<Self, CanonicalError> {
-        let mut reader = Reader::new(bytes, Self::DOMAIN)?;
-        let value = Self::read(&mut reader)?;
-        reader.finish()?;
-        Ok(value)
-    }
+pub(crate) trait Record: Sized {
+    fn to_record(&self) -> Vec<u8>;
+    fn from_record(bytes: &[u8]) -> Result<Self, CanonicalError>;
 }
 
 macro_rules! numbers {
@@ -116,8 +105,37 @@ macro_rules! enums {
 
 macro_rules! records {
     ($($name:ident $domain:literal),+ $(,)?) => { $(
+        impl $name {
+            pub(crate) const DOMAIN: &'static str = $domain;
+        }
+
         impl Record for $name {
-            const DOMAIN: &'static str = $domain;
+            fn to_record(&self) -> Vec<u8> {
+                let mut writer = Writer::new(Self::DOMAIN);
+                self.write(&mut writer);
+                writer.finish()
+            }
+
+            fn from_record(bytes: &[u8]) -> Result<Self, CanonicalError> {
+                let mut reader = Reader::new(bytes, Self::DOMAIN)?;
+                let value = Self::read(&mut reader)?;
+                reader.finish()?;
+                Ok(value)
+            }
+        }
+    )+ };
+}
+
+macro_rules! compact {
+    ($($name:ident $write:path, $read:path),+ $(,)?) => { $(
+        impl Record for $name {
+            fn to_record(&self) -> Vec<u8> {
+                $write(self)
+            }
+
+            fn from_record(bytes: &[u8]) -> Result<Self, CanonicalError> {
+                $read(bytes)
+            }
         }
     )+ };
 }
@@ -128,14 +146,10 @@ structs! {
     WallTime { 0 }
     Period { 0 }
     Asset { code, scale }
-    Balances { debits_pending, debits_posted, credits_pending, credits_posted }
-    NewAccount { id, asset, limit, purpose }
-    Account { spec, opened, balances }
     AccountOrder { id, asset, limit }
     Tags { nation, sector, project }
     Movement { debit, credit, amount, tags }
     NewTransfer { id, action, period, linked }
-    Transfer { number, position, at, id, kind, movement, period, asked, debit_after, credit_after }
     Command { at, order }
     Answer { result, again }
     Difference { field, recorded, asked }
@@ -145,21 +159,12 @@ structs! {
 
 enums! {
     Limit { 0 = None, 1 = DebitsWithinCredits, 2 = CreditsWithinDebits }
-    Purpose { 0 = Other, 1 = Treasury, 2 = Pool, 3 = Communities, 4 = Reserve, 5 = Nation(code), 6 = Project(code) }
     Action {
         1 = Post(movement),
         2 = Pend { movement, expires_after },
         3 = PostPending { pending, amount },
         4 = VoidPending { pending },
         5 = Correct { of, amount },
-    }
-    Kind {
-        1 = Posted,
-        2 = Pending { expires },
-        3 = PendingPosted { pending },
-        4 = PendingVoided { pending },
-        5 = PendingExpired { pending },
-        6 = Correction { of },
     }
     Standing { 1 = Resolved(number), 2 = Corrected(amount) }
     Order {
@@ -225,10 +230,13 @@ enums! {
     }
 }
 
+compact! {
+    Account compact::write_account, compact::read_account,
+    Transfer compact::write_transfer, compact::read_transfer,
+    Receipt compact::write_receipt, compact::read_receipt,
+}
+
 records! {
-    Account "covenant/book-account/1",
-    Transfer "covenant/book-transfer/1",
-    Receipt "covenant/book-receipt/1",
     Standing "covenant/book-standing/1",
     Head "covenant/book-head/1",
     Total "covenant/book-total/1",

@@ -39,6 +39,7 @@ mod book;
 mod codec;
 mod codes;
 mod command;
+mod compact;
 mod entitlement;
 mod nations;
 mod records;

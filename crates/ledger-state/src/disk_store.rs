@@ -58,8 +58,8 @@ impl DiskStore {
     pub(crate) fn settle(&mut self, runs: Arc<Vec<Arc<Run>>>) {
         let recent = self.recent.get_mut();
         for layer in self.below.layers.iter().rev() {
-            for (key, value) in layer.rows().filter(|(key, _)| is_cached(key.table())) {
-                recent.put(key, value);
+            for (key, value) in layer.of_tables(is_cached) {
+                recent.put(*key, value.clone());
             }
         }
         self.below = Stack { layers: Vec::new(), runs };
@@ -69,7 +69,7 @@ impl DiskStore {
         let layers = std::iter::once(&self.active).chain(self.below.layers.iter().map(|layer| &**layer));
         for layer in layers {
             if let Some(value) = layer.value(key) {
-                return Ok(value.clone());
+                return Ok(value);
             }
         }
         if !is_cached(key.table()) {

@@ -30,7 +30,7 @@ pub struct LedgerConfig {
 
 impl Default for LedgerConfig {
     fn default() -> Self {
-        Self { pending_bytes: 64 << 20, cache_bytes: 192 << 20, check_on_open: true }
+        Self { pending_bytes: 24 << 20, cache_bytes: 192 << 20, check_on_open: true }
     }
 }
 

@@ -22,7 +22,7 @@ impl Stack {
         let layers = top.into_iter().chain(self.layers.iter().map(|layer| &**layer));
         for layer in layers {
             if let Some(value) = layer.value(key) {
-                return Ok(value.clone());
+                return Ok(value);
             }
         }
         let hash = key.hash();
@@ -83,7 +83,7 @@ impl Stack {
         let mut sources: Vec<Source<'s>> = Vec::new();
         for layer in layers {
             let rows: Box<dyn Iterator<Item = Row> + 's> = match span {
-                Some(span) => Box::new(layer.between(span)),
+                Some(span) => layer.between(span),
                 None => Box::new(layer.rows()),
             };
             sources.push(Source::Layer(rows));

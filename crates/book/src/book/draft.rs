@@ -29,6 +29,7 @@ pub(super) struct Change {
 /// Where a draft was, to go back to.
 pub(super) struct Mark {
     undone: usize,
+    indexed: usize,
     head: Head,
 }
 
@@ -38,15 +39,17 @@ pub(super) struct Draft<'s, S> {
     cells: BTreeMap<(Table, Key), Cell>,
     /// What cells held before each change, to take it back.
     undo: Vec<(Table, Key, Option<Vec<u8>>)>,
+    /// New keys of the index, which nobody reads before they are written.
+    indexed: Vec<Key>,
 }
 
 impl<'s, S: Store> Draft<'s, S> {
     pub(super) fn new(store: &'s S, head: Head) -> Self {
-        Self { store, head, cells: BTreeMap::new(), undo: Vec::new() }
+        Self { store, head, cells: BTreeMap::new(), undo: Vec::new(), indexed: Vec::new() }
     }
 
     pub(super) fn mark(&self) -> Mark {
-        Mark { undone: self.undo.len(), head: self.head }
+        Mark { undone: self.undo.len(), indexed: self.indexed.len(), head: self.head }
     }
 
     pub(super) fn go_back(&mut self, mark: &Mark) {
@@ -55,13 +58,14 @@ impl<'s, S: Store> Draft<'s, S> {
                 cell.now = value;
             }
         }
+        self.indexed.truncate(mark.indexed);
         self.head = mark.head;
     }
 
     /// The sum of all records after the changes, and the changes.
     pub(super) fn finish(self) -> Result<(Head, Vec<Change>), BookError<S::Error>> {
         let mut head = self.head;
-        let mut changes = Vec::with_capacity(self.cells.len());
+        let mut changes = Vec::with_capacity(self.cells.len() + self.indexed.len());
         for ((table, key), cell) in self.cells {
             if cell.before == cell.now {
                 continue;
@@ -75,7 +79,17 @@ impl<'s, S: Store> Draft<'s, S> {
             }
             changes.push(Change { table, key, value: cell.now });
         }
+        changes.extend(self.indexed.into_iter().map(|key| Change {
+            table: Table::Index,
+            key,
+            value: Some(Vec::new()),
+        }));
         Ok((head, changes))
+    }
+
+    /// Lets a transfer be found by something.
+    pub(super) fn index(&mut self, key: Key) {
+        self.indexed.push(key);
     }
 
     pub(super) fn value(&mut self, table: Table, key: Key) -> Result<Option<&[u8]>, BookError<S::Error>> {

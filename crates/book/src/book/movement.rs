@@ -114,7 +114,7 @@ impl<S: Store> Draft<'_, S> {
             self.set_receipt(entry.id, &Receipt::Booked(number))?;
         }
         for dimension in found_by(&movement) {
-            self.set_new(Table::Index, Key::index(dimension, number), Some(Vec::new()));
+            self.index(Key::index(dimension, number));
         }
         for (key, total) in totals {
             self.set(Table::Totals, Key::total(&key), Some(total.to_record()))?;

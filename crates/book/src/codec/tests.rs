@@ -57,8 +57,8 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_a_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), domain in 0..5usize) {
-        let domain = [Command::DOMAIN, Outcome::DOMAIN, Account::DOMAIN, crate::Transfer::DOMAIN, Receipt::DOMAIN][domain];
+    fn no_bytes_make_a_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), domain in 0..2usize) {
+        let domain = [Command::DOMAIN, Outcome::DOMAIN][domain];
         let mut record = Writer::new(domain).finish();
         record.extend(bytes);
         let _any = (Command::from_bytes(&record), Outcome::from_bytes(&record), Account::from_bytes(&record));
