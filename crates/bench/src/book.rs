@@ -43,7 +43,11 @@ pub(crate) fn run(full: bool, json: bool) -> Result<(), Failure> {
     let mut report = Report::new();
     report.add("book", measured(if full { FULL } else { TENTH })?);
     let mut out = std::io::stdout().lock();
-    if json { report.write_json(&mut out)? } else { report.write_table(&mut out)? }
+    if json {
+        report.write_json(&mut out)?
+    } else {
+        report.write_table(&mut out)?
+    }
     Ok(())
 }
 
