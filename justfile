@@ -70,6 +70,10 @@ bench-peers *args:
 bench-remote *args:
     cargo run --profile dist -p covenant-bench -- remote-calls remote-casts remote-crowd remote-connect remote-memory remote-narrow {{args}}
 
+# Commands that three nodes agree on, built as what ships is, beside the disk alone and etcd's numbers
+bench-consensus *args:
+    cargo run --profile dist -p covenant-bench -- consensus {{args}}
+
 # Check a chaos scenario: just scenario chaos/first-crash.toml
 scenario file:
     cargo run --release -- chaos check {{file}}

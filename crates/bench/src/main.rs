@@ -7,6 +7,7 @@
 mod actor;
 mod bare;
 mod book;
+mod consensus;
 mod content;
 mod control;
 mod disk;
@@ -37,7 +38,7 @@ pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 type Bench = fn() -> Result<Outcome, Failure>;
 
 /// Every benchmark by name, in the order of the table.
-const BENCHES: [(&str, Bench); 12] = [
+const BENCHES: [(&str, Bench); 13] = [
     ("restart", restart::run),
     ("local", local::run),
     remote::PARTS[0],
@@ -48,6 +49,7 @@ const BENCHES: [(&str, Bench); 12] = [
     remote::PARTS[5],
     ("content", content::run),
     ("ledger", ledger::run),
+    ("consensus", consensus::run),
     ("plan", plan::run),
     ("processes", processes::run),
 ];
