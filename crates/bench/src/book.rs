@@ -182,7 +182,7 @@ impl Load {
 }
 
 fn handed(order: Order) -> Handed {
-    Handed { id: 0, bytes: Command { at: WallTime(1), order }.to_bytes() }
+    Handed { id: 0, bytes: Command { at: WallTime(1), order }.to_bytes(), at: WallTime(1) }
 }
 
 fn account(number: u64) -> AccountId {
