@@ -31,8 +31,10 @@ fn apply_all(folder: &Path, mut say: impl FnMut(usize)) -> (Ledger, LedgerState)
     let mut applied = marked(&state);
     while applied < COMMANDS {
         let next = (applied + 3).min(COMMANDS);
-        let handed: Vec<_> =
-            commands[applied..next].iter().map(|bytes| Handed { id: 0, bytes: bytes.clone() }).collect();
+        let handed: Vec<_> = commands[applied..next]
+            .iter()
+            .map(|bytes| Handed { id: 0, bytes: bytes.clone(), at: covenant_types::WallTime(0) })
+            .collect();
         state.apply(&handed, &(next as u64).to_be_bytes()).unwrap();
         applied = next;
         say(applied);
