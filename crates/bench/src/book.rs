@@ -182,7 +182,8 @@ impl Load {
 }
 
 fn handed(order: Order) -> Handed {
-    Handed { id: 0, bytes: Command { at: WallTime(1), order }.to_bytes(), at: WallTime(1) }
+    let at = WallTime(1);
+    Handed { id: 0, bytes: Command { at, order }.to_bytes(), at }
 }
 
 fn account(number: u64) -> AccountId {

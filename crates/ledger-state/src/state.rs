@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use covenant_book::{Book, BookError};
+use covenant_book::Book;
 use covenant_consensus::{Command, Replicated, View};
 
 use crate::disk_store::DiskStore;
@@ -18,8 +18,9 @@ const WHOLE_LEVEL: u8 = 2;
 /// The right to write a ledger, for one member of a group.
 ///
 /// Commands are the book's, in [`Command::bytes`](covenant_book::Command::to_bytes), and answers its
-/// [`Outcome`](covenant_book::Outcome)s; bytes that are no command change nothing and get an empty answer. That an id is done
-/// once is the book's business, by the ids inside of its commands; the id of the group's command is not looked at.
+/// [`Outcome`](covenant_book::Outcome)s; bytes that are no command change nothing and get an empty answer. The time that
+/// counts is the one that the group's leader gave the command, not the one in its bytes. That an id is done once is the
+/// book's business, by the ids inside of its commands; the id of the group's command is not looked at.
 #[derive(Debug)]
 pub struct LedgerState {
     ledger: Ledger,
@@ -73,10 +74,11 @@ impl Writer {
     }
 
     fn apply(&mut self, commands: &[Command]) -> io::Result<Vec<Vec<u8>>> {
-        let answer = |command: &Command| match self.book.apply_bytes(&command.bytes) {
-            Ok(outcome) => Ok(outcome.to_bytes()),
-            Err(BookError::NoCommand(_)) => Ok(Vec::new()),
-            Err(error @ (BookError::Store(_) | BookError::Damaged { .. })) => Err(refused(error)),
+        let answer = |handed: &Command| {
+            let Ok(command) = covenant_book::Command::from_bytes(&handed.bytes) else { return Ok(Vec::new()) };
+            // The time is the leader's: a sender whose clock is wrong would end what is pending.
+            let command = covenant_book::Command { at: handed.at, ..command };
+            self.book.apply(&command).map(|outcome| outcome.to_bytes()).map_err(refused)
         };
         commands.iter().map(answer).collect()
     }

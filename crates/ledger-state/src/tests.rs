@@ -26,7 +26,7 @@ fn open(folder: &Path) -> (Ledger, LedgerState) {
 
 /// As the group hands them over.
 fn handed(commands: &[Vec<u8>]) -> Vec<Command> {
-    commands.iter().map(|bytes| Command { id: 0, bytes: bytes.clone(), at: covenant_types::WallTime(0) }).collect()
+    commands.iter().map(|bytes| Command { id: 0, bytes: bytes.clone(), at: support::time_of(bytes) }).collect()
 }
 
 fn mark(applied: usize) -> Vec<u8> {

@@ -31,10 +31,8 @@ fn apply_all(folder: &Path, mut say: impl FnMut(usize)) -> (Ledger, LedgerState)
     let mut applied = marked(&state);
     while applied < COMMANDS {
         let next = (applied + 3).min(COMMANDS);
-        let handed: Vec<_> = commands[applied..next]
-            .iter()
-            .map(|bytes| Handed { id: 0, bytes: bytes.clone(), at: covenant_types::WallTime(0) })
-            .collect();
+        let handed = |bytes: &Vec<u8>| Handed { id: 0, bytes: bytes.clone(), at: support::time_of(bytes) };
+        let handed: Vec<_> = commands[applied..next].iter().map(handed).collect();
         state.apply(&handed, &(next as u64).to_be_bytes()).unwrap();
         applied = next;
         say(applied);

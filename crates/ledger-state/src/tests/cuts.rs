@@ -84,6 +84,17 @@ fn bytes_that_are_no_command_change_nothing_and_get_an_empty_answer() {
 }
 
 #[test]
+fn the_time_that_counts_is_the_leaders() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_ledger, mut state) = open(dir.path());
+    let mut commands = handed(&support::commands(1, 3));
+    commands[2].at = covenant_types::WallTime(5000);
+    assert_ne!(support::time_of(&commands[2].bytes), commands[2].at);
+    state.apply(&commands, &mark(3)).unwrap();
+    assert_eq!(state.book().unwrap().head().at, commands[2].at);
+}
+
+#[test]
 fn the_one_before_writes_no_more() {
     let dir = tempfile::tempdir().unwrap();
     let (ledger, mut before) = open(dir.path());

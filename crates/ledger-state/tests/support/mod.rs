@@ -56,6 +56,11 @@ pub(crate) fn commands(seed: u64, count: usize) -> Vec<Vec<u8>> {
     (0..).zip(orders).take(count).map(|pair| command(pair).to_bytes()).collect()
 }
 
+/// When a command was made. Bytes that are none have no time.
+pub(crate) fn time_of(command: &[u8]) -> WallTime {
+    Command::from_bytes(command).map_or(WallTime(0), |command| command.at)
+}
+
 fn order(draw: &mut Draw, ids: &mut u64) -> Order {
     let table = Nations::embedded().hash_bytes();
     match draw.below(40) {
