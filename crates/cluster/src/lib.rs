@@ -64,6 +64,7 @@ pub use placement::{
     FENCED_KEYS_MAX, FENCED_KEYS_NODE_MAX, Fences, HELD_MAX, LEASE_SPAN_MAX, LEASE_SPAN_MIN, LEASES_MAX, Lease,
     LeaseAnswer, LeaseError, LeaseSource, Leases, SimulatedLeases, StaleToken,
 };
+pub use presence::account::{Claim, HeldShard};
 pub use rebirth::{ADOPTIONS_MAX, EPOCH_ADOPTED_MAX, EpochKeeper};
 pub use record::NodeRecord;
 pub use remoting::credit::{CREDIT_BYTES, CREDIT_POOL_BYTES, CREDIT_START_BYTES};

@@ -4,6 +4,7 @@ use covenant_runtime::{Group, GroupMember, Ref, Remotable};
 use covenant_types::{ActorPath, CallError, Name, NameError, NodeName};
 
 use crate::Cluster;
+use crate::presence::account::{Claim, HeldShard};
 
 /// Where an actor is that has a name or is in a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,18 @@ impl Cluster {
         }
         let held = self.shared.presence.held_elsewhere(name)?;
         Some(Place { node: held.place.node_name, path: held.place.path, stale: held.stale })
+    }
+
+    /// The latest claim to this name that is known here, by which the cluster decides whose it is. An actor of this node whose
+    /// claim is not the latest is about to lose the name.
+    pub fn claim(&self, name: &Name) -> Option<Claim> {
+        self.shared.presence.claim(name)
+    }
+
+    /// The copies that are held here of what nodes say of names and groups, this node's own first. Where nothing changes and
+    /// all connections stand, they are the same on all nodes that hold them.
+    pub fn held_shards(&self) -> Vec<HeldShard> {
+        self.shared.presence.account()
     }
 
     /// The actor that has this name, wherever it is. It keeps leading to that path: ask again after it has gone.

@@ -244,7 +244,7 @@ impl Presence {
             None => id.about != About::Actors || peers.contains_key(&id.writer),
         });
         self.has_news = true; // who speaks for the region, and who listens, may be others
-        self.losses(&self.claims.keys().cloned().collect::<Vec<_>>())
+        self.all_losses()
     }
 
     /// What this node's actors say of themselves, all of it. Returns which of them lose their names.
@@ -292,9 +292,11 @@ impl Presence {
                     return Ok(Vec::new());
                 }
                 let named = changes.iter().filter(|change| change.there).map(|change| change.entry.clone()).collect();
+                // What went matters as much as what came: a member that turns to its region alone is both.
+                let matters_elsewhere = changes.iter().any(|change| change.entry.matters_elsewhere());
                 let mut shard = self.shards.remove(&id).unwrap_or_default();
                 let heard = shard.apply(since, to, changes);
-                self.heard(from, id, shard, heard, named, wall)
+                self.heard((from, id), shard, heard, (named, matters_elsewhere), wall)
             }
             Frame::Whole { whose, stamp, part, entries, parts } => {
                 let id = whose.shard(from);
@@ -306,19 +308,19 @@ impl Presence {
                 let named = entries.clone();
                 let mut shard = self.shards.remove(&id).unwrap_or_default();
                 let heard = shard.replace(stamp, entries);
-                self.heard(from, id, shard, heard, named, wall)
+                self.heard((from, id), shard, heard, (named, true), wall)
             }
         }
     }
 
-    /// Puts a shard back that something was heard of.
+    /// Puts a shard back that something was heard of: which entries it named, and whether any that came or went matters to
+    /// other regions.
     fn heard(
         &mut self,
-        from: NodeId,
-        id: ShardId,
+        (from, id): (NodeId, ShardId),
         shard: Shard,
         heard: Heard,
-        named: BTreeSet<Entry>,
+        (named, matters_elsewhere): (BTreeSet<Entry>, bool),
         wall: WallTime,
     ) -> Result<Vec<Lost>, Dishonest> {
         if shard.stamp() > Stamp::default() {
@@ -338,25 +340,34 @@ impl Presence {
         if self.all_bytes() > ALL_BYTES_MAX {
             self.shards.remove(&id);
             self.refused += 1;
-            return Ok(Vec::new());
+            return Ok(self.all_losses());
         }
-        let matters_elsewhere =
-            |entry: &Entry| !matches!(entry, Entry::Member { scope: covenant_types::Scope::Region, .. });
         // Those who do not listen hear of other regions from us, and other regions of ours.
         let is_relayed = id.writer != from || (self.in_pools && self.me.role == Role::Hub);
-        self.has_news |=
-            is_relayed || id.about != About::Actors || named.iter().any(matters_elsewhere) || named.is_empty();
+        self.has_news |= is_relayed || id.about != About::Actors || matters_elsewhere;
+        // Of the summaries of a region one is looked at: where it went, another one shows, and all that is in that.
+        let mut shows_another =
+            id.about != About::Actors && self.shards.get(&id).is_none_or(|shard| shard.entries().is_empty());
         if id.about != About::Actors && !self.members.contains_key(&id.writer) {
             // Its speaker is not known here, nor whether it still is one: of those the latest that was heard holds.
-            let members = &self.members;
+            let (members, before) = (&self.members, self.shards.len());
             self.shards
                 .retain(|other, _| *other == id || other.about != id.about || members.contains_key(&other.writer));
+            shows_another |= self.shards.len() < before;
         }
         for (_, moment) in named.iter().filter_map(Entry::claim) {
             self.clock.see(moment, wall);
         }
+        if shows_another {
+            return Ok(self.all_losses());
+        }
         let names: Vec<Name> = named.iter().filter_map(|entry| Some(entry.claim()?.0.clone())).collect();
         Ok(self.losses(&names))
+    }
+
+    /// Which of this node's claims are not the latest.
+    fn all_losses(&self) -> Vec<Lost> {
+        self.losses(&self.claims.keys().cloned().collect::<Vec<_>>())
     }
 
     /// Which of this node's claims to these names are not the latest.
@@ -489,6 +500,11 @@ impl Presence {
 
     fn all_bytes(&self) -> usize {
         self.shards.values().map(Shard::bytes).sum()
+    }
+
+    /// The claim of this node's own actor to a name.
+    pub(super) fn own_claim(&self, name: &Name) -> Option<&(Moment, ActorPath)> {
+        self.claims.get(name)
     }
 
     /// Marks that there may be something to tell.

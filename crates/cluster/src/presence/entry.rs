@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::hybrid_clock::Moment;
 
 /// One thing that a node says. The order puts what has one name side by side.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) enum Entry {
     /// The writer's actor is in a group.
     Member { group: Name, scope: Scope, path: ActorPath },
@@ -73,6 +73,11 @@ impl Entry {
             Self::Claim { .. } => about == About::Actors,
             Self::Count { .. } | Self::Delegate { .. } | Self::Holder { .. } => about != About::Actors,
         }
+    }
+
+    /// Whether other regions are told of it, as part of a summary.
+    pub(crate) fn matters_elsewhere(&self) -> bool {
+        !matches!(self, Self::Member { scope: Scope::Local | Scope::Region, .. })
     }
 
     /// The moment and the name, where it is about a name.

@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 const AHEAD_SECS_MAX: u64 = 3600;
 
 /// A moment of a hybrid logical clock.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Moment {
     /// Seconds since 1970.
-    seconds: u64,
+    pub(super) seconds: u64,
     /// Which one of that second.
-    count: u32,
+    pub(super) count: u32,
 }
 
 impl Moment {

@@ -10,6 +10,7 @@ use covenant_transport::{CloseCode, Profile};
 use covenant_types::{ActorPath, BootEpoch, Name, NodeId, Uptime};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::account::{Claim, HeldShard};
 use super::core::{Lost, Outbox, Pace, Presence, Seen, Setting};
 use super::frame::Frame;
 use super::view::{Gathering, Held};
@@ -83,6 +84,16 @@ impl PresenceDesk {
     /// Who is in a group on other nodes.
     pub(crate) fn gathering(&self, group: &Name) -> Gathering {
         self.core().gathering(group)
+    }
+
+    /// The latest claim to a name.
+    pub(crate) fn claim(&self, name: &Name) -> Option<Claim> {
+        self.core().claim(name)
+    }
+
+    /// What is held of what nodes say.
+    pub(crate) fn account(&self) -> Vec<HeldShard> {
+        self.core().account()
     }
 
     /// Asks another node what is at paths of its own; `None` where it did not answer. At most [`SEEK_PATHS_MAX`] of them.

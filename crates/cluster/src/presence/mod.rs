@@ -20,8 +20,9 @@
 //! - Shards, what is kept of their changes, and all of them together have bounds.
 //!
 //! # Reading order
-//! 1. [`entry`], [`shard`]  2. [`frame`]  3. [`core`], [`view`], [`summary`]  4. [`keeper`]
+//! 1. [`entry`], [`shard`]  2. [`frame`]  3. [`core`], [`view`], [`summary`], [`account`]  4. [`keeper`]
 
+pub(crate) mod account;
 pub(crate) mod core;
 pub(crate) mod entry;
 pub(crate) mod frame;

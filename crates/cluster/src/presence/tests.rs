@@ -309,6 +309,11 @@ proptest! {
         for at in 0..5 {
             prop_assert_eq!(net.members(at, "g"), truth.clone());
             prop_assert_eq!(net.holder(at, "n"), holders.first().copied());
+            prop_assert_eq!(net.cores[at].claim(&name("n")).map(|claim| number(claim.node)), holders.first().copied());
+            // Whoever said something is held by all, in the same version with the same entries.
+            for writer in (0..5).filter(|writer| net.cores[*writer].account()[0].version > 0) {
+                prop_assert!(net.cores[at].account().contains(&net.cores[writer].account()[0]), "{at} of {writer}");
+            }
         }
     }
 }
@@ -323,6 +328,8 @@ fn the_later_of_two_claims_holds_and_the_other_is_told_who_won() {
     net.run(Duration::from_secs(60));
     net.claim(1, "n");
     assert_eq!((net.holder(2, "n"), net.holder(1, "n")), (Some(0), Some(1)), "each side has one");
+    let claims = [1, 2].map(|at| net.cores[at].claim(&name("n")).expect("a claim"));
+    assert!(claims[0].since > claims[1].since, "{claims:?}");
     net.connect(0, 1);
     net.connect(1, 2);
     net.run(Duration::from_secs(5));
@@ -418,6 +425,41 @@ fn a_name_is_known_in_other_regions_and_of_two_there_one_is_left() {
     net.run(Duration::from_secs(15));
     assert_eq!(net.lost.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [3]);
     assert!((0..10).all(|at| net.holder(at, "n") == Some(6)));
+}
+
+#[test]
+fn a_later_claim_that_shows_only_when_another_speaker_falls_silent_is_not_missed() {
+    let places = vec![(Region::Africa, Role::Tower), (Region::Africa, Role::Hub), (Region::Europe, Role::Tower)];
+    let mut net = Net::new(places);
+    net.run(Duration::from_secs(60));
+    // Both nodes of Africa speak for it, and Europe listens to the first one.
+    net.cut(0, 1);
+    net.claim(0, "m");
+    net.cut(1, 2);
+    net.claim(2, "n");
+    net.run(Duration::from_secs(5));
+    net.claim(1, "n");
+    net.connect(1, 2);
+    net.run(Duration::from_secs(10));
+    assert_eq!((net.holder(2, "n"), net.lost.len()), (Some(2), 0));
+    net.connect(0, 1);
+    net.run(Duration::from_secs(10));
+    assert_eq!(net.lost.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [2]);
+    assert!((0..3).all(|at| net.holder(at, "n") == Some(1)));
+}
+
+#[test]
+fn a_member_that_turns_to_its_region_alone_is_gone_for_the_others() {
+    let mut net = three_regions();
+    net.run(Duration::from_secs(60));
+    net.join(3, "g", Scope::Global, 1);
+    net.run(Duration::from_secs(10));
+    let seen = BTreeSet::from([(3, "/a1".to_owned())]);
+    assert!((0..10).all(|at| net.members(at, "g") == seen));
+    net.own[3].members.clear();
+    net.join(3, "g", Scope::Region, 1);
+    net.run(Duration::from_secs(10));
+    assert!((0..4).all(|at| net.members(at, "g") == seen) && (4..10).all(|at| net.members(at, "g").is_empty()));
 }
 
 /// One region in pools: three hubs, two towers, and two leaves that are each connected to two of the hubs.
