@@ -131,15 +131,18 @@ fn report(asked: &Asked, seed: u64) -> (bool, String) {
 }
 
 fn summary(nodes: usize, seed: u64, outcome: &Outcome) -> String {
-    let Outcome { counts, answered, unanswered, fired, .. } = outcome;
+    let Outcome { counts, answered, unanswered, fired, conflicts, acts: (acts, refused), letters, .. } = outcome;
     let healed = outcome.healed.map_or("never".to_owned(), |healed| format!("{:.1} s", healed.as_secs_f64()));
     let stopped = counts.parted + counts.cut;
     format!(
         "seed {seed}: {nodes} nodes, {:.0} s, {} packets ({} lost, {stopped} stopped), {answered} calls answered and \
-         {unanswered} not, {fired} monitors fired, healed after {healed}, trace {}: {}",
+         {unanswered} not, {fired} monitors fired, {conflicts} names lost to others, {acts} acts under leases and {refused} refused, \
+         {} letters to sleepers of which {} had to arrive, healed after {healed}, trace {}: {}",
         outcome.virtual_time.as_secs_f64(),
         counts.sent,
         counts.lost,
+        letters.0,
+        letters.1,
         outcome.trace(),
         if outcome.broken.is_empty() { "ok" } else { "BROKEN" }
     )

@@ -29,7 +29,7 @@ const SLOW_MS_MAX: u32 = 3_000;
 const PAUSE_MS: std::ops::Range<u64> = 100..700;
 
 /// Whether this node holds another for asleep.
-fn is_asleep(cluster: &Cluster, name: &NodeName) -> bool {
+pub(super) fn is_asleep(cluster: &Cluster, name: &NodeName) -> bool {
     let members = cluster.members();
     members.iter().any(|member| member.name == *name && member.state == MemberState::Asleep)
 }

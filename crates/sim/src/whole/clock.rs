@@ -1,5 +1,6 @@
 //! A node's clock: it begins when the node does, and its date is that of the whole simulation.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use covenant_env::{Clock, RealClock};
@@ -15,17 +16,24 @@ pub(super) struct NodeClock {
     runtime: RealClock,
     /// When the node was started, in the time of the simulation.
     born: Duration,
+    /// For how many microseconds its machine was suspended.
+    suspended: AtomicU64,
 }
 
 impl NodeClock {
     /// The clock of a node that starts at `born`. To be made inside its runtime.
     pub(super) fn new(born: Duration) -> Self {
-        Self { runtime: RealClock::new(), born }
+        Self { runtime: RealClock::new(), born, suspended: AtomicU64::new(0) }
     }
 
     /// The time of the simulation.
     pub(super) fn time(&self) -> Duration {
-        self.born + self.runtime.now().0
+        self.born + self.runtime.now().0 + self.suspended()
+    }
+
+    /// Its machine was suspended for so long, until now.
+    pub(super) fn was_suspended(&self, span: Duration) {
+        self.suspended.fetch_add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
 
@@ -36,6 +44,10 @@ impl Clock for NodeClock {
 
     fn wall(&self) -> WallTime {
         wall(self.time())
+    }
+
+    fn suspended(&self) -> Duration {
+        Duration::from_micros(self.suspended.load(Ordering::Relaxed))
     }
 }
 

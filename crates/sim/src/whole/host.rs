@@ -8,20 +8,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
-use covenant_cluster::{Cluster, MemberEvent, MemberView};
+use covenant_cluster::{Cluster, HeldShard, Leases, MemberEvent, MemberState, MemberView, Place};
 use covenant_env::{Env, Random, Spawner};
 use covenant_node::{Node, NodeConfig, Trees};
-use covenant_runtime::{RuntimeEvent, System};
+use covenant_runtime::{Entries, RuntimeEvent, System};
 use covenant_telemetry::{NodeMetrics, Notifier};
-use covenant_types::NodeName;
+use covenant_types::{Name, NodeId, NodeName};
 use rand::Rng;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::chronicle::Chronicle;
+use super::clerk::{CLERK, Clerk, GROUPS, Message, NAMES, Stage};
 use super::client::Client;
 use super::clock::NodeClock;
+use super::errands::Errands;
+use super::holder::{Holder, Shelf};
 use super::network::Network;
+use super::office::{Counter, Office};
+use super::rules::{Actor, Has, Holding, Sees};
 use super::socket::Port;
 use super::worker::{WORKER, Worker};
 
@@ -33,6 +38,7 @@ pub(super) struct Common {
     pub(super) random: Random,
     pub(super) names: Arc<Vec<NodeName>>,
     pub(super) trees: Trees,
+    pub(super) office: Arc<Office>,
 }
 
 /// One place for a node.
@@ -49,6 +55,9 @@ struct Life {
     runtime: Runtime,
     clock: Arc<NodeClock>,
     node: Arc<Slot>,
+    shelf: Shelf,
+    /// Until when the machine is suspended, and since when.
+    suspended: Option<(Duration, Duration)>,
 }
 
 /// The node of a process: there once it has booted, and until it is told to stop.
@@ -77,7 +86,7 @@ impl Host {
 
     /// Starts a process. It boots while time passes.
     pub(super) fn start(&mut self, now: Duration) -> Result<()> {
-        let Common { network, chronicle, random, names, trees } = self.common.clone();
+        let Common { network, chronicle, random, names, trees, office } = self.common.clone();
         self.boots += 1;
         let (place, boot) = (self.place, self.boots);
         let runtime = Builder::new_current_thread().enable_all().start_paused(true).build()?;
@@ -97,10 +106,12 @@ impl Host {
             metrics: metrics.metrics(),
         };
         let (config, slot) = (self.config.clone(), Arc::new(Slot::default()));
+        let (shelf, its_env) = (Shelf::default(), env.clone());
+        let its_shelf = shelf.clone();
         let (booting, its_clock) = (Arc::clone(&slot), Arc::clone(&clock));
         let boot_it = Box::pin(async move {
             let mut registry = covenant_node::registry();
-            registry.register::<Worker>(WORKER);
+            registry.register::<Worker>(WORKER).register::<Clerk>(CLERK);
             let notifier = Notifier::to(None).expect("nobody is to be told");
             match covenant_node::boot(config, trees, registry, env, metrics, notifier).await {
                 Ok(node) => {
@@ -110,7 +121,32 @@ impl Host {
                     chronicle.rules(|rules| rules.booted(now, place, cluster.me().epoch));
                     let rng = random.derive("client");
                     let watched = (place, its_clock.clone(), chronicle.clone());
-                    let told = follow(Arc::clone(&cluster), system, Arc::clone(&booting), watched);
+                    let told = follow(Arc::clone(&cluster), system.clone(), Arc::clone(&booting), watched);
+                    let errands = Errands {
+                        node: place,
+                        boot,
+                        letters: 0,
+                        names: Arc::clone(&names),
+                        cluster: Arc::clone(&cluster),
+                        system: system.clone(),
+                        spawner: spawner.clone(),
+                        clock: Arc::clone(&its_clock),
+                        chronicle: chronicle.clone(),
+                        rng: random.derive("errands"),
+                    };
+                    let line = Arc::new(Mutex::new(random.derive("counter")));
+                    let source = Counter { office, node: place, clock: Arc::clone(&its_clock), rng: line };
+                    let holder = Holder {
+                        node: place,
+                        system,
+                        leases: Leases::new(Arc::new(source), cluster.me().id, its_env),
+                        cluster: Arc::clone(&cluster),
+                        shelf: its_shelf,
+                        clock: Arc::clone(&its_clock),
+                        chronicle: chronicle.clone(),
+                        names: Arc::clone(&names),
+                        rng: random.derive("holder"),
+                    };
                     *booting.lock() = Some(node);
                     let its_spawner = spawner.clone();
                     let client = Client {
@@ -123,7 +159,7 @@ impl Host {
                         names,
                         rng,
                     };
-                    tokio::join!(client.run(), told);
+                    tokio::join!(client.run(), errands.run(), holder.run(), told);
                 }
                 Err(error) => {
                     let now = its_clock.time();
@@ -133,14 +169,25 @@ impl Host {
         });
         drop(runtime.spawn(boot_it));
         drop(inside);
-        self.life = Some(Life { runtime, clock, node: slot });
+        self.life = Some(Life { runtime, clock, node: slot, shelf, suspended: None });
         Ok(())
     }
 
     /// Lets the process run until the time of the simulation is `until`.
     pub(super) fn run(&mut self, until: Duration) {
-        let Some(life) = &self.life else { return };
+        let Some(life) = &mut self.life else { return };
+        if let Some((since, end)) = life.suspended {
+            if until <= end {
+                return;
+            }
+            life.suspended = None;
+            let _inside = life.runtime.enter();
+            life.clock.was_suspended(end - since);
+            self.common.chronicle.rules(|rules| rules.woke(end, self.place, end - since));
+        }
         let clock = &life.clock;
+        let stage = Stage { node: self.place, clock: Arc::clone(clock), chronicle: self.common.chronicle.clone() };
+        stage.enter();
         life.runtime.block_on(async { tokio::time::sleep(until.saturating_sub(clock.time())).await });
         if life.node.over.load(Ordering::Relaxed) {
             self.crash(until);
@@ -172,9 +219,27 @@ impl Host {
         true
     }
 
+    /// Suspends the machine until `end`: nothing there runs, and its clock stands still. False where it is suspended, or no
+    /// node has booted.
+    pub(super) fn suspend(&mut self, now: Duration, end: Duration) -> bool {
+        let Some(life) = &mut self.life else { return false };
+        let can_be = life.suspended.is_none() && life.node.lock().is_some();
+        if can_be {
+            life.suspended = Some((now, end));
+        }
+        can_be
+    }
+
+    /// The leases that the node has; `None` where nothing runs.
+    pub(super) fn holds(&self) -> Option<Vec<Holding>> {
+        let life = self.life.as_ref().filter(|life| life.suspended.is_none())?;
+        let _inside = life.runtime.enter();
+        Some(life.shelf.all())
+    }
+
     /// Does something with the node, inside its runtime; `None` while there is none.
     pub(super) fn with<T>(&self, act: impl FnOnce(&Node) -> T) -> Option<T> {
-        let life = self.life.as_ref()?;
+        let life = self.life.as_ref().filter(|life| life.suspended.is_none())?;
         let _inside = life.runtime.enter();
         life.node.lock().as_ref().map(act)
     }
@@ -190,6 +255,57 @@ impl Host {
     pub(super) fn views(&self) -> Option<Vec<MemberView>> {
         self.with(|node| node.cluster().members())
     }
+
+    /// What the node's actors have of names and groups, its id, and what it holds of what others say.
+    pub(super) fn has(&self) -> Option<(Has, NodeId, Vec<HeldShard>)> {
+        self.with(|node| {
+            let Entries { names, .. } = node.system().entries();
+            let names = names.into_iter().map(|(name, path)| (name.to_string(), path.to_string())).collect();
+            let members = GROUPS.iter().flat_map(|group| {
+                let paths = node.system().group_paths(&name(group)).into_iter();
+                paths.map(|(path, scope)| ((*group).to_owned(), scope, path.to_string()))
+            });
+            let me = node.cluster().me().id;
+            let claims = NAMES.iter().filter_map(|known| {
+                let claim = node.cluster().claim(&name(known)).filter(|claim| claim.node == me)?;
+                Some(((*known).to_owned(), claim.since))
+            });
+            let has = Has { names, claims: claims.collect(), members: members.collect() };
+            (has, me, node.cluster().held_shards())
+        })
+    }
+
+    /// What the node sees of names and groups, where `views` are its members.
+    pub(super) fn sees(&self, views: &[(usize, MemberView)]) -> Option<Sees> {
+        let place = |node: &NodeName| self.common.names.iter().position(|known| known == node);
+        let actor = |at: Place| Some((place(&at.node)?, at.path.to_string()));
+        self.with(|node| {
+            let cluster = node.cluster();
+            let mut sees = Sees::default();
+            for known in NAMES {
+                let name = name(known);
+                sees.holders.push((known.to_owned(), cluster.holder(&name).and_then(actor)));
+                let claim = cluster.claim(&name);
+                let at = claim.and_then(|claim| Some((views.iter().find(|(_, view)| view.id == claim.node)?.0, claim)));
+                sees.claims.extend(at.map(|(at, claim)| (known.to_owned(), at, claim)));
+            }
+            for known in GROUPS {
+                let name = name(known);
+                let members: Vec<Actor> = cluster.group_places(&name).into_iter().filter_map(actor).collect();
+                let count = cluster.group::<Message>(known).map_or(0, |group| group.count());
+                sees.groups.push((known.to_owned(), members.clone(), count.saturating_sub(members.len() as u64)));
+            }
+            let is_there = |view: &MemberView| {
+                matches!(view.state, MemberState::Reachable | MemberState::Unreachable | MemberState::Asleep)
+            };
+            sees.there = views.iter().filter(|(_, view)| is_there(view)).map(|(at, _)| *at).collect();
+            sees
+        })
+    }
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).expect("a simulation has good names")
 }
 
 /// Takes down what happens to the node's actors and in its view of the cluster.

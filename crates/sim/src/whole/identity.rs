@@ -97,7 +97,8 @@ pub(super) fn role(node: usize, nodes: usize) -> Role {
     }
 }
 
-fn region(node: usize) -> Region {
+/// Where a node stands.
+pub(super) fn region(node: usize) -> Region {
     [Region::Africa, Region::Asia, Region::Europe][node % 3]
 }
 

@@ -15,15 +15,19 @@
 //! the nodes' keys: they have the same lengths in every run.
 //!
 //! # Reading order
-//! 1. [`Setup`], [`Outcome`], [`twice`]  2. `storm`  3. `world`, `host`  4. `network`, `socket`, `clock`  5. `rules`, `client`
+//! 1. [`Setup`], [`Outcome`], [`twice`]  2. `storm`  3. `world`, `host`  4. `network`, `socket`, `clock`  5. `rules`, `client`, `errands`, `holder`
 
 mod chronicle;
+mod clerk;
 mod client;
 mod clock;
+mod errands;
+mod holder;
 mod host;
 mod identity;
 mod narrow;
 mod network;
+mod office;
 mod rules;
 mod socket;
 mod storm;
@@ -97,6 +101,12 @@ pub struct Outcome {
     pub unanswered: u64,
     /// Monitors that fired.
     pub fired: u64,
+    /// Actors that were told that another one has their name.
+    pub conflicts: u64,
+    /// Acts under leases that were let in, and those that were refused because a later holder had acted.
+    pub acts: (u64, u64),
+    /// Letters to sleepers that arrived, and those that had to.
+    pub letters: (u64, u64),
     /// How much virtual time passed.
     pub virtual_time: Duration,
 }

@@ -3,13 +3,28 @@
 //! What is true is known here from the outside: which process runs where, and when an actor ended. What nodes and callers
 //! believe is held against it.
 
-use std::collections::{BTreeMap, VecDeque};
+mod leases;
+mod mail;
+mod names;
+mod shards;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use covenant_cluster::{MemberState, MemberView};
+use covenant_cluster::{HeldShard, MemberState, MemberView};
 use covenant_runtime::{DownReason, RuntimeEvent};
-use covenant_types::{BootEpoch, CallError, WallTime};
+use covenant_types::{BootEpoch, CallError, ExitReason, NodeId, WallTime};
 
+use self::leases::Leases;
+pub(super) use self::leases::{Act, Holding};
+pub(super) use self::mail::LetterId;
+use self::mail::Mail;
+use self::names::Names;
+pub(super) use self::names::{Has, Sees};
+use self::shards::Shards;
+use super::identity::region;
 use super::worker::{INTENSITY, LAB, PERIOD};
 
 /// How late a call may end: the clock of deadlines is coarse.
@@ -22,7 +37,24 @@ const BOOT_MAX: Duration = Duration::from_secs(5);
 const BROKEN_MAX: usize = 20;
 
 /// An actor of a node.
-type Actor = (usize, String);
+pub(super) type Actor = (usize, String);
+
+/// What is broken so far.
+#[derive(Debug, Default)]
+struct Broken(Vec<String>);
+
+impl Broken {
+    /// Notes that a rule is broken.
+    fn note(&mut self, now: Duration, what: &str) {
+        if self.0.len() < BROKEN_MAX {
+            self.0.push(format!("{:.3} s: {what}", now.as_secs_f64()));
+        }
+    }
+
+    fn all(&self) -> &[String] {
+        &self.0
+    }
+}
 
 /// What a node is asked to tell: when an actor has ended.
 #[derive(Clone, Debug)]
@@ -53,7 +85,11 @@ struct Restarts {
 /// The rules, and what is known of the nodes.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
-    broken: Vec<String>,
+    broken: Broken,
+    names: Names,
+    shards: Shards,
+    leases: Leases,
+    mail: Mail,
     /// Each node's present epoch, also after its end.
     epochs: BTreeMap<usize, BootEpoch>,
     /// When each node's last process began and ended.
@@ -65,6 +101,8 @@ pub(super) struct Rules {
     restarts: BTreeMap<usize, Restarts>,
     calls: BTreeMap<u64, Call>,
     monitors: BTreeMap<u64, Monitor>,
+    /// Those whose machine is suspended.
+    suspended: BTreeSet<usize>,
     /// Since when nothing befalls the nodes, and all have seen all again.
     quiet: Option<Duration>,
     /// How often members were seen asleep, actors ended, and calls were answered or not.
@@ -73,19 +111,19 @@ pub(super) struct Rules {
     pub(super) answered: u64,
     pub(super) unanswered: u64,
     pub(super) fired: u64,
+    /// How often machines were seen suspended.
+    pub(super) seen_suspended: u64,
 }
 
 impl Rules {
     /// What is broken so far.
     pub(super) fn broken(&self) -> &[String] {
-        &self.broken
+        self.broken.all()
     }
 
     /// Notes that a rule is broken.
     pub(super) fn broke(&mut self, now: Duration, what: &str) {
-        if self.broken.len() < BROKEN_MAX {
-            self.broken.push(format!("{:.3} s: {what}", now.as_secs_f64()));
-        }
+        self.broken.note(now, what);
     }
 
     /// Nothing befalls the nodes from now on, and all have seen all again.
@@ -115,14 +153,131 @@ impl Rules {
     /// A node begins to stop in order: its actors end, and what it asked of others still has to.
     pub(super) fn stopping(&mut self, now: Duration, node: usize) {
         self.ended.insert(node, now);
+        self.names.stopping(node);
+        self.shards.gone(node);
     }
 
     /// The process of a node has ended.
     pub(super) fn gone(&mut self, now: Duration, node: usize) {
         self.ended.insert(node, now);
         self.restarts.remove(&node);
+        self.suspended.remove(&node);
         self.calls.retain(|_, call| call.caller != node);
         self.monitors.retain(|_, monitor| monitor.watcher != node);
+        self.names.gone(node);
+        self.shards.gone(node);
+        self.leases.gone(node);
+    }
+
+    /// For how long nothing has befallen the nodes.
+    pub(super) fn quiet_for(&self, now: Duration) -> Option<Duration> {
+        self.quiet.map(|quiet| now.saturating_sub(quiet))
+    }
+
+    /// An actor took a name, as it was told.
+    pub(super) fn took(&mut self, of: &Actor, name: &str) {
+        self.names.took(of, name);
+    }
+
+    /// An actor gave a name up.
+    pub(super) fn gave_up(&mut self, now: Duration, of: Actor) {
+        self.names.stirred(now, of);
+    }
+
+    /// What the actors of a node have, and what it holds of others. To be told of all nodes before [`Rules::sees`].
+    pub(super) fn has(&mut self, now: Duration, node: usize, has: &Has, (me, shards): (NodeId, &[HeldShard])) {
+        self.names.has(now, node, has);
+        self.shards.holds(now, node, me, shards, &mut self.broken);
+    }
+
+    /// What a node sees of names and groups.
+    pub(super) fn sees(&mut self, now: Duration, viewer: usize, sees: &Sees) {
+        self.names.sees(now, self.quiet, viewer, sees, &mut self.broken);
+    }
+
+    /// The machine of a node is suspended: nothing there runs, and nothing of it can be looked at.
+    pub(super) fn suspended(&mut self, node: usize) {
+        self.suspended.insert(node);
+        self.names.stopping(node);
+        self.shards.gone(node);
+        self.leases.out_of_sight(node);
+    }
+
+    /// The machine of a node was suspended for so long, and goes on. Its calls have that much longer.
+    pub(super) fn woke(&mut self, now: Duration, node: usize, span: Duration) {
+        self.suspended.remove(&node);
+        self.calls.values_mut().filter(|call| call.caller == node).for_each(|call| call.due += span);
+        self.leases.woke(now, node);
+    }
+
+    /// The source granted a lease.
+    pub(super) fn granted(&mut self, now: Duration, key: &str, token: u64, to: usize) {
+        self.leases.granted(now, key, token, to, &mut self.broken);
+    }
+
+    /// Whether anything of a node arrives at the source of leases.
+    pub(super) fn cut_off(&mut self, now: Duration, node: usize, is_cut: bool) {
+        self.leases.cut_off(now, node, is_cut);
+    }
+
+    /// An actor has let in what was done under a lease.
+    pub(super) fn acted(&mut self, now: Duration, at: Actor, act: &Act) {
+        self.leases.acted(now, at, act, &mut self.broken);
+    }
+
+    /// What was done under a lease was refused for a later one.
+    pub(super) fn act_refused(&mut self) {
+        self.leases.refused();
+    }
+
+    /// The leases that a node has.
+    pub(super) fn holds(&mut self, now: Duration, node: usize, holdings: Vec<Holding>) {
+        self.leases.holds(now, node, holdings, &mut self.broken);
+    }
+
+    /// A holder knows that a lease is over, or lets go of it.
+    pub(super) fn lease_over(&mut self, id: u64) {
+        self.leases.over(id);
+    }
+
+    /// From now on what is posted to a sleeper arrives.
+    pub(super) fn promise_mail(&mut self) {
+        self.mail.promise();
+    }
+
+    /// All who slept are awake.
+    pub(super) fn all_awake(&mut self, now: Duration) {
+        self.mail.awake(now);
+    }
+
+    /// A letter is posted to a sleeper.
+    pub(super) fn posted(&mut self, id: LetterId, to: Actor) {
+        self.mail.posted(id, to);
+    }
+
+    /// What came of posting a letter. `sure` says that its receiver slept all the while.
+    pub(super) fn kept(&mut self, id: LetterId, is_kept: bool, sure: bool) {
+        self.mail.kept(id, is_kept, sure);
+    }
+
+    /// A letter has arrived.
+    pub(super) fn letter_arrived(&mut self, now: Duration, at: &Actor, id: LetterId) {
+        self.mail.arrived(now, at, id, &mut self.broken);
+    }
+
+    /// How many letters arrived, and how many were promised to.
+    pub(super) fn letters(&self) -> (u64, u64) {
+        (self.mail.arrived, self.mail.promised)
+    }
+
+    /// How many acts under leases were let in, and how many refused.
+    pub(super) fn acts(&self) -> (u64, u64) {
+        (self.leases.acted, self.leases.refused)
+    }
+
+    /// How often an actor was told that another one has its name.
+    pub(super) fn conflicts(&self) -> u64 {
+        self.names.conflicts
     }
 
     /// What a node believes of all members.
@@ -165,7 +320,12 @@ impl Rules {
         match event {
             RuntimeEvent::Exited { path, reason, .. } => {
                 self.seen_exits += 1;
-                self.exits.insert((node, path.to_string()), now);
+                let of = (node, path.to_string());
+                self.exits.insert(of.clone(), now);
+                if let ExitReason::NameConflict(winner) = reason {
+                    self.names.conflict(now, &of, winner, &mut self.broken);
+                }
+                self.names.stirred(now, of);
                 let restarts = self.restarts.entry(node).or_default();
                 if path.as_str() == LAB {
                     *restarts = Restarts::default();
@@ -174,6 +334,7 @@ impl Rules {
                 }
             }
             RuntimeEvent::Started { path, .. } => {
+                self.names.stirred(now, (node, path.to_string()));
                 let restarts = self.restarts.entry(node).or_default();
                 let Some(place) = restarts.crashed.iter().position(|crashed| crashed == path.as_str()) else { return };
                 restarts.crashed.remove(place);
@@ -226,6 +387,11 @@ impl Rules {
         }
     }
 
+    /// A call that nobody waits for any more.
+    pub(super) fn call_dropped(&mut self, id: u64) {
+        self.calls.remove(&id);
+    }
+
     /// A node begins to watch an actor of another one.
     pub(super) fn monitor_began(&mut self, now: Duration, id: u64, watcher: usize, of: Actor) {
         self.monitors.insert(id, Monitor { watcher, of, at: now });
@@ -266,15 +432,21 @@ impl Rules {
 
     /// What must hold at any moment.
     pub(super) fn check(&mut self, now: Duration) {
-        let late = |call: &Call| now > call.due + CALL_GRACE;
-        let late: Vec<String> = self
+        self.seen_suspended += self.suspended.len() as u64;
+        let suspended = &self.suspended;
+        let late = |call: &Call| now > call.due + CALL_GRACE && !suspended.contains(&call.caller);
+        let told: Vec<String> = self
             .calls
             .values()
             .filter(|call| late(call))
             .map(|call| format!("{} of node {} did not end within its deadline", call.what, call.caller))
             .collect();
-        self.calls.retain(|_, call| now <= call.due + CALL_GRACE);
-        late.iter().for_each(|late| self.broke(now, late));
+        self.calls.retain(|_, call| !late(call));
+        told.iter().for_each(|late| self.broke(now, late));
+        self.leases.check(now, &mut self.broken);
+        self.mail.check(now, &mut self.broken);
+        self.names.check(now, self.quiet, &mut self.broken);
+        self.shards.check(now, self.quiet, region, &mut self.broken);
         let Some(quiet) = self.quiet else { return };
         let untold = |monitor: &Monitor| {
             let end = self.last_end(&monitor.of);
@@ -290,84 +462,5 @@ impl Rules {
             })
             .collect();
         untold.iter().for_each(|untold| self.broke(now, untold));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use covenant_types::{ActorPath, ExitReason, Incarnation};
-
-    use super::*;
-
-    fn at(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    fn exited(path: &str) -> RuntimeEvent {
-        let reason = ExitReason::Killed;
-        RuntimeEvent::Exited { path: path.parse().unwrap(), incarnation: Incarnation(1), reason }
-    }
-
-    fn started(path: &str) -> RuntimeEvent {
-        RuntimeEvent::Started { path: path.parse::<ActorPath>().unwrap(), incarnation: Incarnation(2) }
-    }
-
-    fn check(tell: impl FnOnce(&mut Rules), broken: &str) {
-        let mut rules = Rules::default();
-        tell(&mut rules);
-        let found = rules.broken().join("\n");
-        assert!(if broken.is_empty() { found.is_empty() } else { found.contains(broken) }, "found: {found}");
-    }
-
-    #[test]
-    fn an_epoch_that_goes_back_is_found() {
-        check(|rules| (1..=2).for_each(|epoch| rules.booted(at(epoch), 0, BootEpoch(epoch))), "");
-        check(|rules| [2, 2].into_iter().for_each(|epoch| rules.booted(at(1), 0, BootEpoch(epoch))), "never go back");
-    }
-
-    #[test]
-    fn a_call_that_does_not_end_is_found_unless_its_caller_died() {
-        let call = |rules: &mut Rules| rules.call_began(at(1), 7, 0, "echo".to_owned(), at(2), true);
-        check(|rules| (call(rules), rules.check(at(5))).1, "did not end");
-        check(|rules| (call(rules), rules.gone(at(2), 0), rules.check(at(5))).2, "");
-        check(|rules| (call(rules), rules.call_ended(at(2), 7, Ok(None)), rules.check(at(5))).2, "");
-    }
-
-    #[test]
-    fn a_monitor_that_fires_for_a_living_actor_is_found() {
-        let watch = |rules: &mut Rules| rules.monitor_began(at(10), 1, 0, (1, "/lab/w0".to_owned()));
-        let fire = |rules: &mut Rules, reason| rules.monitor_fired(at(12), 1, &reason);
-        let exit = || DownReason::Exited(ExitReason::Killed);
-        check(|rules| (watch(rules), fire(rules, exit())).1, "which lives");
-        check(|rules| (watch(rules), rules.runtime(at(11), 1, &exited("/lab/w0")), fire(rules, exit())).2, "");
-        check(|rules| (watch(rules), fire(rules, DownReason::NoConnection)).1, "");
-        let quiet = |rules: &mut Rules| rules.quiet_begins(at(9));
-        check(|rules| (quiet(rules), watch(rules), fire(rules, DownReason::NoConnection)).2, "which lives");
-    }
-
-    #[test]
-    fn a_monitor_that_is_never_told_is_found_in_the_quiet() {
-        let untold = |rules: &mut Rules| {
-            rules.monitor_began(at(10), 1, 0, (1, "/lab/w0".to_owned()));
-            rules.runtime(at(40), 1, &exited("/lab/w0"));
-            rules.check(at(100));
-            assert!(rules.broken().is_empty(), "in the storm news may be late");
-            rules.quiet_begins(at(100));
-            rules.check(at(121));
-        };
-        check(untold, "never told");
-    }
-
-    #[test]
-    fn a_restart_above_the_intensity_is_found_and_an_escalation_forgives() {
-        let crashes = |rules: &mut Rules, count: u64| {
-            for number in 0..count {
-                rules.runtime(at(number), 1, &exited("/lab/w0"));
-                rules.runtime(at(number), 1, &started("/lab/w0"));
-            }
-        };
-        check(|rules| crashes(rules, 5), "");
-        check(|rules| crashes(rules, 6), "restarted 6 children");
-        check(|rules| (crashes(rules, 5), rules.runtime(at(6), 1, &exited(LAB)), crashes(rules, 5)).2, "");
     }
 }

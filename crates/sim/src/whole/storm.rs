@@ -8,9 +8,11 @@ use covenant_types::{ActorPath, Role, WallTime};
 use rand::Rng;
 use rand::rngs::StdRng;
 
+use super::clerk::CLERKS;
 use super::clock::wall;
 use super::identity::role;
 use super::network::Counts;
+use super::rules::Rules;
 use super::worker::{LAB, WORKERS};
 use super::world::World;
 use super::{Outcome, Setup};
@@ -25,6 +27,11 @@ const SETTLED_PATIENT: Duration = Duration::from_secs(65);
 const BLOW_MS: std::ops::Range<u64> = 2_000..7_000;
 /// How long a node that sleeps means to sleep, in seconds.
 const SLEEP_S: std::ops::Range<u64> = 10..60;
+/// How long a nap lasts, and how long after it all connections stand again.
+const NAP: Duration = Duration::from_secs(6);
+const WOKEN: Duration = Duration::from_secs(3);
+/// How long a machine is suspended, in milliseconds: shorter than anybody would miss, and longer.
+const SUSPEND_MS: std::ops::Range<u64> = 200..9_000;
 
 /// What befalls the nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,9 +50,14 @@ enum Blow {
     Wake,
     KillWorker,
     KillLab,
+    /// Two nodes do not hear each other, and all others hear both.
+    Overlap,
+    /// A node does not reach the source of leases.
+    CutOff,
+    Suspend,
 }
 
-const BLOWS: [Blow; 14] = [
+const BLOWS: [Blow; 17] = [
     Blow::Crash,
     Blow::Stop,
     Blow::Restart,
@@ -60,6 +72,9 @@ const BLOWS: [Blow; 14] = [
     Blow::Wake,
     Blow::KillWorker,
     Blow::KillLab,
+    Blow::Overlap,
+    Blow::CutOff,
+    Blow::Suspend,
 ];
 
 struct Storm {
@@ -91,10 +106,24 @@ pub(super) fn run(setup: &Setup, seed: u64) -> Result<Outcome> {
     let healed = storm.calm(setup)?;
     storm.check_effects(counts);
     let (answered, unanswered, fired) = storm.world.rules(|rules| (rules.answered, rules.unanswered, rules.fired));
+    let (conflicts, acts, letters) = storm.world.rules(|rules| (rules.conflicts(), rules.acts(), rules.letters()));
     let broken = storm.world.rules(|rules| rules.broken().to_vec());
     let virtual_time = storm.world.now();
     let (marks, story) = storm.world.into_marks();
-    Ok(Outcome { marks, story, healed, broken, counts, answered, unanswered, fired, virtual_time })
+    Ok(Outcome {
+        marks,
+        story,
+        healed,
+        broken,
+        counts,
+        answered,
+        unanswered,
+        fired,
+        conflicts,
+        acts,
+        letters,
+        virtual_time,
+    })
 }
 
 impl Storm {
@@ -120,6 +149,7 @@ impl Storm {
     /// Ends all that befalls the nodes, and waits for them to mend.
     fn calm(&mut self, setup: &Setup) -> Result<Option<Duration>> {
         self.world.weather(|weather| *weather = super::Weather::default());
+        self.world.reconnect();
         for node in std::mem::take(&mut self.asleep) {
             self.wake(node);
         }
@@ -137,10 +167,33 @@ impl Storm {
         if healed.is_none() {
             self.broke(&format!("{HEAL_MAX:?} after the storm not all see all for good"));
         }
+        self.nap();
         self.world.rules(|rules| rules.quiet_begins(self.world.now()));
         self.world.tell("quiet");
         self.world.run(setup.quiet);
         Ok(healed)
+    }
+
+    /// One member sleeps for a while, and nothing else happens: what the others post to it then has to arrive.
+    fn nap(&mut self) {
+        let towers = (0..self.world.len()).filter(|node| role(*node, self.world.len()) == Role::Tower);
+        let Some(sleeper) = towers.min().filter(|_| !self.world.is_broken()) else { return };
+        self.world.tell(&format!("n{sleeper} takes a nap"));
+        self.world.rules(Rules::promise_mail);
+        let until = WallTime(wall(self.world.now() + NAP * 10).0);
+        if !self.sleep(sleeper, until) {
+            return self.broke("one that is to take a nap is not up");
+        }
+        self.world.run(NAP);
+        self.wake(sleeper);
+        if self.world.until(HEAL_MAX, |world| world.missing().is_empty()).is_none() {
+            self.broke("not all see one that woke from its nap");
+        }
+        self.world.rules(|rules| rules.all_awake(self.world.now()));
+        self.world.run(WOKEN);
+        if self.world.until(HEAL_MAX, |world| world.missing().is_empty()).is_none() {
+            self.broke("not all see one that woke from its nap");
+        }
     }
 
     /// Waits until all see all, and go on to do so for as long as a connection that nothing comes over is kept: the last of
@@ -168,17 +221,20 @@ impl Storm {
     /// A fault that had no effect proves nothing.
     fn check_effects(&self, counts: Counts) {
         let (asleep, exits) = self.world.rules(|rules| (rules.seen_asleep, rules.seen_exits));
+        let suspended = self.world.rules(|rules| rules.seen_suspended);
         for blow in &self.felt {
             let felt = match blow {
                 Blow::Crash => counts.unheard,
                 Blow::Halves => counts.parted,
-                Blow::Mute | Blow::Deaf => counts.cut,
+                Blow::Mute | Blow::Deaf | Blow::Overlap => counts.cut,
                 Blow::Loss => counts.lost,
                 Blow::Bursts => counts.bad,
                 Blow::Lag => counts.late,
                 Blow::Sleep => asleep,
                 Blow::KillWorker | Blow::KillLab => exits,
-                Blow::Stop | Blow::Restart | Blow::Clear | Blow::Wake => 1,
+                Blow::Suspend => suspended,
+                // A node may have nothing to ask the source of leases before the weather clears up.
+                Blow::Stop | Blow::Restart | Blow::Clear | Blow::Wake | Blow::CutOff => 1,
             };
             if felt == 0 {
                 let text = format!("the storm had {blow:?} and nothing was felt of it");
@@ -247,8 +303,28 @@ impl Storm {
                 self.world.weather(|weather| weather.lag = lag);
                 format!("everything takes {lag:?} longer")
             }
+            Blow::Overlap if !is_away => {
+                let other = (node + self.rng.random_range(1..self.world.len())) % self.world.len();
+                if self.away.contains(&other) || self.asleep.contains(&other) {
+                    return Ok(false);
+                }
+                self.world.weather(|weather| weather.cut.extend([(node, other), (other, node)]));
+                format!("n{node} and n{other} do not hear each other")
+            }
+            Blow::CutOff if !is_away => {
+                self.world.cut_off(node);
+                format!("n{node} does not reach the source of leases")
+            }
+            Blow::Suspend if !is_away && !few => {
+                let span = Duration::from_millis(self.rng.random_range(SUSPEND_MS));
+                if !self.world.suspend(node, span) {
+                    return Ok(false);
+                }
+                format!("n{node} is suspended for {span:?}")
+            }
             Blow::Clear => {
                 self.world.weather(|weather| *weather = super::Weather::default());
+                self.world.reconnect();
                 "the weather clears up".to_owned()
             }
             Blow::Sleep if !is_away && !few && role(node, self.world.len()) == Role::Tower => {
@@ -265,7 +341,8 @@ impl Storm {
                 format!("n{node} wakes")
             }
             Blow::KillWorker if !is_away => {
-                let path = WORKERS[self.rng.random_range(0..WORKERS.len())];
+                let paths = [&WORKERS[..], &CLERKS].concat();
+                let path = paths[self.rng.random_range(0..paths.len())];
                 self.kill(node, path);
                 format!("{path} of n{node} is killed")
             }
@@ -283,7 +360,10 @@ impl Storm {
             | Blow::Bursts
             | Blow::Lag
             | Blow::KillWorker
-            | Blow::KillLab => return Ok(false),
+            | Blow::KillLab
+            | Blow::Overlap
+            | Blow::CutOff
+            | Blow::Suspend => return Ok(false),
         };
         self.world.tell(&text);
         Ok(true)

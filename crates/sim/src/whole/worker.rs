@@ -6,6 +6,8 @@ use std::time::Duration;
 use covenant_runtime::{Behaviour, Context, Exit, NoConfig, Remotable, Reply, StartError};
 use serde::{Deserialize, Serialize};
 
+use super::clerk::{CLERK, CLERKS};
+
 /// The name of the behaviour in tree files.
 pub(super) const WORKER: &str = "sim.worker";
 /// The supervisor of all workers, and those below it. The last one is asked slow things.
@@ -16,12 +18,13 @@ pub(super) const SLOW_WORKER: &str = "/lab/slow";
 pub(super) const INTENSITY: usize = 5;
 pub(super) const PERIOD: Duration = Duration::from_secs(30);
 
-/// The tree of the workers.
+/// The tree of the workers and the clerks.
 pub(super) fn tree() -> String {
     let mut text = format!("strategy = \"one_for_one\"\nintensity = {INTENSITY}\nperiod = \"{}s\"\n", PERIOD.as_secs());
-    for path in WORKERS.iter().chain([&SLOW_WORKER]) {
+    let workers = WORKERS.iter().chain([&SLOW_WORKER]).map(|path| (path, WORKER));
+    for (path, behaviour) in workers.chain(CLERKS.iter().map(|path| (path, CLERK))) {
         let id = path.trim_start_matches(LAB).trim_start_matches('/');
-        text.push_str(&format!("\n[[child]]\nid = \"{id}\"\nbehaviour = \"{WORKER}\"\nshutdown = \"1s\"\n"));
+        text.push_str(&format!("\n[[child]]\nid = \"{id}\"\nbehaviour = \"{behaviour}\"\nshutdown = \"1s\"\n"));
     }
     text
 }

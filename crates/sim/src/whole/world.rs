@@ -17,6 +17,7 @@ use super::clock::wall;
 use super::host::{Common, Host};
 use super::identity::Disk;
 use super::network::{Counts, Network, Weather};
+use super::office::Office;
 use super::rules::Rules;
 use super::{Mischief, Setup};
 use crate::Trace;
@@ -30,6 +31,7 @@ pub(super) struct World {
     network: Arc<Network>,
     hosts: Vec<Host>,
     chronicle: Chronicle,
+    office: Arc<Office>,
     disk: Disk,
     mischief: Option<Mischief>,
     /// What the run came to at each check.
@@ -44,17 +46,28 @@ impl World {
         let disk = Disk::make(setup.nodes, profile, random, wall(Duration::ZERO))?;
         let network = Network::new(setup.nodes, random);
         let chronicle = Chronicle::default();
+        let office = Arc::new(Office::new(chronicle.clone()));
         let common = Common {
             network: network.clone(),
             chronicle: chronicle.clone(),
             random,
             names: disk.names.clone(),
             trees: disk.trees(),
+            office: Arc::clone(&office),
         };
         let hosts = (0..setup.nodes)
             .map(|node| Ok(Host::new(node, disk.config(node)?, common.clone())))
             .collect::<Result<Vec<_>>>()?;
-        Ok(Self { now: Duration::ZERO, network, hosts, chronicle, disk, mischief: setup.mischief, marks: Vec::new() })
+        Ok(Self {
+            now: Duration::ZERO,
+            network,
+            hosts,
+            chronicle,
+            office,
+            disk,
+            mischief: setup.mischief,
+            marks: Vec::new(),
+        })
     }
 
     pub(super) fn now(&self) -> Duration {
@@ -115,6 +128,25 @@ impl World {
         self.hosts[node].stop(self.now)
     }
 
+    /// Suspends a node's machine for so long. False where that cannot be.
+    pub(super) fn suspend(&mut self, node: usize, span: Duration) -> bool {
+        let is_suspended = self.hosts[node].suspend(self.now, self.now + span);
+        if is_suspended {
+            self.rules(|rules| rules.suspended(node));
+        }
+        is_suspended
+    }
+
+    /// Lets nothing of a node reach the source of leases from now on.
+    pub(super) fn cut_off(&self, node: usize) {
+        self.office.cut_off(self.now, node);
+    }
+
+    /// Lets all nodes reach the source of leases.
+    pub(super) fn reconnect(&self) {
+        self.office.mend(self.now);
+    }
+
     /// Does something with a node, inside its runtime; `None` while there is none.
     pub(super) fn with<T>(&self, node: usize, act: impl FnOnce(&Node) -> T) -> Option<T> {
         self.hosts[node].with(act)
@@ -162,11 +194,20 @@ impl World {
 
     fn check(&mut self) {
         let now = self.now;
+        // What is true of all comes first, then what each of them sees of it.
+        for (node, host) in self.hosts.iter().enumerate() {
+            let Some((has, me, shards)) = host.has() else { continue };
+            self.chronicle.rules(|rules| rules.has(now, node, &has, (me, &shards)));
+            let Some(holdings) = host.holds() else { continue };
+            self.chronicle.rules(|rules| rules.holds(now, node, holdings));
+        }
         for (viewer, host) in self.hosts.iter().enumerate() {
             let Some(views) = host.views() else { continue };
             let views: Vec<_> =
                 views.into_iter().filter_map(|view| Some((self.place(view.name.as_str())?, view))).collect();
             self.chronicle.rules(|rules| rules.views(now, wall(now), viewer, &views));
+            let Some(sees) = host.sees(&views) else { continue };
+            self.chronicle.rules(|rules| rules.sees(now, viewer, &sees));
         }
         self.chronicle.rules(|rules| rules.check(now));
         self.mark();
