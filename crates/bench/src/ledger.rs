@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use covenant_ledger::{DeskMessage, LedgerConfig};
+use covenant_consensus::{Groups, Sender};
+use covenant_ledger::{DeskMessage, LedgerConfig, Place as Alone};
 use covenant_runtime::{BehaviourRegistry, Ref, Resources};
-use covenant_types::{NodeName, TransferId};
+use covenant_types::{NodeId, NodeName, Role, TransferId};
 use futures_util::future::try_join_all;
 
 use crate::Failure;
@@ -34,9 +35,15 @@ behaviour = "ledger.desk"
 pub(crate) fn run() -> Result<Outcome, Failure> {
     let host = Host::new(1)?;
     let scratch = tempfile::tempdir()?;
-    let me = NodeName::new("hub")?;
+    let (node, me) = (NodeId([1; 16]), NodeName::new("hub")?);
+    let folder = scratch.path().join("ledger");
+    LedgerConfig::let_begin(&folder)?;
+    // One voter that is alone: what three of them cost is `just bench-ledger`'s.
+    let groups = Groups::new(host.env.clone(), Arc::new(|_| None));
+    let alone = Alone { node, name: me.clone(), reachable: true };
+    let sender = Sender { node, role: Role::Hub };
     let mut resources = Resources::new();
-    resources.insert(Arc::new(LedgerConfig::new(me.clone(), me, scratch.path().join("book.redb"))));
+    resources.insert(Arc::new(LedgerConfig::new(sender, me, folder, groups, Arc::new(alone))));
     let mut registry = BehaviourRegistry::new();
     covenant_ledger::register(&mut registry);
     let system = start_tree(&host, TREE, registry, resources)?;
@@ -84,9 +91,10 @@ async fn clients(desk: Ref<DeskMessage>, round: u64, count: u64) -> Result<(u64,
 async fn transfers(desk: Ref<DeskMessage>, client: u64, until: Instant) -> Result<u64, Failure> {
     let mut done = 0;
     while Instant::now() < until {
-        let id = TransferId((u128::from(client) << 64) | u128::from(done));
+        let id = TransferId((u128::from(client) << 64) | u128::from(done + 1));
         let (from, to, amount) = ("treasury".to_owned(), "communities".to_owned(), "1.25".to_owned());
-        let answer = desk.call(|reply| DeskMessage::Transfer { id, from, to, amount, reply }, AMPLE).await?;
+        let answer =
+            desk.call(|reply| DeskMessage::Transfer { id, from, to, amount, nation: None, reply }, AMPLE).await?;
         if !answer.map_err(|error| error.message)?.booked {
             return Err("a transfer with a new id was known already".into());
         }

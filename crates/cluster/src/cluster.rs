@@ -336,6 +336,18 @@ impl Cluster {
         self.shared.session(node).map(|session| session.peer.clone())
     }
 
+    /// The connection to the node of this id. Where there is none, one is asked for, and the next question finds it.
+    pub fn peer_or_demand(&self, node: NodeId) -> Option<Peer> {
+        let peer = self.peer_of(node);
+        if peer.is_none() {
+            let name = self.shared.directory().view(node).map(|view| view.name);
+            if let Some(id) = name.and_then(|name| demand::can_be_reached(&self.shared, &name)) {
+                let _too_many = demand::demand(&self.shared, id, demand::DEMAND_WAIT_MAX);
+            }
+        }
+        peer
+    }
+
     /// Sets who takes streams of consensus that other nodes open. Until then they are refused.
     pub fn set_consensus_handler(&self, handler: ConsensusHandler) {
         self.shared.set_consensus(Some(handler));

@@ -149,6 +149,17 @@ impl GroupClient {
         Ok(Answer { bytes, staleness: Staleness { position, age } })
     }
 
+    /// Asks among these from now on, beside whom the group itself names: those who may be members and can be reached.
+    pub fn ask_among(&self, nodes: &[NodeId]) {
+        let mut known = self.known.lock();
+        known.nodes = nodes.iter().copied().take(MEMBERS_MAX).collect();
+    }
+
+    /// Who led when last an answer came, as far as is known.
+    pub fn leader(&self) -> Option<NodeId> {
+        self.known.lock().leader
+    }
+
     async fn ask(&self, request: Request, first: Option<NodeId>, within: Duration) -> Result<Response, SubmitError> {
         let deadline = self.groups.env().now().after(within);
         let request = Envelope { from: Instance::default(), to: Instance::default(), request }.encode();
@@ -203,6 +214,9 @@ impl GroupClient {
         };
         let answer = match tokio::time::timeout(within, asked).await {
             Ok(Ok(answer)) => answer,
+            Ok(Err(error)) if !error.sent => {
+                return Tried::NotDone { why: error.to_string(), retry_after: Duration::ZERO };
+            }
             Ok(Err(error)) => return Tried::Unknown(error.to_string()),
             Err(_) => return Tried::Unknown(format!("{node} did not answer within {within:?}")),
         };

@@ -103,6 +103,8 @@ struct Shared<R> {
     me: NodeId,
     /// The instance of its folder.
     instance: Instance,
+    /// Whose word counts while the log names nobody.
+    first_voters: RwLock<BTreeSet<NodeId>>,
     env: Env,
     disk: Arc<dyn Disk>,
     network: Arc<dyn Network>,
@@ -165,8 +167,10 @@ impl<R: Replicated> Consensus<R> {
         let (marked, world, group) = (disk.clone(), env.clone(), config.group.clone());
         let instance = env.blocking(move || folder::open(&*marked, &world, &group, me)).await??;
         let intruders = Intruders::new(&env, &config.group);
+        let first_voters = RwLock::new(config.first_voters.clone());
         let shared = Arc::new(Shared {
             config,
+            first_voters,
             me,
             instance,
             heard: Mutex::new(env.now()),
@@ -252,6 +256,11 @@ impl<R: Replicated> Consensus<R> {
         let status = self.status();
         let heard = self.shared.env.now().since(*self.shared.heard.lock());
         Staleness { position: status.applied.unwrap_or(0), age: status.quorum_age.unwrap_or(heard) }
+    }
+
+    /// Believes these to be members while the log of this node names nobody: for a node that did not know them when it started.
+    pub fn believe(&self, first_voters: BTreeSet<NodeId>) {
+        *self.shared.first_voters.write() = first_voters;
     }
 
     /// Answers a request that `from`, proven by whoever carried it, sent with its [`Network`].

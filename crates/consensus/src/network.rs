@@ -34,7 +34,7 @@ pub trait Network: fmt::Debug + Send + Sync + 'static {
     fn call(&self, to: NodeId, lane: Lane, request: Vec<u8>) -> Call<'_>;
 }
 
-/// A request that was not answered. Whether it was done is not known.
+/// A request that was not answered. Where it was sent, whether it was done is not known.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{to} was not reached: {why}")]
 pub struct Unreached {
@@ -42,6 +42,8 @@ pub struct Unreached {
     pub to: NodeId,
     /// What went wrong.
     pub why: String,
+    /// Whether any of it may have been sent. Where not, nothing was done.
+    pub sent: bool,
 }
 
 /// Gives the engine a way to each member.
@@ -81,7 +83,7 @@ impl Way {
 
     async fn ask(&self, lane: Lane, request: Vec<u8>, within: Duration) -> Result<Response, Unreachable> {
         let to = NodeId::from(self.to);
-        let unreached = |why: String| Unreachable::new(&Unreached { to, why });
+        let unreached = |why: String| Unreachable::new(&Unreached { to, why, sent: true });
         let answer = tokio::time::timeout(within, self.ways.network.call(to, lane, request)).await;
         let answer = answer.map_err(|_| unreached(format!("no answer within {within:?}")))?;
         let answer = answer.map_err(|error| Unreachable::new(&error))?;
@@ -92,7 +94,7 @@ impl Way {
     /// An answer to something else than was asked.
     fn strange<E: std::error::Error>(&self) -> RPCError<VoterId, Member, E> {
         let why = "it answered something else than was asked".to_owned();
-        RPCError::Unreachable(Unreachable::new(&Unreached { to: self.to.into(), why }))
+        RPCError::Unreachable(Unreachable::new(&Unreached { to: self.to.into(), why, sent: true }))
     }
 }
 
@@ -121,7 +123,9 @@ impl RaftNetwork<Types> for Way {
                 let why = "its log went back behind what it had on disk: its folder is an old copy; remove it from the \
                            group, empty its folder, and add it again";
                 tracing::error!(node = %NodeId::from(self.to), why, "a member is not sent entries any more");
-                return Err(Unreachable::new(&Unreached { to: self.to.into(), why: why.to_owned() }).into());
+                return Err(
+                    Unreachable::new(&Unreached { to: self.to.into(), why: why.to_owned(), sent: false }).into()
+                );
             }
             AppendEntriesResponse::Conflict | AppendEntriesResponse::HigherVote(_) => {}
         }

@@ -137,6 +137,8 @@ verbs! {
     LedgerDistribute = "ledger distribute" needs Operator,
     /// Moves money between two accounts.
     LedgerTransfer = "ledger transfer" needs Operator,
+    /// Gives nodes a vote on the ledger, and takes it.
+    LedgerVoters = "ledger voters" needs Admin,
     /// Makes, lists and withdraws join tokens.
     TokenCreate = "token create" needs Operator,
     /// Has a node take nothing new, and takes that back.
@@ -248,6 +250,7 @@ mod tests {
             (Verb::LedgerAssess, &[Operator, Admin]),
             (Verb::LedgerDistribute, &[Operator, Admin]),
             (Verb::LedgerTransfer, &[Operator, Admin]),
+            (Verb::LedgerVoters, &[Admin]),
             (Verb::TokenCreate, &[Operator, Admin]),
             (Verb::NodeDrain, &[Operator, Admin]),
             (Verb::NodeSleep, &[Operator, Admin]),

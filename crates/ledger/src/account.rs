@@ -1,46 +1,39 @@
-//! Whose money.
+//! Whose money: accounts by the names that people write.
 
 use std::fmt;
 use std::str::FromStr;
 
-use covenant_book::Alpha3;
+use covenant_book::{AccountId, Purpose};
 
 /// An account of the book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Account {
-    /// `treasury`: the world outside. What came in from there stands below zero, what went out above.
-    Treasury,
-    /// `pool`: what all nations were assessed.
-    Pool,
-    /// `communities`: what communities have to spend.
-    Communities,
-    /// `reserve`: for maintenance.
-    Reserve,
-    /// `nation:XXX`: what a nation was paid, less what it owes.
-    Nation(Alpha3),
+    /// One of the covenant's: `treasury`, `pool`, `communities`, `reserve`, `nation:XXX` or `project:CODE`.
+    Covenant(Purpose),
+    /// One that was opened by request, by its id: 32 hexadecimal digits.
+    Opened(AccountId),
 }
 
 impl Account {
-    /// Whether a booking may leave less than nothing here.
-    ///
-    /// The treasury is the counter-account of the world, a nation owes, and the reserve may advance money that later
-    /// distributions bring back. What communities and the pool have not got cannot leave them.
-    pub fn may_owe(self) -> bool {
+    /// The id that the book knows it by.
+    pub fn id(self) -> AccountId {
         match self {
-            Self::Treasury | Self::Reserve | Self::Nation(_) => true,
-            Self::Pool | Self::Communities => false,
+            Self::Covenant(purpose) => purpose.account().unwrap_or(AccountId(0)),
+            Self::Opened(id) => id,
         }
+    }
+
+    /// The account with this id and purpose.
+    pub fn of(id: AccountId, purpose: Purpose) -> Self {
+        if purpose == Purpose::Other { Self::Opened(id) } else { Self::Covenant(purpose) }
     }
 }
 
 impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Treasury => f.write_str("treasury"),
-            Self::Pool => f.write_str("pool"),
-            Self::Communities => f.write_str("communities"),
-            Self::Reserve => f.write_str("reserve"),
-            Self::Nation(code) => write!(f, "nation:{code}"),
+            Self::Covenant(purpose) => purpose.fmt(f),
+            Self::Opened(id) => id.fmt(f),
         }
     }
 }
@@ -49,22 +42,33 @@ impl FromStr for Account {
     type Err = AccountError;
 
     fn from_str(text: &str) -> Result<Self, AccountError> {
-        match text {
-            "treasury" => Ok(Self::Treasury),
-            "pool" => Ok(Self::Pool),
-            "communities" => Ok(Self::Communities),
-            "reserve" => Ok(Self::Reserve),
-            other => {
-                let code = other.strip_prefix("nation:").ok_or(AccountError)?;
-                code.parse().map(Self::Nation).map_err(|_| AccountError)
-            }
-        }
+        let purpose = match text {
+            "treasury" => Purpose::Treasury,
+            "pool" => Purpose::Pool,
+            "communities" => Purpose::Communities,
+            "reserve" => Purpose::Reserve,
+            other => match other.split_once(':') {
+                Some(("nation", code)) => Purpose::Nation(code.parse().map_err(|_| AccountError)?),
+                Some(("project", code)) => Purpose::Project(code.parse().map_err(|_| AccountError)?),
+                Some(_) | None => return opened(other),
+            },
+        };
+        Ok(Self::Covenant(purpose))
     }
+}
+
+fn opened(text: &str) -> Result<Account, AccountError> {
+    let digits = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let id = u128::from_str_radix(text, 16).ok().filter(|id| digits && *id != 0);
+    id.map(|id| Account::Opened(AccountId(id))).ok_or(AccountError)
 }
 
 /// A text that names no account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an account is treasury, pool, communities, reserve or nation:XXX with an ISO alpha-3 code")]
+#[error(
+    "an account is treasury, pool, communities, reserve, nation:XXX with an ISO alpha-3 code, project:CODE, or the 32 hexadecimal \
+     digits of one that was opened"
+)]
 pub struct AccountError;
 
 #[cfg(test)]
@@ -73,10 +77,15 @@ mod tests {
 
     #[test]
     fn accounts_are_read_as_they_are_written() {
-        for text in ["treasury", "pool", "communities", "reserve", "nation:TUV"] {
+        let id = "0123456789abcdef0123456789abcdef";
+        for text in ["treasury", "pool", "communities", "reserve", "nation:TUV", id] {
             assert_eq!(text.parse::<Account>().unwrap().to_string(), text);
         }
-        for bad in ["", "Treasury", "nation:", "nation:tuv", "nation:TUVA", "nation:TÜ", "nation", "bank"] {
+        let zero = "0".repeat(32);
+        let upper = id.to_uppercase();
+        for bad in
+            ["", "Treasury", "nation:", "nation:tuv", "nation:TUVA", "nation:TÜ", "nation", "bank", &zero, &upper]
+        {
             assert_eq!(bad.parse::<Account>(), Err(AccountError), "{bad:?}");
         }
     }

@@ -1,11 +1,10 @@
-//! The two actors of the ledger: the book on one node, a desk on every node.
+//! The two actors of the ledger: the book on the nodes that vote, a desk on every node.
 
 mod book;
 mod config;
 mod desk;
-mod serve;
 
-pub use book::{Book, BookMessage, BookRequest, BookResponse};
+pub use book::{Book, BookMessage, VOTERS, VotersAnswer, VotersChange};
 pub use config::LedgerConfig;
 pub use desk::{Desk, DeskMessage};
 

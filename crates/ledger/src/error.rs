@@ -3,7 +3,6 @@
 use std::fmt;
 
 use covenant_runtime::Schema;
-use covenant_types::NodeName;
 use serde::{Deserialize, Serialize};
 
 /// Why the ledger did not do what it was asked, and what that means for the money.
@@ -17,7 +16,7 @@ pub struct LedgerError {
 }
 
 /// What sort of failure.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Schema, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Schema, Serialize, Deserialize)]
 pub enum LedgerErrorKind {
     /// The request makes no sense. Nothing was booked; asking again without a change does not help.
     BadRequest,
@@ -25,11 +24,8 @@ pub enum LedgerErrorKind {
     Conflict,
     /// The covenant's rules do not allow it. Nothing was booked.
     Refused,
-    /// There is no connection to the node that has the book. Nothing was booked.
-    Unreachable {
-        /// The node.
-        home: NodeName,
-    },
+    /// Nobody who keeps the book can be reached, or they have no leader. Nothing was booked.
+    Unreachable,
     /// The request was on its way and no answer came: it may have been booked. The same id books it once.
     Timeout,
     /// Something broke; the message says what that means. Asking again with the same id is safe.
@@ -49,11 +45,6 @@ impl LedgerError {
     /// A request that the rules do not allow.
     pub(crate) fn refused(what: impl fmt::Display) -> Self {
         Self::new(LedgerErrorKind::Refused, format!("{what}; nothing was booked"))
-    }
-
-    /// Something broke before anything was committed.
-    pub(crate) fn not_booked(what: impl fmt::Display) -> Self {
-        Self::failed(format_args!("{what}; nothing was booked; try again with the same id"))
     }
 
     /// Something broke when the answer was near: it may be on disk.

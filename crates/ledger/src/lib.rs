@@ -24,33 +24,41 @@
 //! - A year is assessed by one table of nations, which is kept in the book.
 //! - Amounts are whole cents in `i128`; nothing is a float, and what would not fit is refused.
 //!
+//! # How it is kept
+//! The rules and records are [`covenant_book`]'s, its files [`covenant_ledger_state`]'s. The hubs that vote agree on one log of
+//! commands ([`covenant_consensus`]): an answer is given after a majority has the command on disk, and the death of a
+//! minority loses none. A desk on each node brings requests to whoever leads.
+//!
 //! # Not here
-//! Replication. Until consensus exists there is one book on one node, and the others say so when it cannot be reached.
+//! The rules themselves, agreement, files.
 //!
 //! # Reading order
-//! 1. [`Amount`], [`Account`], [`Nations`]  2. [`rules`]  3. [`Entry`]  4. [`BookStore`]  5. [`Book`], [`Desk`]
+//! 1. [`Account`]  2. `order`, `question`, `journal`  3. [`LedgerConfig`], [`Places`]  4. [`Desk`], [`Book`]
 #![deny(clippy::disallowed_methods)]
 
 mod account;
 mod actors;
-mod entry;
 mod error;
+pub mod fuzz;
 mod journal;
+mod member;
 mod nations_file;
-mod store;
+mod order;
+mod places;
+mod question;
 mod views;
 
 pub use account::{Account, AccountError};
-pub use actors::{Book, BookMessage, BookRequest, BookResponse, Desk, DeskMessage, LedgerConfig, register};
+pub use actors::{Book, BookMessage, Desk, DeskMessage, LedgerConfig, VOTERS, VotersAnswer, VotersChange, register};
 pub use covenant_book::{Alpha3, Amount, AmountError, Gdp, Nation, Nations, NationsError, rules};
-pub use entry::{Entry, EntryKind};
 pub use error::{LedgerError, LedgerErrorKind};
 pub use journal::EXPORT_PAGE_BYTES_MAX;
 pub use nations_file::read_nations;
-pub use store::{BookStore, Posting};
+pub use places::{Place, Places};
 pub use views::{
-    AccountBalance, AssessmentDone, Balances, CheckDone, DistributionDone, ExportPage, LedgerStatus, TransferDone,
+    AccountBalance, AsOf, AssessmentDone, Balances, CheckDone, DistributionDone, ExportPage, LedgerStatus,
+    TransferDone, VotersDone,
 };
 
 /// The most problems a check lists.
-pub const PROBLEMS_MAX: usize = 20;
+pub const PROBLEMS_MAX: usize = covenant_book::PROBLEMS_MAX;

@@ -2,12 +2,23 @@
 //!
 //! Amounts are texts such as `10953934201.60`, because JSON numbers end at 53 bits.
 
-use covenant_runtime::Schema;
 use covenant_types::NodeName;
 use serde::{Deserialize, Serialize};
 
+/// How fresh what was read is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AsOf {
+    /// True where everything that was answered to anybody before the question is in it. False where the node that answered showed
+    /// what it had.
+    pub linearizable: bool,
+    /// The entry of the group's log up to which it is.
+    pub position: u64,
+    /// Where it is not linearizable: how many milliseconds ago the node that answered last knew that it was up to date.
+    pub age_ms: u64,
+}
+
 /// What an assessment did.
-#[derive(Clone, Debug, PartialEq, Eq, Schema, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AssessmentDone {
     /// The year owed for.
     pub year: u16,
@@ -24,7 +35,7 @@ pub struct AssessmentDone {
 }
 
 /// What a distribution did.
-#[derive(Clone, Debug, PartialEq, Eq, Schema, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DistributionDone {
     /// What was distributed.
     pub sum: String,
@@ -36,46 +47,67 @@ pub struct DistributionDone {
     pub reserve: String,
     /// False where this id had been booked before; the parts are those of that time.
     pub booked: bool,
+    /// Nations to which a whole cent or more stays due, because the distribution was too small to pay everybody exactly.
+    #[serde(default)]
+    pub carried: Vec<String>,
 }
 
 /// What a transfer did.
-#[derive(Clone, Debug, PartialEq, Eq, Schema, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TransferDone {
     /// False where this id had been booked before.
     pub booked: bool,
+    /// The number of the transfer in the book.
+    #[serde(default)]
+    pub number: u64,
 }
 
 /// What every account has.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Schema, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balances {
     /// The accounts that were ever booked on.
     pub accounts: Vec<AccountBalance>,
+    /// Where the next page begins, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// How fresh it is.
+    #[serde(default)]
+    pub as_of: AsOf,
 }
 
 /// What one account has.
-#[derive(Clone, Debug, PartialEq, Eq, Schema, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountBalance {
     /// Its name.
     pub account: String,
     /// What it has; below zero what it owes.
     pub balance: String,
+    /// What is set aside and neither posted nor voided, credits less debits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<String>,
+    /// What it is counted in, where it is not USD.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asset: Option<String>,
 }
 
 /// What adding up the whole book again found.
-#[derive(Clone, Debug, PartialEq, Eq, Schema, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckDone {
     /// Whether the book holds.
     pub ok: bool,
-    /// How many entries it has.
+    /// How many transfers it has.
     pub entries: u64,
-    /// The sum over all accounts: `0.00`.
+    /// The sum over all accounts in USD: `0.00`.
     pub sum: String,
+    /// The hash of the state, in hexadecimal: equal on two nodes at one position where their books are.
+    #[serde(default)]
+    pub state: String,
     /// What does not hold, at most [`PROBLEMS_MAX`](crate::PROBLEMS_MAX).
     pub problems: Vec<String>,
 }
 
 /// A piece of the journal.
-#[derive(Clone, Debug, PartialEq, Eq, Schema, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportPage {
     /// Whole entries, at most [`EXPORT_PAGE_BYTES_MAX`](crate::EXPORT_PAGE_BYTES_MAX).
     pub text: String,
@@ -84,12 +116,26 @@ pub struct ExportPage {
 }
 
 /// The book at a glance.
-#[derive(Clone, Debug, PartialEq, Eq, Schema, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerStatus {
-    /// The node that has it.
-    pub home: NodeName,
-    /// How many entries it has.
+    /// The node that leads the group, as far as this one knows.
+    pub leader: Option<NodeName>,
+    /// The nodes that keep the book and vote, as far as this one knows.
+    pub voters: Vec<NodeName>,
+    /// How many commands were applied to it.
+    pub position: u64,
+    /// How many transfers it has.
     pub entries: u64,
-    /// The sum over all accounts: `0.00`.
-    pub sum: String,
+    /// How fresh it is.
+    pub as_of: AsOf,
+}
+
+/// Who keeps the book and votes, after a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VotersDone {
+    /// Their names.
+    pub voters: Vec<String>,
+    /// What is to be said of so many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }

@@ -98,6 +98,19 @@ pub struct Transfer {
     pub to: String,
     /// Dollars and cents, as `1234.56`.
     pub amount: String,
+    /// The nation that a payment into a project concerns, by its ISO alpha-3 code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nation: Option<String>,
+}
+
+/// `POST /v1/ledger/voters`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Voters {
+    /// A hub or voter of the cluster.
+    pub node: NodeName,
+    /// Whether it gets a vote or loses it.
+    pub add: bool,
 }
 
 /// `POST /v1/content/publish`.

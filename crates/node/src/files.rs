@@ -107,6 +107,11 @@ impl NodeFiles {
         self.data.join("node.toml")
     }
 
+    /// The folder of the ledger.
+    pub(crate) fn ledger(&self) -> PathBuf {
+        self.data.join("ledger")
+    }
+
     pub(crate) fn audit(&self) -> PathBuf {
         self.data.join("audit.jsonl")
     }

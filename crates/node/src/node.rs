@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use covenant_cluster::{Cluster, ClusterConfig, EpochKeeper, Phase, Seed, Seeds, Topology};
+use covenant_consensus::{Groups, Sender};
 use covenant_content::{ContentConfig, Trust};
 use covenant_env::{Env, Task};
 use covenant_identity::{NodeGrant, PeerIdentity, Subject, Verb};
@@ -164,7 +165,8 @@ pub async fn boot(
     let events = Arc::new(EventLog::new());
     let eventful = env.system.spawn(Arc::clone(&events).run(cluster.clone(), env.clone()));
     let authorities = authorities::watched(config.node.name.clone(), desk.clone(), credentials.clone(), env.clone());
-    let mut resources = resources(&config, lock.path(), &cluster, &credentials, nations);
+    let groups = groups(&cluster, &env);
+    let mut resources = resources(&config, lock.path(), &cluster, &credentials, groups, nations);
     resources.insert(Arc::new(Members::of(cluster.clone()).and(authorities)));
     let system = SystemConfig { env: env.clone(), tree, registry, resources };
     covenant_runtime::note_panic_sites();
@@ -428,16 +430,28 @@ fn start_cluster(
     Ok(Cluster::start(cluster, env.clone(), issuer)?)
 }
 
+/// The groups that agree on something, over the connections of the cluster.
+fn groups(cluster: &Arc<Cluster>, env: &Env) -> Groups {
+    let peers = Arc::downgrade(cluster);
+    let peer = move |node| peers.upgrade().and_then(|cluster: Arc<Cluster>| cluster.peer_or_demand(node));
+    let groups = Groups::new(env.clone(), Arc::new(peer));
+    let taking = groups.clone();
+    cluster.set_consensus_handler(Arc::new(move |peer, plane, send, recv| taking.take(peer, plane, send, recv)));
+    groups
+}
+
 /// What the node lends to its actors.
 fn resources(
     config: &NodeConfig,
     data: &Path,
     cluster: &Arc<Cluster>,
     credentials: &Arc<NodeCredentials>,
+    groups: Groups,
     nations: Option<Nations>,
 ) -> Resources {
     let me = config.node.name.clone();
-    let ledger = LedgerConfig::new(config.cluster.book_home.clone(), me.clone(), data.join("ledger/book.redb"));
+    let sender = Sender { node: credentials.id(), role: config.node.role };
+    let ledger = LedgerConfig::new(sender, me.clone(), NodeFiles::new(data).ledger(), groups, cluster.clone());
     let ledger = match nations {
         Some(nations) => ledger.with_nations(nations),
         None => ledger,

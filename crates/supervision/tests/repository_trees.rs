@@ -38,7 +38,7 @@ fn each_role_runs_what_it_needs_in_this_order() {
     let (scheduler, warmer) = ("/sync/scheduler sync.scheduler", "/sync/warmer sync.warmer");
     assert_eq!(workers_of("hub"), [watcher, store, book, desk, scheduler, warmer]);
     assert_eq!(workers_of("tower"), [watcher, store, desk, scheduler, warmer]);
-    assert_eq!(workers_of("voter"), [watcher, desk]);
+    assert_eq!(workers_of("voter"), [watcher, book, desk]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
-use covenant_types::TransferId;
+use covenant_types::{NodeName, TransferId};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LedgerVerb {
@@ -33,12 +33,24 @@ pub(crate) enum LedgerVerb {
         /// Dollars and cents, as 1234.56
         #[arg(long, allow_hyphen_values = true)]
         amount: String,
+        /// The nation that a payment into a project concerns, by its ISO alpha-3 code
+        #[arg(long)]
+        nation: Option<String>,
         /// 1 to 32 hexadecimal digits; the same id twice books once. Random when left out
         #[arg(long)]
         id: Option<TransferId>,
     },
     /// What each account holds
-    Balances,
+    Balances {
+        /// Show what a node near by has, though it may be behind, and how old it is
+        #[arg(long)]
+        stale: bool,
+    },
+    /// Who keeps the book, who leads, and how far it is
+    Status,
+    /// Give a hub or voter a vote on the book, or take it
+    #[command(subcommand)]
+    Voters(VotersVerb),
     /// Add the whole book up again
     Check,
     /// Print the whole book for another program
@@ -46,6 +58,20 @@ pub(crate) enum LedgerVerb {
         /// The form
         #[arg(long, value_enum, default_value = "hledger")]
         format: ExportFormat,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum VotersVerb {
+    /// Give a node a vote, when it has the book: 3 or 5 voters bear the loss of 1 or 2
+    Add {
+        /// A hub or voter of the cluster
+        node: NodeName,
+    },
+    /// Take a node's vote, and its place in the group. It need not be alive
+    Remove {
+        /// The node
+        node: NodeName,
     },
 }
 

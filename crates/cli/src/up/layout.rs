@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Layout {
     /// The cluster's name.
     pub(crate) cluster: String,
-    /// Its nodes in start order. The first is the one `init` makes: it issues certificates and keeps the book.
+    /// Its nodes in start order. The first is the one `init` makes: it issues certificates and begins the ledger.
     pub(crate) node: Vec<NodePlan>,
 }
 

@@ -17,12 +17,13 @@ use std::time::Duration;
 use anyhow::Context;
 use covenant_env::{Env, Metrics, Task};
 use covenant_identity::Scope;
-use covenant_node::api::{ApiError, CreateToken, ErrorKind, Status, TokenCreated};
+use covenant_ledger::VotersDone;
+use covenant_node::api::{ApiError, CreateToken, ErrorKind, Status, TokenCreated, Voters};
 use covenant_node::audit::AuditLog;
 use covenant_node::http::Server;
 use covenant_node::{InitSpec, LinkProfile, NodePlace};
 use covenant_store::DataDir;
-use covenant_types::ExitReason;
+use covenant_types::{ExitReason, Role};
 
 use crate::args::{Global, Up};
 use crate::client::Client;
@@ -36,18 +37,21 @@ pub(crate) use server::{KillNode, StartNode};
 const READY_WITHIN: Duration = Duration::from_secs(30);
 /// The pause between two questions whether something is so.
 const ASK_EVERY: Duration = Duration::from_millis(25);
+/// How many hubs keep the book and vote: three bear the loss of one.
+const VOTERS: usize = 3;
 /// How long the token of a node that joins now may hold.
 const TOKEN_TTL_S: u64 = 120;
 
 /// Runs `covenant up`.
 pub(crate) async fn run(global: &Global, args: &Up, output: &Output) -> Result<(), ApiError> {
     if args.check {
-        return check::run(output).await;
+        return Box::pin(check::run(output)).await;
     }
     let live = !args.plain && !output.json() && std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
     let began = tokio::time::Instant::now();
     let cluster = UpCluster::start(&global.folder, args.trees.as_deref(), |line| output.talk(line)).await?;
     cluster.wait_until_ready().await?;
+    Box::pin(cluster.share_the_book()).await?;
     let count = cluster.layout.node.len();
     output.talk(&format!("{count} nodes are ready after {:.1} s", began.elapsed().as_secs_f64()));
     let signals = async {
@@ -162,6 +166,34 @@ impl UpCluster {
     pub(crate) async fn wait_until_ready(&self) -> Result<(), ApiError> {
         for node in &self.layout.node {
             self.wait_for(node, |status| status.ready).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives further hubs a vote on the ledger, so that it bears the loss of one. They keep it over restarts.
+    pub(crate) async fn share_the_book(&self) -> Result<(), ApiError> {
+        let hubs = self.layout.node.iter().filter(|node| node.role == Role::Hub).take(VOTERS);
+        let hubs: Vec<&NodePlan> = hubs.collect();
+        if hubs.len() < VOTERS {
+            return Ok(());
+        }
+        let client = self.client(self.layout.first());
+        for hub in hubs.into_iter().skip(1) {
+            let order = Voters { node: hub.name.clone(), add: true };
+            let giving = async {
+                loop {
+                    // The first moments of a cluster: a leader is chosen, and hubs come to know each other.
+                    match client.post::<VotersDone>("/v1/ledger/voters", &order).await {
+                        Ok(_) => return,
+                        Err(_) => tokio::time::sleep(ASK_EVERY).await,
+                    }
+                }
+            };
+            tokio::time::timeout(READY_WITHIN, giving).await.map_err(|_| {
+                let within = READY_WITHIN.as_secs();
+                let message = format!("{} did not get a vote on the ledger within {within} s", hub.name);
+                ApiError::new(ErrorKind::Timeout, message)
+            })?;
         }
         Ok(())
     }

@@ -5,6 +5,9 @@ use std::convert::Infallible;
 use std::path::Path;
 use std::time::Duration;
 
+use covenant_ledger::LedgerStatus;
+use covenant_types::NodeName;
+
 use super::layout::Layout;
 use super::processes::ProcessesRef;
 use super::snapshot::Snapshot;
@@ -71,7 +74,7 @@ fn facts(snapshot: &Snapshot) -> BTreeMap<String, String> {
     }
     match &snapshot.ledger {
         Some(Ok(status)) => {
-            drop(facts.insert("ledger".to_owned(), format!("{} entries, sum {}", status.entries, status.sum)))
+            drop(facts.insert("ledger".to_owned(), format!("{} transfers, led by {}", status.entries, leader(status))))
         }
         Some(Err(why)) => drop(facts.insert("ledger".to_owned(), why.clone())),
         None => {}
@@ -82,4 +85,9 @@ fn facts(snapshot: &Snapshot) -> BTreeMap<String, String> {
         facts.insert(format!("incident {} on {node}", incident.id), about);
     }
     facts
+}
+
+/// Who leads the group that keeps the book.
+fn leader(status: &LedgerStatus) -> &str {
+    status.leader.as_ref().map_or("nobody", NodeName::as_str)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use covenant_cluster::MemberState;
 use covenant_env::{Spawner, Task};
 use covenant_runtime::TreeView;
-use covenant_types::ActorPath;
+use covenant_types::{ActorPath, NodeName};
 use crossterm::event::{Event, EventStream, KeyCode, KeyEventKind, KeyModifiers};
 use futures_util::StreamExt;
 use ratatui::Frame;
@@ -253,13 +253,18 @@ fn branch(view: &TreeView, lead: &str, below: &str, lines: &mut Vec<Line<'static
 fn ledger_lines(snapshot: &Snapshot) -> Vec<Line<'static>> {
     match &snapshot.ledger {
         Some(Ok(status)) => vec![
-            Line::from(format!("book on {}", status.home)),
-            Line::from(format!("{} entries", status.entries)),
-            Line::from(format!("sum of all accounts {}", status.sum)),
+            Line::from(format!("kept by {}", names(&status.voters))),
+            Line::from(format!("led by {}", status.leader.as_ref().map_or("nobody", NodeName::as_str))),
+            Line::from(format!("{} transfers at position {}", status.entries, status.position)),
         ],
         Some(Err(why)) => vec![Line::from(why.clone()).red()],
         None => vec![Line::from("no node answers").dim()],
     }
+}
+
+fn names(nodes: &[NodeName]) -> String {
+    let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
+    if names.is_empty() { "nobody known".to_owned() } else { names.join(", ") }
 }
 
 fn content_lines(snapshot: &Snapshot) -> Vec<Line<'static>> {

@@ -1,10 +1,13 @@
 //! `covenant ledger`: the covenant's money.
 
-use covenant_ledger::{AssessmentDone, Balances, CheckDone, DistributionDone, ExportPage, TransferDone};
-use covenant_node::api::{ApiError, Assess, Distribute, Transfer};
-use covenant_types::TransferId;
+use covenant_ledger::{
+    AsOf, AssessmentDone, Balances, CheckDone, DistributionDone, ExportPage, LedgerStatus, TransferDone, VotersDone,
+};
+use covenant_node::api::{ApiError, Assess, Distribute, Transfer, Voters};
+use covenant_types::{NodeName, TransferId};
 
-use crate::args::{ExportFormat, Global, LedgerVerb};
+use crate::args::{ExportFormat, Global, LedgerVerb, VotersVerb};
+use crate::client::Client;
 use crate::output::{Output, Tone};
 
 /// Does one verb of the ledger.
@@ -33,20 +36,54 @@ pub(crate) async fn run(global: &Global, verb: LedgerVerb, output: &Output) -> R
                 )
             });
         }
-        LedgerVerb::Transfer { from, to, amount, id } => {
+        LedgerVerb::Transfer { from, to, amount, nation, id } => {
             let id = id.unwrap_or_else(random_id);
             output.talk(&format!("id {id}: give it again with --id to be sure that this books once"));
-            let done: TransferDone = client.post("/v1/ledger/transfer", &Transfer { id, from, to, amount }).await?;
-            output.view(&done, |_| if done.booked { "booked".to_owned() } else { "was booked before".to_owned() });
+            let order = Transfer { id, from, to, amount, nation };
+            let done: TransferDone = client.post("/v1/ledger/transfer", &order).await?;
+            let number = done.number;
+            output.view(&done, |_| match done.booked {
+                true => format!("booked as number {number}"),
+                false => format!("was booked before, as number {number}"),
+            });
         }
-        LedgerVerb::Balances => {
-            let balances: Balances = client.get("/v1/ledger/balances").await?;
+        LedgerVerb::Status => {
+            let status: LedgerStatus = client.get("/v1/ledger/status").await?;
+            output.view(&status, |_| {
+                let voters: Vec<&str> = status.voters.iter().map(NodeName::as_str).collect();
+                let leader = status.leader.as_ref().map_or("nobody known", NodeName::as_str);
+                format!(
+                    "{} transfers at position {}; kept by {}; led by {leader}; {}",
+                    status.entries,
+                    status.position,
+                    if voters.is_empty() { "nobody known".to_owned() } else { voters.join(", ") },
+                    freshness(&status.as_of)
+                )
+            });
+        }
+        LedgerVerb::Voters(verb) => {
+            let (node, add) = match verb {
+                VotersVerb::Add { node } => (node, true),
+                VotersVerb::Remove { node } => (node, false),
+            };
+            let done: VotersDone = client.post("/v1/ledger/voters", &Voters { node, add }).await?;
+            output.view(&done, |output| {
+                let voters = format!("these vote: {}", done.voters.join(", "));
+                match &done.warning {
+                    Some(warning) => format!("{voters}\n{}", output.paint(Tone::Warn, warning)),
+                    None => voters,
+                }
+            });
+        }
+        LedgerVerb::Balances { stale } => {
+            let balances = balances(&client, stale).await?;
             output.view(&balances, |output| {
                 let row = |account: &covenant_ledger::AccountBalance| {
                     vec![(Tone::Plain, account.account.clone()), (Tone::Plain, format!("{:>20}", account.balance))]
                 };
                 let rows: Vec<_> = balances.accounts.iter().map(row).collect();
-                output.table(&["ACCOUNT", "             BALANCE"], &rows)
+                let table = output.table(&["ACCOUNT", "             BALANCE"], &rows);
+                format!("{table}\n{}", freshness(&balances.as_of))
             });
         }
         LedgerVerb::Check => {
@@ -80,6 +117,27 @@ pub(crate) async fn run(global: &Global, verb: LedgerVerb, output: &Output) -> R
         }
     }
     Ok(())
+}
+
+/// All pages of the accounts.
+async fn balances(client: &Client, stale: bool) -> Result<Balances, ApiError> {
+    let mut all: Balances = client.get(&format!("/v1/ledger/balances?stale={stale}")).await?;
+    while let Some(from) = all.next.take() {
+        let page: Balances = client.get(&format!("/v1/ledger/balances?stale={stale}&from={from}")).await?;
+        all.accounts.extend(page.accounts);
+        (all.next, all.as_of) = (page.next, page.as_of);
+    }
+    Ok(all)
+}
+
+/// How fresh what is shown is, in words.
+fn freshness(as_of: &AsOf) -> String {
+    let position = as_of.position;
+    if as_of.linearizable {
+        format!("up to date, as of entry {position} of the log")
+    } else {
+        format!("as one node had it {} ms ago, as of entry {position} of the log", as_of.age_ms)
+    }
 }
 
 fn random_id() -> TransferId {

@@ -67,7 +67,7 @@ fn admit<R>(shared: &Shared<R>, engine: &Engine, from: Sender, label: &Label) ->
         me: shared.instance,
         members: &members,
         vouched: vouched.as_ref(),
-        first: &shared.config.first_voters,
+        first: &shared.first_voters.read(),
         askers: &shared.config.askers,
     };
     known.judge(from, label)

@@ -50,7 +50,7 @@ pub(super) async fn vouch<R: Replicated>(shared: Arc<Shared<R>>) {
 fn believed<R>(shared: &Shared<R>, own: &StoredMembership) -> BTreeSet<NodeId> {
     let mut nodes: BTreeSet<NodeId> = own.membership().nodes().map(|(node, _)| NodeId::from(*node)).collect();
     if nodes.is_empty() {
-        nodes.clone_from(&shared.config.first_voters);
+        nodes.clone_from(&shared.first_voters.read());
     }
     nodes.remove(&shared.me);
     nodes

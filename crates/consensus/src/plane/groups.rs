@@ -178,7 +178,7 @@ impl fmt::Debug for Way {
 impl Network for Way {
     fn call(&self, to: NodeId, lane: Lane, request: Vec<u8>) -> Call<'_> {
         Box::pin(async move {
-            let unreached = |why: &str| Unreached { to, why: why.to_owned() };
+            let unreached = |why: &str| Unreached { to, why: why.to_owned(), sent: false };
             let (peer, line) = {
                 let groups = self.groups.upgrade().ok_or_else(|| unreached("this node is stopping"))?;
                 let peer = groups.peers.peer(to).ok_or_else(|| unreached("it is not connected"))?;

@@ -61,7 +61,7 @@ impl Line {
         within: Duration,
         body: &[u8],
     ) -> Result<Vec<u8>, Unreached> {
-        let unreached = |why: String| Unreached { to: self.to, why };
+        let unreached = |why: String| Unreached { to: self.to, why, sent: true };
         let _room = self.room.try_acquire().map_err(|_| unreached("too many requests to it wait already".into()))?;
         let (calls, number, answered) = self.send(peer, group, within, body).await.map_err(unreached)?;
         let _forget = Forget(&calls, number);

@@ -37,7 +37,7 @@ impl Network for Port {
     fn call(&self, to: NodeId, _lane: Lane, request: Vec<u8>) -> Call<'_> {
         Box::pin(async move {
             tokio::time::sleep(LATENCY).await;
-            let unreached = |why: &str| Unreached { to, why: why.to_owned() };
+            let unreached = |why: &str| Unreached { to, why: why.to_owned(), sent: true };
             let cut = self.hub.cut_off.lock().iter().any(|node| [self.me, to].contains(node));
             let member = self.hub.members.lock().get(&to).and_then(Weak::upgrade);
             let member = member.filter(|_| !cut && self.alive.load(Ordering::Relaxed)).ok_or(unreached("no way"))?;

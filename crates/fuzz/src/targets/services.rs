@@ -6,8 +6,8 @@ use covenant_content::{
     ChunkId, ChunkRef, Class, FileEntry, Manifest, SignedManifest, StoreRequest, StoreResponse, Trust, fuzz,
 };
 use covenant_identity::{RootAuthority, TrustedRoots};
-use covenant_ledger::{Account, Amount, BookRequest, BookResponse, Entry, Nations};
-use covenant_types::{TransferId, WallTime};
+use covenant_ledger::{Amount, Nations, VotersAnswer, VotersChange, fuzz as ledger, rules};
+use covenant_types::{NodeName, WallTime};
 use covenant_wire::{decode, encode};
 
 use crate::Target;
@@ -19,7 +19,7 @@ pub(crate) const TARGETS: &[Target] = &[
     Target::new("manifest", fuzz_manifest, manifest_seeds),
     Target::new("signed-manifest", fuzz_signed_manifest, signed_manifest_seeds),
     Target::new("store-message", fuzz_store_message, store_message_seeds),
-    Target::new("ledger-entry", fuzz_ledger_entry, ledger_entry_seeds),
+    Target::new("ledger-question", ledger::fuzz_ledger_question, ledger::ledger_question_seeds),
     Target::new("book-message", fuzz_book_message, book_message_seeds),
     Target::new("nations", fuzz_nations, nations_seeds),
 ];
@@ -90,37 +90,22 @@ fn store_message_seeds() -> Vec<Vec<u8>> {
     ]
 }
 
-fn fuzz_ledger_entry(bytes: &[u8]) {
-    if let Ok(entry) = Entry::from_bytes(bytes) {
-        assert_eq!(entry.to_bytes(), bytes, "an entry has one form");
-        let _judged = (entry.is_balanced(), entry.volume(), entry.shared(), entry.same_request(&entry));
-    }
-}
-
-fn ledger_entry_seeds() -> Vec<Vec<u8>> {
-    let kenya = Account::Nation("KEN".parse().expect("a nation"));
-    let transfer = Entry::transfer(TransferId(7), Account::Pool, kenya, Amount::cents(1234), NOW);
-    let profit = Entry::distribution(TransferId(8), Amount::cents(1_000_003), few(), NOW);
-    let (assessments, _) = Entry::assessments(2025, few(), NOW);
-    [transfer, profit].iter().chain(&assessments[..1]).map(Entry::to_bytes).collect()
-}
-
-/// What the book is asked and answers.
+/// Who is to vote on the ledger, and what came of it.
 fn fuzz_book_message(bytes: &[u8]) {
-    if let Ok(request) = decode::<BookRequest>(bytes, 1 << 20) {
-        assert_eq!(decode::<BookRequest>(&encode(&request), 1 << 20), Ok(request));
+    if let Ok(change) = decode::<VotersChange>(bytes, 1 << 20) {
+        assert_eq!(decode::<VotersChange>(&encode(&change), 1 << 20), Ok(change));
     }
-    if let Ok(response) = decode::<BookResponse>(bytes, 1 << 20) {
-        assert_eq!(decode::<BookResponse>(&encode(&response), 1 << 20), Ok(response));
+    if let Ok(answer) = decode::<VotersAnswer>(bytes, 1 << 20) {
+        assert_eq!(decode::<VotersAnswer>(&encode(&answer), 1 << 20), Ok(answer));
     }
 }
 
 fn book_message_seeds() -> Vec<Vec<u8>> {
-    let [from, to, amount] = ["pool", "KEN", "12.34"].map(str::to_owned);
+    let hub: NodeName = "hub-asia".parse().expect("a name");
     vec![
-        encode(&BookRequest::Assess { year: 2025 }),
-        encode(&BookRequest::Transfer { id: TransferId(7), from, to, amount }),
-        encode(&BookRequest::Export { from: 300 }),
+        encode(&VotersChange::Add(hub.clone())),
+        encode(&VotersAnswer::NotLeader(Some(hub))),
+        encode(&VotersAnswer::Changed { voters: vec!["hub-asia".to_owned()], warning: None }),
     ]
 }
 
@@ -137,8 +122,9 @@ pub(super) fn few() -> &'static Nations {
 fn fuzz_nations(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(nations) = Nations::parse(text) {
-        let _entries = Entry::assessments(2025, &nations, NOW);
-        let _profit = Entry::distribution(TransferId(8), Amount::cents(1_000_003), &nations, NOW);
+        let _owed: Vec<_> =
+            nations.iter().filter_map(|nation| nation.gdp).map(|gdp| rules::owed(gdp.dollars)).collect();
+        let _shared = rules::distribute(Amount::cents(1_000_003), &nations);
     }
 }
 

@@ -1,119 +1,71 @@
-//! `ledger.book`: the actor that has the book.
+//! `ledger.book`: keeps the book on a node that may vote, as a member of the group that agrees on it.
 //!
-//! Requests go to a committer, a task of the actor, which takes all that wait and commits them in one transaction: one
-//! fsync answers many. An answer is sent after the fsync and never before. Questions have a task of their own, which reads
-//! what is committed, a few side by side: adding up a long book delays no booking and no other question.
+//! The group does the work: its engine lives beside the actor, which begins it, says who keeps the book, begins the ledger on
+//! the first node of a cluster, and changes the voters where it leads.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use covenant_env::Env;
+use covenant_consensus::{ChangeError, Changed, Consensus};
 use covenant_runtime::{Behaviour, Callers, Context, Exit, NoConfig, Remotable, Reply, Schema, StartError};
-use covenant_types::{CallError, Role, TransferId};
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use covenant_types::{ExitReason, NodeId, NodeName, Role, Scope};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
 
 use super::LedgerConfig;
-use super::serve::serve;
-use crate::store::BookStore;
-use crate::{
-    AssessmentDone, Balances, CheckDone, DistributionDone, ExportPage, LedgerError, LedgerStatus, TransferDone,
-};
+use crate::LedgerError;
+use crate::error::LedgerErrorKind;
+use crate::member::Member;
+use crate::places::name_of;
 
-/// What the book is asked; crosses nodes.
+/// The group of those who keep the book and vote.
+pub const VOTERS: &str = "ledger-voters";
+/// How often a member looks whether it votes.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long a change of voters may take: a new one fetches the book first.
+pub(crate) const CHANGE_WITHIN: Duration = Duration::from_secs(60);
+
+/// A change of who votes.
 #[derive(Clone, Debug, PartialEq, Eq, Schema, Serialize, Deserialize)]
-pub enum BookRequest {
-    /// Book what each nation owes for a year.
-    Assess {
-        /// The year.
-        year: u16,
-    },
-    /// Book a profit, shared.
-    Distribute {
-        /// Dollars and cents.
-        amount: String,
-        /// The client's id.
-        id: TransferId,
-    },
-    /// Book one movement.
-    Transfer {
-        /// The client's id.
-        id: TransferId,
-        /// The account that gives.
-        from: String,
-        /// The account that gains.
-        to: String,
-        /// Dollars and cents.
-        amount: String,
-    },
-    /// Every account.
-    Balances,
-    /// Add it all up again.
-    Check,
-    /// A part of the journal.
-    Export {
-        /// The number of its first entry.
-        from: u64,
-    },
-    /// The book in short.
-    Status,
+pub enum VotersChange {
+    /// Makes this node a voter, when it has the book.
+    Add(NodeName),
+    /// Takes its vote, and its place in the group.
+    Remove(NodeName),
 }
 
-/// What the book answers; crosses nodes.
+/// What a change came to.
 #[derive(Clone, Debug, PartialEq, Eq, Schema, Serialize, Deserialize)]
-pub enum BookResponse {
-    /// To `Assess`.
-    Assessed(AssessmentDone),
-    /// To `Distribute`.
-    Distributed(DistributionDone),
-    /// To `Transfer`.
-    Transferred(TransferDone),
-    /// To `Balances`.
-    Balances(Balances),
-    /// To `Check`.
-    Checked(CheckDone),
-    /// To `Export`.
-    Exported(ExportPage),
-    /// To `Status`.
-    Status(LedgerStatus),
-    /// The book said no.
+pub enum VotersAnswer {
+    /// Who votes now.
+    Changed {
+        /// Their names, or their ids where nobody knows them.
+        voters: Vec<String>,
+        /// What is to be said of so many.
+        warning: Option<String>,
+    },
+    /// Another node leads: ask that one.
+    NotLeader(Option<NodeName>),
+    /// Nothing was changed, or it is not known.
     No(LedgerError),
 }
 
-/// A request to the book, and where its answer goes.
+/// A change that is asked for, and where the answer goes; crosses nodes.
 #[derive(Debug, Remotable)]
-#[remotable(name = "covenant.ledger.book/1")]
+#[remotable(name = "covenant.ledger.book/2")]
 pub struct BookMessage {
     /// What is wanted.
-    pub request: BookRequest,
+    pub change: VotersChange,
     /// Where the answer goes.
-    pub reply: Reply<BookResponse>,
+    pub reply: Reply<VotersAnswer>,
 }
 
-/// Requests that one fsync answers at most.
-const BATCH_MAX: usize = 256;
-/// Questions that wait at most. More are turned away.
-const QUESTIONS_MAX: usize = 64;
-/// Questions that are answered side by side.
-const QUESTIONS_AT_ONCE: usize = 4;
-
-/// The book, on the node that keeps it.
+/// A member of the group.
 #[derive(Debug)]
 pub struct Book {
-    bookings: mpsc::Sender<BookMessage>,
-    questions: mpsc::Sender<BookMessage>,
-}
-
-impl BookRequest {
-    /// Whether it books nothing, whatever becomes of it.
-    pub(super) fn is_question(&self) -> bool {
-        match self {
-            Self::Balances | Self::Check | Self::Export { .. } | Self::Status => true,
-            Self::Assess { .. } | Self::Distribute { .. } | Self::Transfer { .. } => false,
-        }
-    }
+    config: Arc<LedgerConfig>,
+    member: Arc<Consensus<Member>>,
+    votes: bool,
 }
 
 impl Behaviour for Book {
@@ -122,123 +74,120 @@ impl Behaviour for Book {
 
     async fn start(_: NoConfig, ctx: &Context<Self>) -> Result<Self, StartError> {
         let config = ctx.resource::<LedgerConfig>()?;
-        if !config.is_home() {
+        if !config.may_vote() {
             return Err(StartError::Ignore);
         }
-        let opening = Arc::clone(&config);
-        let opened = ctx.env().blocking(move || opening.open()).await.map_err(StartError::failed)?;
-        let store = opened.map_err(StartError::failed)?;
-        let (bookings, to_book) = mpsc::channel(BATCH_MAX);
-        let (questions, to_answer) = mpsc::channel(QUESTIONS_MAX);
-        let (shared, env) = (Arc::clone(&store), ctx.env().clone());
-        ctx.spawn(commit_for_ever(shared, to_book, Arc::clone(&config), env)).map_err(StartError::failed)?;
-        ctx.spawn(answer_for_ever(store, to_answer, config, ctx.env().clone())).map_err(StartError::failed)?;
-        // Every role has a desk, and desks forward what they are asked. Nobody ends the book from outside.
-        ctx.expose_to(Callers::roles(&[Role::Hub, Role::Tower, Role::Voter]));
-        Ok(Self { bookings, questions })
+        let member = config.open(ctx.env()).await.map_err(StartError::failed)?;
+        ctx.expose_to(Callers::roles(&[Role::Hub, Role::Voter]));
+        ctx.set_alarm(Duration::ZERO);
+        Ok(Self { config, member, votes: false })
     }
 
     fn kind(message: &BookMessage) -> &'static str {
-        match message.request {
-            BookRequest::Assess { .. } => "Assess",
-            BookRequest::Distribute { .. } => "Distribute",
-            BookRequest::Transfer { .. } => "Transfer",
-            BookRequest::Balances => "Balances",
-            BookRequest::Check => "Check",
-            BookRequest::Export { .. } => "Export",
-            BookRequest::Status => "Status",
+        match message.change {
+            VotersChange::Add(_) => "Add",
+            VotersChange::Remove(_) => "Remove",
         }
     }
 
-    async fn handle(&mut self, message: BookMessage, _: &Context<Self>) -> Result<(), Exit> {
-        if self.bookings.is_closed() {
-            let why = "the disk failed and the book is opened again";
-            message.reply.send(BookResponse::No(LedgerError::not_booked(why)));
-            return Err(Exit::error(why));
+    async fn alarm(&mut self, ctx: &Context<Self>) -> Result<(), Exit> {
+        ctx.set_alarm(LOOK_EVERY);
+        let status = self.member.status();
+        if status.voters.is_empty() {
+            // Whoever gives this node a vote speaks to it before its own log says who may.
+            self.member.believe(self.config.candidates());
         }
-        if message.request.is_question() {
-            return match self.questions.try_send(message) {
-                Ok(()) => Ok(()),
-                Err(TrySendError::Full(message)) => {
-                    message.reply.refuse(CallError::MailboxFull);
-                    Ok(())
-                }
-                Err(TrySendError::Closed(_)) => Err(Exit::error("the task that answers for the book ended")),
-            };
-        }
-        // Waiting here fills the mailbox, which makes senders wait: nothing grows without a bound.
-        self.bookings.send(message).await.map_err(|_| Exit::error("the committer of the book ended"))
-    }
-}
-
-/// Takes what waits, commits it, answers, for as long as the actor lives or the disk works.
-async fn commit_for_ever(
-    store: Arc<BookStore>,
-    mut inbox: mpsc::Receiver<BookMessage>,
-    config: Arc<LedgerConfig>,
-    env: Env,
-) {
-    let commits = env.metrics.counter("covenant_ledger_commits_total", &[]);
-    let requests = env.metrics.counter("covenant_ledger_requests_total", &[]);
-    let seconds = env.metrics.histogram("covenant_ledger_commit_seconds", &[]);
-    let mut batch = Vec::with_capacity(BATCH_MAX);
-    while inbox.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        let (wanted, replies): (Vec<_>, Vec<_>) = batch.drain(..).map(|asked| (asked.request, asked.reply)).unzip();
-        requests.increment(wanted.len() as u64);
-        let (at, began) = (env.wall(), env.now());
-        let (book, rules) = (Arc::clone(&store), Arc::clone(&config));
-        let served = env.blocking(move || serve(&book, wanted, &rules, at)).await;
-        commits.increment(1);
-        seconds.record(env.now().since(began).as_secs_f64());
-        let broken = match served {
-            Ok(Ok(responses)) => {
-                responses.into_iter().zip(replies).for_each(|(response, reply)| reply.send(response));
-                continue;
+        if status.voters.is_empty() && self.config.may_begin() {
+            match self.member.form(&BTreeSet::from([self.config.me.node])).await {
+                Ok(()) => tracing::info!("the ledger begins on this node"),
+                Err(error) => tracing::warn!(%error, "the ledger cannot begin yet"),
             }
-            Ok(Err(broken)) => broken,
-            Err(panicked) => LedgerError::unsure(panicked),
-        };
-        tracing::error!(error = %broken, "the book could not be committed: it is opened again");
-        config.close();
-        // Those that wait were not begun, and are told so.
-        inbox.close();
-        while let Ok(waiting) = inbox.try_recv() {
-            waiting.reply.send(BookResponse::No(LedgerError::not_booked("the disk failed before its turn")));
+        } else if !status.voters.is_empty() && self.config.may_begin() {
+            self.config.has_begun().map_err(Exit::error)?;
         }
-        replies.into_iter().for_each(|reply| reply.send(BookResponse::No(broken.clone())));
-        return;
+        let votes = status.voters.contains(&self.config.me.node);
+        if votes && !self.votes {
+            ctx.join_group(VOTERS, Scope::Global).map_err(Exit::error)?;
+        } else if self.votes && !votes {
+            ctx.leave_group(VOTERS);
+        }
+        self.votes = votes;
+        Ok(())
+    }
+
+    async fn handle(&mut self, message: BookMessage, ctx: &Context<Self>) -> Result<(), Exit> {
+        let (member, config) = (self.member.clone(), self.config.clone());
+        let BookMessage { change, reply } = message;
+        // In a task: a new voter may take its time, and one change at a time is the group's own rule.
+        let refused = ctx.spawn(async move { reply.send(perform(&member, &config, change).await) });
+        if let Err(refused) = refused {
+            tracing::warn!(%refused, "a change of voters is turned away: too many wait");
+        }
+        Ok(())
+    }
+
+    async fn stop(self, reason: &ExitReason, _: &Context<Self>) {
+        // A crash of the actor is none of the group: the next incarnation goes on with the same member.
+        if matches!(reason, ExitReason::Normal | ExitReason::Shutdown) {
+            let Self { config, member, .. } = self;
+            drop(member);
+            config.close().await;
+        }
+    }
+
+    fn inspect(&self) -> Option<serde_json::Value> {
+        let status = self.member.status();
+        Some(serde_json::json!({
+            "leads": status.leads,
+            "leader": status.leader.map(|leader| shown(&self.config, leader)),
+            "term": status.term,
+            "last": status.last,
+            "applied": status.applied,
+            "snapshot": status.snapshot,
+            "voters": status.voters.iter().map(|voter| shown(&self.config, *voter)).collect::<Vec<_>>(),
+            "learners": status.learners.iter().map(|learner| shown(&self.config, *learner)).collect::<Vec<_>>(),
+        }))
     }
 }
 
-/// Answers questions from what is committed, a few at a time: a long check must not keep a short question waiting.
-async fn answer_for_ever(
-    store: Arc<BookStore>,
-    mut inbox: mpsc::Receiver<BookMessage>,
-    config: Arc<LedgerConfig>,
-    env: Env,
-) {
-    let mut under_way = FuturesUnordered::new();
-    loop {
-        tokio::select! {
-            // What ends makes room for what waits.
-            biased;
-            Some(()) = under_way.next() => {}
-            asked = inbox.recv(), if under_way.len() < QUESTIONS_AT_ONCE => match asked {
-                Some(asked) => under_way.push(answer(asked, Arc::clone(&store), Arc::clone(&config), env.clone())),
-                None => return,
-            },
+fn shown(config: &LedgerConfig, node: NodeId) -> String {
+    name_of(&config.places, node).map_or_else(|| node.to_string(), |name| name.to_string())
+}
+
+async fn perform(member: &Consensus<Member>, config: &LedgerConfig, change: VotersChange) -> VotersAnswer {
+    let (VotersChange::Add(name) | VotersChange::Remove(name)) = &change;
+    let place = config.places.places().into_iter().find(|place| place.name == *name);
+    let Some(place) = place else {
+        let what = format_args!("no hub or voter of the cluster is called {name}; nothing was changed");
+        return VotersAnswer::No(LedgerError::new(LedgerErrorKind::BadRequest, what.to_string()));
+    };
+    let changed = match change {
+        VotersChange::Add(_) => member.add_voter(place.node, CHANGE_WITHIN).await,
+        VotersChange::Remove(_) => member.remove(place.node, CHANGE_WITHIN).await,
+    };
+    match changed {
+        Ok(changed) => said(config, &changed),
+        Err(ChangeError::NotLeader { leader }) => {
+            VotersAnswer::NotLeader(leader.and_then(|leader| name_of(&config.places, leader)))
+        }
+        Err(error) => {
+            let kind = match error {
+                ChangeError::Refused(_) | ChangeError::InProgress => LedgerErrorKind::Refused,
+                ChangeError::Unreached { .. } => LedgerErrorKind::Unreachable,
+                ChangeError::NotLeader { .. }
+                | ChangeError::Behind
+                | ChangeError::Unknown
+                | ChangeError::Stopped
+                | _ => LedgerErrorKind::Failed,
+            };
+            VotersAnswer::No(LedgerError::new(kind, error.to_string()))
         }
     }
 }
 
-async fn answer(asked: BookMessage, store: Arc<BookStore>, config: Arc<LedgerConfig>, env: Env) {
-    let BookMessage { request, reply } = asked;
-    let at = env.wall();
-    let served = env.blocking(move || serve(&store, vec![request], &config, at)).await;
-    let served = served.map_err(LedgerError::failed).and_then(|served| served).map(|mut answers| answers.pop());
-    reply.send(match served {
-        Ok(Some(answer)) => answer,
-        Ok(None) => BookResponse::No(LedgerError::failed("an answer is missing")),
-        Err(error) => BookResponse::No(error),
-    });
+fn said(config: &LedgerConfig, changed: &Changed) -> VotersAnswer {
+    VotersAnswer::Changed {
+        voters: changed.voters.iter().map(|voter| shown(config, *voter)).collect(),
+        warning: changed.warning(),
+    }
 }

@@ -1,31 +1,74 @@
-//! Where the book is.
+//! What the ledger of a node consists of. A resource of the node.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
-use covenant_types::NodeName;
+use covenant_book::Projects;
+use covenant_consensus::{Consensus, ConsensusConfig, Folder, Groups, Sender};
+use covenant_env::Env;
+use covenant_ledger_state::{Ledger, LedgerConfig as BookConfig, OpenError};
+use covenant_types::{NodeId, NodeName, Role};
+use tokio::sync::Mutex;
 
-use crate::{BookStore, LedgerError, Nations};
+use crate::member::Member;
+use crate::places::Places;
+use crate::{LedgerError, Nations};
 
-/// Where the book is. A resource of the node.
-#[derive(Debug)]
+/// What the group is called.
+pub(crate) const GROUP: &str = "ledger";
+/// Says, in the folder of the ledger, that this node may begin a ledger: it is there from `covenant init` until it did.
+const MAY_BEGIN: &str = "may-begin";
+/// The pause between two looks whether somebody has let go.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// How long a member may take to stop in order.
+const STOP_WITHIN: Duration = Duration::from_secs(2);
+
+/// The ledger on this node.
 pub struct LedgerConfig {
-    /// The node that keeps the book.
-    pub home: NodeName,
     /// This node.
-    pub me: NodeName,
-    /// The file of the book, if it is here.
-    pub path: PathBuf,
-    /// The table of nations that assessments and distributions follow from.
-    nations: Arc<Nations>,
-    /// The open book. A commit may outlive the incarnation that began it, and a file cannot be opened twice.
-    store: Mutex<Option<Arc<BookStore>>>,
+    pub(crate) me: Sender,
+    pub(crate) name: NodeName,
+    folder: PathBuf,
+    pub(crate) groups: Groups,
+    pub(crate) places: Arc<dyn Places>,
+    pub(crate) nations: Arc<Nations>,
+    pub(crate) projects: Arc<Projects>,
+    /// The member of the group that this node is. An incarnation of its actor may end while it has a write under way, and its
+    /// files cannot be opened twice: the next one finds it here.
+    member: Mutex<Option<Open>>,
+}
+
+/// What is open.
+#[derive(Clone)]
+struct Open {
+    member: Arc<Consensus<Member>>,
+    /// Closes with its last handle.
+    _book: Ledger,
+}
+
+impl fmt::Debug for LedgerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LedgerConfig").field("me", &self.me).field("folder", &self.folder).finish_non_exhaustive()
+    }
 }
 
 impl LedgerConfig {
-    /// The book is kept by `home`, in the file `path` there; this node is `me`.
-    pub fn new(home: NodeName, me: NodeName, path: PathBuf) -> Self {
-        Self { home, me, path, nations: Arc::new(Nations::embedded().clone()), store: Mutex::new(None) }
+    /// Of the node `me`, which is called `name` and keeps its files in `folder`. It reaches others by `groups` and knows them
+    /// by `places`.
+    pub fn new(me: Sender, name: NodeName, folder: PathBuf, groups: Groups, places: Arc<dyn Places>) -> Self {
+        Self {
+            me,
+            name,
+            folder,
+            groups,
+            places,
+            nations: Arc::new(Nations::embedded().clone()),
+            projects: Arc::new(Projects::embedded().clone()),
+            member: Mutex::new(None),
+        }
     }
 
     /// With another table of nations than the one built in. Years that were assessed by another table stay as they are.
@@ -34,35 +77,86 @@ impl LedgerConfig {
         Self { nations: Arc::new(nations), ..self }
     }
 
-    /// The table of nations that assessments and distributions follow from.
-    pub fn nations(&self) -> &Nations {
-        &self.nations
+    /// Lets the node whose ledger will be in `folder` begin one: the first of a cluster. A node whose disk was lost may not, since
+    /// the others have the ledger.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub fn let_begin(folder: &Path) -> std::io::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        covenant_store::write_atomic(&folder.join(MAY_BEGIN), b"", 0o600)
     }
 
-    /// With a book that is open already.
-    #[cfg(test)]
-    pub(crate) fn holding(self, store: BookStore) -> Self {
-        Self { store: Mutex::new(Some(Arc::new(store))), ..self }
+    /// Whether this node's role permits it to keep the book.
+    pub(crate) fn may_vote(&self) -> bool {
+        self.me.may_vote()
     }
 
-    /// Whether the book is here.
-    pub fn is_home(&self) -> bool {
-        self.home == self.me
-    }
-
-    /// The open book. Blocks on the disk.
-    pub(crate) fn open(&self) -> Result<Arc<BookStore>, LedgerError> {
-        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(store) = store.as_ref() {
-            return Ok(Arc::clone(store));
+    /// The member of the group on this node, opened where it is not. Blocks on the disk in the blocking pool.
+    pub(crate) async fn open(&self, env: &Env) -> Result<Arc<Consensus<Member>>, LedgerError> {
+        let mut slot = self.member.lock().await;
+        if let Some(open) = slot.as_ref() {
+            return Ok(open.member.clone());
         }
-        let opened = Arc::new(BookStore::open(&self.path)?);
-        *store = Some(Arc::clone(&opened));
-        Ok(opened)
+        let folder = self.folder.clone();
+        // A member that was stopped a moment ago may still let go of its files: its tasks end one after the other.
+        let until = env.now().after(STOP_WITHIN);
+        let book = loop {
+            let folder = folder.join("book");
+            let opened = env.blocking(move || Ledger::open(&folder, BookConfig::default()));
+            match opened.await.map_err(LedgerError::failed)? {
+                Ok(book) => break book,
+                Err(OpenError::InUse(_)) if env.now() < until => tokio::time::sleep(LOOK_AGAIN).await,
+                Err(error) => return Err(LedgerError::failed(error)),
+            }
+        };
+        let disk = env.blocking(move || Folder::open(&folder.join("log")));
+        let disk = disk.await.map_err(LedgerError::failed)?.map_err(LedgerError::failed)?;
+        let mut config = ConsensusConfig::new(GROUP);
+        config.askers = vec![Role::Hub, Role::Voter, Role::Tower];
+        config.first_voters = self.candidates();
+        let network = self.groups.network(GROUP);
+        let writing = book.clone();
+        let make_state = move || writing.state().map(Member::new);
+        let member = Consensus::start(config, self.me.node, env.clone(), Arc::new(disk), network, make_state).await;
+        let member = Arc::new(member.map_err(LedgerError::failed)?);
+        self.groups.serve(GROUP, &member);
+        *slot = Some(Open { member: member.clone(), _book: book });
+        Ok(member)
     }
 
-    /// Lets go of the open book after the disk refused: only opening it again tells what is there.
-    pub(crate) fn close(&self) {
-        *self.store.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// Stops the member in order.
+    pub(crate) async fn close(&self) {
+        let Some(Open { member, .. }) = self.member.lock().await.take() else { return };
+        self.groups.end(GROUP);
+        let in_order = async {
+            let mut held = member;
+            // Whoever else holds it answers a request, and is about to end.
+            let member = loop {
+                match Arc::try_unwrap(held) {
+                    Ok(member) => break member,
+                    Err(still) => held = still,
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            };
+            member.shutdown().await;
+        };
+        // Past this it stops as in a crash, which loses nothing.
+        let _late = tokio::time::timeout(STOP_WITHIN, in_order).await;
+    }
+
+    /// Whether this node may begin the ledger, and has not yet.
+    pub(crate) fn may_begin(&self) -> bool {
+        self.folder.join(MAY_BEGIN).exists()
+    }
+
+    /// It has.
+    pub(crate) fn has_begun(&self) -> std::io::Result<()> {
+        std::fs::remove_file(self.folder.join(MAY_BEGIN))
+    }
+
+    /// The nodes that may keep the book, as far as is known here.
+    pub(crate) fn candidates(&self) -> BTreeSet<NodeId> {
+        self.places.places().into_iter().map(|place| place.node).collect()
     }
 }

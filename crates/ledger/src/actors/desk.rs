@@ -1,27 +1,38 @@
-//! `ledger.desk`: takes requests on any node and brings them to the book, near or far.
+//! `ledger.desk`: takes requests on any node and brings them to the group that keeps the book.
 //!
-//! A call may take seconds while a link is bad, so calls are under way side by side, in one task of the actor. What the
-//! desk says when no answer comes is exact: without a connection nothing was sent, and so nothing booked; on a connection
-//! that broke or was too slow the request may have been booked, and sending it again with the same id finds out.
+//! A request may take seconds while a leader is chosen or a link is bad, so requests are under way side by side, in one task
+//! of the actor. What the desk says when no answer comes is exact: where nobody took the request nothing was booked; where
+//! somebody may have, sending it again with the same id finds out.
 
-use std::fmt;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use covenant_cluster::{Cluster, MemberState};
+use covenant_cluster::Cluster;
+use covenant_consensus::{Answer, Freshness, GroupClient, SubmitError};
+use covenant_env::Env;
 use covenant_runtime::{Behaviour, Context, Exit, NoConfig, Ref, Reply, StartError, current_trace, traced};
-use covenant_types::{ActorPath, CallError, NodeName, TraceId, TransferId};
+use covenant_types::{ActorPath, Name, NodeId, NodeName, TraceId, TransferId};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use metrics::{Counter, Histogram};
+use parking_lot::Mutex;
+use rand::Rng;
+use rand::rngs::StdRng;
 use tokio::sync::mpsc;
 
 use super::LedgerConfig;
-use super::book::{BookMessage, BookRequest, BookResponse};
+use super::book::{BookMessage, CHANGE_WITHIN, VOTERS, VotersAnswer, VotersChange};
+use super::config::GROUP;
+use crate::error::LedgerErrorKind;
+use crate::order::{self, Wanted};
+use crate::places::name_of;
+use crate::question::{AccountText, Question, Said};
 use crate::{
-    AssessmentDone, Balances, CheckDone, DistributionDone, ExportPage, LedgerError, LedgerErrorKind, LedgerStatus,
-    TransferDone,
+    AsOf, AssessmentDone, Balances, CheckDone, DistributionDone, ExportPage, LedgerError, LedgerStatus, TransferDone,
+    VotersDone,
 };
 
 /// What a desk is asked, by callers of its own node.
@@ -53,11 +64,17 @@ pub enum DeskMessage {
         to: String,
         /// Dollars and cents.
         amount: String,
+        /// The nation that a payment into a project concerns.
+        nation: Option<String>,
         /// Where the answer goes.
         reply: Reply<Result<TransferDone, LedgerError>>,
     },
-    /// Every account.
+    /// A page of accounts.
     Balances {
+        /// Where it begins; `None` begins at the first.
+        from: Option<String>,
+        /// Whether it may be behind.
+        stale: bool,
         /// Where the answer goes.
         reply: Reply<Result<Balances, LedgerError>>,
     },
@@ -66,9 +83,9 @@ pub enum DeskMessage {
         /// Where the answer goes.
         reply: Reply<Result<CheckDone, LedgerError>>,
     },
-    /// A part of the journal.
+    /// A part of the export.
     Export {
-        /// The number of its first entry; 0 begins.
+        /// The number of its first transfer; 0 begins.
         from: u64,
         /// Where the answer goes.
         reply: Reply<Result<ExportPage, LedgerError>>,
@@ -77,6 +94,13 @@ pub enum DeskMessage {
     Status {
         /// Where the answer goes.
         reply: Reply<Result<LedgerStatus, LedgerError>>,
+    },
+    /// Change who keeps the book and votes.
+    Voters {
+        /// The change.
+        change: VotersChange,
+        /// Where the answer goes.
+        reply: Reply<Result<VotersDone, LedgerError>>,
     },
 }
 
@@ -87,10 +111,16 @@ pub struct Desk(mpsc::Sender<Forwarded>);
 /// A request on its way, with the trace it is part of.
 type Forwarded = (Option<TraceId>, DeskMessage);
 
-/// How long the book may take to answer a desk.
+/// How long the group may take to answer a desk.
 const BOOK_WITHIN: Duration = Duration::from_secs(8);
+/// How long it may take where none of the voters that are known can be reached.
+const NEWCOMERS_WITHIN: Duration = Duration::from_secs(3);
+/// How long it may take to tell how far it is.
+const STATUS_WITHIN: Duration = Duration::from_secs(2);
 /// Requests that one desk has under way at a time. More are turned away.
 const UNDER_WAY_MAX: usize = 1024;
+/// How often a change of voters is brought to another node that is said to lead.
+const LEADERS_MAX: usize = 4;
 /// Where the book hangs in its node's tree.
 const BOOK_PATH: &str = "/ledger/book";
 
@@ -101,14 +131,10 @@ impl Behaviour for Desk {
     async fn start(_: NoConfig, ctx: &Context<Self>) -> Result<Self, StartError> {
         let config = ctx.resource::<LedgerConfig>()?;
         let path: ActorPath = BOOK_PATH.parse().map_err(StartError::failed)?;
-        let way = if config.is_home() {
-            Way { home: config.home.clone(), book: ctx.lookup(&path).map_err(StartError::failed)?, over: None }
-        } else {
-            let cluster = ctx.resource::<Cluster>()?;
-            Way { home: config.home.clone(), book: cluster.remote(&config.home, &path), over: Some(cluster) }
-        };
+        let own = if config.may_vote() { Some(ctx.lookup(&path).map_err(StartError::failed)?) } else { None };
+        let way = Way::new(config, ctx.resource::<Cluster>().ok(), (own, path), ctx.env().clone())?;
         let (sender, inbox) = mpsc::channel(UNDER_WAY_MAX);
-        ctx.spawn(forward_for_ever(way, inbox)).map_err(StartError::failed)?;
+        ctx.spawn(forward_for_ever(Arc::new(way), inbox)).map_err(StartError::failed)?;
         Ok(Self(sender))
     }
 
@@ -121,6 +147,7 @@ impl Behaviour for Desk {
             DeskMessage::Check { .. } => "Check",
             DeskMessage::Export { .. } => "Export",
             DeskMessage::Status { .. } => "Status",
+            DeskMessage::Voters { .. } => "Voters",
         }
     }
 
@@ -131,32 +158,36 @@ impl Behaviour for Desk {
 }
 
 /// The way to the book.
-#[derive(Clone)]
 struct Way {
-    home: NodeName,
-    book: Ref<BookMessage>,
-    /// What the way leads over, where the book is on another node.
-    over: Option<Arc<Cluster>>,
+    config: Arc<LedgerConfig>,
+    client: GroupClient,
+    /// Where there are other nodes.
+    cluster: Option<Arc<Cluster>>,
+    env: Env,
+    voters: Name,
+    /// The book of this node, where it has one, and where it is on others.
+    own: Option<Ref<BookMessage>>,
+    path: ActorPath,
+    ids: Mutex<StdRng>,
+    requests: Counter,
+    seconds: Histogram,
+    /// Whether the book has this node's tables.
+    adopted: tokio::sync::Mutex<bool>,
 }
-
-impl fmt::Debug for Way {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Way({:?})", self.book)
-    }
-}
-
-type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Has the requests under way side by side, for as long as the desk lives.
-async fn forward_for_ever(way: Way, mut inbox: mpsc::Receiver<Forwarded>) {
-    let mut under_way: FuturesUnordered<Call> = FuturesUnordered::new();
+async fn forward_for_ever(way: Arc<Way>, mut inbox: mpsc::Receiver<Forwarded>) {
+    let mut under_way: FuturesUnordered<Pin<Box<dyn Future<Output = ()> + Send>>> = FuturesUnordered::new();
     loop {
         tokio::select! {
             // What ends makes room for what waits.
             biased;
             Some(()) = under_way.next() => {}
             message = inbox.recv(), if under_way.len() < UNDER_WAY_MAX => match message {
-                Some((trace, message)) => under_way.push(Box::pin(traced(trace, way.call(message))) as Call),
+                Some((trace, message)) => {
+                    let way = way.clone();
+                    under_way.push(Box::pin(traced(trace, async move { way.serve(message).await })));
+                }
                 None => return,
             },
         }
@@ -164,164 +195,279 @@ async fn forward_for_ever(way: Way, mut inbox: mpsc::Receiver<Forwarded>) {
 }
 
 impl Way {
-    fn call(&self, message: DeskMessage) -> Call {
-        match message {
-            DeskMessage::Assess { year, reply } => self.ask(BookRequest::Assess { year }, reply),
-            DeskMessage::Distribute { amount, id, reply } => self.ask(BookRequest::Distribute { amount, id }, reply),
-            DeskMessage::Transfer { id, from, to, amount, reply } => {
-                self.ask(BookRequest::Transfer { id, from, to, amount }, reply)
-            }
-            DeskMessage::Balances { reply } => self.ask(BookRequest::Balances, reply),
-            DeskMessage::Check { reply } => self.ask(BookRequest::Check, reply),
-            DeskMessage::Export { from, reply } => self.ask(BookRequest::Export { from }, reply),
-            DeskMessage::Status { reply } => self.ask(BookRequest::Status, reply),
-        }
-    }
-
-    fn ask<T: FromBook>(&self, request: BookRequest, reply: Reply<Result<T, LedgerError>>) -> Call {
-        let way = self.clone();
-        Box::pin(async move {
-            if way.over.as_ref().is_some_and(|cluster| !can_be_reached(cluster, &way.home)) {
-                return reply.send(Err(unreachable(way.home)));
-            }
-            let question = request.is_question();
-            let answered = way.book.call(|reply| BookMessage { request, reply }, BOOK_WITHIN).await;
-            reply.send(answered.map_err(|error| unanswered(&error, &way.home, question)).and_then(T::from_book));
+    fn new(
+        config: Arc<LedgerConfig>,
+        cluster: Option<Arc<Cluster>>,
+        (own, path): (Option<Ref<BookMessage>>, ActorPath),
+        env: Env,
+    ) -> Result<Self, StartError> {
+        let client = config.groups.client(GROUP, config.me, &BTreeSet::new());
+        let ids = Mutex::new(env.random.derive("ledger desk"));
+        let requests = env.metrics.counter("covenant_ledger_requests_total", &[]);
+        let seconds = env.metrics.histogram("covenant_ledger_commit_seconds", &[]);
+        let voters = Name::new(VOTERS).map_err(StartError::failed)?;
+        Ok(Self {
+            config,
+            client,
+            cluster,
+            env,
+            voters,
+            own,
+            path,
+            ids,
+            requests,
+            seconds,
+            adopted: tokio::sync::Mutex::new(false),
         })
     }
-}
 
-/// Whether a request to `home` would leave this node at all: to a member that is Down nothing is sent, also where its
-/// connection has not timed out yet.
-fn can_be_reached(cluster: &Cluster, home: &NodeName) -> bool {
-    let member = cluster.members().into_iter().find(|member| member.name == *home);
-    let given_up = member.is_some_and(|member| {
-        matches!(member.state, MemberState::Down | MemberState::Left | MemberState::Asleep | MemberState::Removed)
-    });
-    !given_up && cluster.peer(home).is_some()
-}
+    async fn serve(&self, message: DeskMessage) {
+        self.requests.increment(1);
+        match message {
+            DeskMessage::Assess { year, reply } => reply.send(self.assess(year).await),
+            DeskMessage::Distribute { amount, id, reply } => reply.send(self.distribute(&amount, id).await),
+            DeskMessage::Transfer { id, from, to, amount, nation, reply } => {
+                reply.send(self.transfer(&Wanted { id, from, to, amount, nation }).await);
+            }
+            DeskMessage::Balances { from, stale, reply } => reply.send(self.balances(from, stale).await),
+            DeskMessage::Check { reply } => reply.send(self.check().await),
+            DeskMessage::Export { from, reply } => reply.send(self.export(from).await),
+            DeskMessage::Status { reply } => reply.send(self.status().await),
+            DeskMessage::Voters { change, reply } => reply.send(self.change(change).await),
+        }
+    }
 
-fn unreachable(home: NodeName) -> LedgerError {
-    let message = format!(
-        "the book lives on {home}, which cannot be reached: nothing was booked; try again with the same id when it is back"
-    );
-    LedgerError::new(LedgerErrorKind::Unreachable { home }, message)
-}
+    async fn assess(&self, year: u16) -> Result<AssessmentDone, LedgerError> {
+        let nations = self.config.nations.clone();
+        let order = order::assess(year, &nations)?;
+        self.adopt().await?;
+        let answer = self.submit(order::command(order)).await?;
+        order::assessed(year, &nations, order::outcome(&answer)?)
+    }
 
-fn unanswered(error: &CallError, home: &NodeName, question: bool) -> LedgerError {
-    match error {
-        CallError::Timeout | CallError::NoConnection | CallError::Gone(_) if question => LedgerError::new(
-            LedgerErrorKind::Timeout,
-            format!("the book on {home} did not answer ({error}): nothing was changed by asking; ask again"),
-        ),
-        CallError::Timeout | CallError::NoConnection | CallError::Gone(_) => LedgerError::new(
-            LedgerErrorKind::Timeout,
-            format!(
-                "the book on {home} did not answer ({error}): it may have been booked; try again with the same id, which books it once"
-            ),
-        ),
-        CallError::NoProc | CallError::MailboxFull | CallError::Rejected(_) | CallError::Draining => LedgerError::new(
-            LedgerErrorKind::Failed,
-            format!(
-                "the book on {home} did not take the request ({error}): nothing was booked; try again with the same id"
-            ),
-        ),
+    async fn distribute(&self, amount: &str, id: TransferId) -> Result<DistributionDone, LedgerError> {
+        let nations = self.config.nations.clone();
+        let mut period = order::period_of(self.env.wall());
+        let order = order::distribute(amount, id, period, &nations)?;
+        self.adopt().await?;
+        let mut answer = self.submit(order::command(order)).await?;
+        if let Some(before) = order::before(&answer) {
+            period = before;
+            answer = self.submit(order::command(order::distribute(amount, id, period, &nations)?)).await?;
+        }
+        let shared = order::distributed(amount, &nations, order::outcome(&answer)?)?;
+        let question = Question::Parts { first: shared.first, transfers: shared.transfers };
+        let (said, _) = self.ask(&question, Freshness::Linearizable, BOOK_WITHIN).await?;
+        let Said::Parts(parts) = said else { return Err(another()) };
+        Ok(shared.done(&parts))
+    }
+
+    async fn transfer(&self, wanted: &Wanted) -> Result<TransferDone, LedgerError> {
+        let (nations, projects) = (&self.config.nations, &self.config.projects);
+        let period = order::period_of(self.env.wall());
+        let order = order::transfer(wanted, period, nations, projects)?;
+        self.adopt().await?;
+        let mut answer = self.submit(order::command(order)).await?;
+        if let Some(before) = order::before(&answer) {
+            answer = self.submit(order::command(order::transfer(wanted, before, nations, projects)?)).await?;
+        }
+        let (number, again) = order::transferred(order::outcome(&answer)?)?;
+        Ok(TransferDone { booked: !again, number })
+    }
+
+    async fn balances(&self, from: Option<String>, stale: bool) -> Result<Balances, LedgerError> {
+        let from = from.unwrap_or_else(|| "0".to_owned());
+        let from = AccountText::try_from(from).map_err(|_| LedgerError::bad("a page begins at an account's id"))?;
+        let freshness = if stale { Freshness::Stale } else { Freshness::Linearizable };
+        let (said, as_of) = self.ask(&Question::Balances { from }, freshness, BOOK_WITHIN).await?;
+        let Said::Balances { accounts, next } = said else { return Err(another()) };
+        Ok(Balances { accounts, next: next.map(String::from), as_of })
+    }
+
+    async fn check(&self) -> Result<CheckDone, LedgerError> {
+        let (said, _) = self.ask(&Question::Check, Freshness::Linearizable, BOOK_WITHIN).await?;
+        if let Said::Checked(done) = said { Ok(done) } else { Err(another()) }
+    }
+
+    async fn export(&self, from: u64) -> Result<ExportPage, LedgerError> {
+        let (said, _) = self.ask(&Question::Export { from }, Freshness::Linearizable, BOOK_WITHIN).await?;
+        if let Said::Exported { text, next } = said { Ok(ExportPage { text, next }) } else { Err(another()) }
+    }
+
+    async fn status(&self) -> Result<LedgerStatus, LedgerError> {
+        let (said, as_of) = self.ask(&Question::Status, Freshness::Stale, STATUS_WITHIN).await?;
+        let Said::Status(progress) = said else { return Err(another()) };
+        let leader = self.client.leader().and_then(|leader| name_of(&self.config.places, leader));
+        Ok(LedgerStatus {
+            leader,
+            voters: self.voters(),
+            position: progress.position,
+            entries: progress.transfers,
+            as_of,
+        })
+    }
+
+    /// The nodes that keep the book and vote, as they say themselves.
+    fn voters(&self) -> Vec<NodeName> {
+        match &self.cluster {
+            Some(cluster) => {
+                let mut names: Vec<NodeName> =
+                    cluster.group_places(&self.voters).into_iter().map(|place| place.node).collect();
+                names.sort();
+                names.dedup();
+                names
+            }
+            None => vec![self.config.name.clone()],
+        }
+    }
+
+    /// Has the client know whom to ask, those who said that they vote first, and then all who may: who got a vote a moment ago is
+    /// not heard of yet. Says for how long: shortly where no known voter can be reached. An error where nobody can be asked:
+    /// nothing was sent.
+    fn look(&self, within: Duration) -> Result<Duration, LedgerError> {
+        let voters = self.voters();
+        let mut places = self.config.places.places();
+        places.sort_by_key(|place| !voters.contains(&place.name));
+        let asked: Vec<NodeId> = places.iter().filter(|place| place.reachable).map(|place| place.node).collect();
+        if asked.is_empty() {
+            let named = places.iter().filter(|place| voters.is_empty() || voters.contains(&place.name));
+            return Err(unreachable(&named.map(|place| place.name.clone()).collect::<Vec<_>>()));
+        }
+        self.client.ask_among(&asked);
+        let voter = places.iter().any(|place| place.reachable && voters.contains(&place.name));
+        Ok(if voter { within } else { within.min(NEWCOMERS_WITHIN) })
+    }
+
+    /// Has the tables of this node in the book, once in the life of the desk.
+    async fn adopt(&self) -> Result<(), LedgerError> {
+        let mut adopted = self.adopted.lock().await;
+        if !*adopted {
+            for order in order::tables(&self.config.nations) {
+                order::outcome(&self.submit(order::command(order)).await?)?;
+            }
+            *adopted = true;
+        }
+        Ok(())
+    }
+
+    async fn submit(&self, command: Vec<u8>) -> Result<Vec<u8>, LedgerError> {
+        let within = self.look(BOOK_WITHIN)?;
+        let (id, began) = (self.ids.lock().random(), self.env.now());
+        let answered = self.client.submit(id, command, within).await;
+        self.seconds.record(self.env.now().since(began).as_secs_f64());
+        answered.map_err(|error| told(&error, &self.voters(), true))
+    }
+
+    async fn ask(
+        &self,
+        question: &Question,
+        freshness: Freshness,
+        within: Duration,
+    ) -> Result<(Said, AsOf), LedgerError> {
+        let within = self.look(within)?;
+        let question = serde_json::to_vec(question).map_err(LedgerError::failed)?;
+        let answered = self.client.query(question, freshness, within).await;
+        let Answer { bytes, staleness } = answered.map_err(|error| told(&error, &self.voters(), false))?;
+        let as_of = AsOf {
+            linearizable: freshness == Freshness::Linearizable,
+            position: staleness.position,
+            age_ms: u64::try_from(staleness.age.as_millis()).unwrap_or(u64::MAX),
+        };
+        match serde_json::from_slice(&bytes) {
+            Ok(Said::No(error)) => Err(error),
+            Ok(said) => Ok((said, as_of)),
+            Err(error) => Err(LedgerError::failed(format_args!("its answer cannot be read: {error}"))),
+        }
+    }
+
+    /// Brings a change to whoever leads.
+    async fn change(&self, change: VotersChange) -> Result<VotersDone, LedgerError> {
+        let Some(cluster) = &self.cluster else {
+            return Err(LedgerError::refused("this node is alone and has nobody to vote with"));
+        };
+        let first = self.client.leader().and_then(|leader| name_of(&self.config.places, leader));
+        let mut next = first.or_else(|| self.voters().into_iter().next());
+        for _ in 0..LEADERS_MAX {
+            let Some(node) = next.take() else { break };
+            let book = match &self.own {
+                Some(own) if node == self.config.name => own.clone(),
+                Some(_) | None => cluster.remote::<BookMessage>(&node, &self.path),
+            };
+            let asked = change.clone();
+            match book.call(|reply| BookMessage { change: asked, reply }, CHANGE_WITHIN).await {
+                Ok(VotersAnswer::Changed { voters, warning }) => return Ok(VotersDone { voters, warning }),
+                Ok(VotersAnswer::NotLeader(leader)) => next = leader,
+                Ok(VotersAnswer::No(error)) => return Err(error),
+                Err(error) => {
+                    let what = format!("{node} did not answer ({error}); look at who votes before trying again");
+                    return Err(LedgerError::new(LedgerErrorKind::Timeout, what));
+                }
+            }
+        }
+        Err(LedgerError::new(LedgerErrorKind::Unreachable, "no leader of the ledger is known; nothing was changed"))
     }
 }
 
-/// The part of a book's answer that one request wants.
-trait FromBook: Sized + Send + 'static {
-    fn from_book(response: BookResponse) -> Result<Self, LedgerError>;
+fn another() -> LedgerError {
+    LedgerError::failed("it answered another question")
 }
 
-macro_rules! from_book {
-    ($($variant:ident($view:ty)),* $(,)?) => {$(
-        impl FromBook for $view {
-            fn from_book(response: BookResponse) -> Result<Self, LedgerError> {
-                if let BookResponse::$variant(view) = response {
-                    return Ok(view);
-                }
-                Err(if let BookResponse::No(error) = response { error } else { LedgerError::failed("it answered another question") })
-            }
-        }
-    )*};
+fn unreachable(voters: &[NodeName]) -> LedgerError {
+    let names: Vec<&str> = voters.iter().map(NodeName::as_str).collect();
+    let who = if names.is_empty() { "nobody here is known to keep it".to_owned() } else { names.join(", ") };
+    LedgerError::new(
+        LedgerErrorKind::Unreachable,
+        format!("the book cannot be reached ({who}): nothing was booked; try again with the same id when it can"),
+    )
 }
 
-from_book! {
-    Assessed(AssessmentDone), Distributed(DistributionDone), Transferred(TransferDone), Balances(Balances),
-    Checked(CheckDone), Exported(ExportPage), Status(LedgerStatus),
+/// What is to be said where the group did not answer.
+fn told(error: &SubmitError, voters: &[NodeName], books: bool) -> LedgerError {
+    let names: Vec<&str> = voters.iter().map(NodeName::as_str).collect();
+    let who = names.join(", ");
+    match error {
+        SubmitError::Never(why) => LedgerError::refused(why),
+        SubmitError::Deadline { .. } if !books => LedgerError::new(
+            LedgerErrorKind::Timeout,
+            format!("the book ({who}) did not answer in time ({error}); nothing was changed"),
+        ),
+        SubmitError::Deadline { maybe_applied: false, last, .. } => LedgerError::new(
+            LedgerErrorKind::Unreachable,
+            format!("the book ({who}) takes nothing now ({last}): nothing was booked; try again with the same id"),
+        ),
+        SubmitError::Deadline { last, .. } => LedgerError::new(
+            LedgerErrorKind::Timeout,
+            format!(
+                "the book ({who}) did not answer in time ({last}): it may have been booked; try again with the same id, which \
+                 books it once"
+            ),
+        ),
+        _ => LedgerError::unsure(error),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use covenant_runtime::{Outlet, Sending};
-    use covenant_types::ExitReason;
 
-    /// A connection on which every message ends in the same way.
-    struct Ends(CallError);
-
-    impl Outlet<BookMessage> for Ends {
-        fn send(&self, message: BookMessage, deadline: Option<Duration>) -> Sending {
-            assert!(deadline.is_some(), "a request without a deadline could stay for ever");
-            message.reply.refuse(self.0.clone());
-            Sending::Done(Ok(()))
-        }
-    }
-
-    async fn ended(error: CallError) -> LedgerError {
-        let text = str::to_owned;
-        let (from, to, amount) = (text("treasury"), text("communities"), text("1.00"));
-        sent(error, |reply| DeskMessage::Transfer { id: TransferId(1), from, to, amount, reply }).await
-    }
-
-    async fn sent<T: Send + 'static>(
-        error: CallError,
-        make: impl FnOnce(Reply<Result<T, LedgerError>>) -> DeskMessage,
-    ) -> LedgerError {
-        let home = NodeName::new("hub-africa").unwrap();
-        let book = Ref::remote(home.clone(), BOOK_PATH.parse().unwrap(), Arc::new(Ends(error)));
-        let way = Way { home, book, over: None };
-        let (sender, receiver) = tokio::sync::oneshot::channel();
-        let reply = Reply::new(move |answer: Result<Result<T, LedgerError>, CallError>| {
-            drop(sender.send(answer));
-        });
-        way.call(make(reply)).await;
-        match receiver.await.unwrap().unwrap() {
-            Ok(_) => panic!("there is nobody who could have answered"),
-            Err(told) => told,
-        }
-    }
-
-    #[tokio::test]
-    async fn a_desk_never_says_that_nothing_was_booked_when_it_cannot_know() {
-        for error in [CallError::Timeout, CallError::NoConnection, CallError::Gone(ExitReason::Killed)] {
-            let told = ended(error.clone()).await;
-            assert_eq!(told.kind, LedgerErrorKind::Timeout, "{error}");
-            assert!(told.message.contains("may have been booked"), "{told}");
-        }
-        for error in
-            [CallError::NoProc, CallError::MailboxFull, CallError::Rejected("x".to_owned()), CallError::Draining]
-        {
-            let told = ended(error.clone()).await;
-            assert_eq!(told.kind, LedgerErrorKind::Failed, "{error}");
-            assert!(told.message.contains("nothing was booked"), "{told}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_question_without_an_answer_is_not_said_to_have_booked() {
-        for error in [CallError::Timeout, CallError::NoConnection, CallError::Gone(ExitReason::Killed)] {
-            let told = sent(error, |reply| DeskMessage::Check { reply }).await;
-            assert_eq!(told.kind, LedgerErrorKind::Timeout);
-            assert!(told.message.contains("nothing was changed") && !told.message.contains("booked"), "{told}");
-        }
+    fn deadline(maybe_applied: bool) -> SubmitError {
+        SubmitError::Deadline { within: BOOK_WITHIN, maybe_applied, last: "no leader is known".to_owned() }
     }
 
     #[test]
-    fn an_unreachable_home_is_named() {
-        let told = unreachable(NodeName::new("hub-africa").unwrap());
-        let expected = "the book lives on hub-africa, which cannot be reached: nothing was booked; try again with the same id when it is back";
-        assert_eq!(told.to_string(), expected);
+    fn a_desk_never_says_that_nothing_was_booked_when_it_cannot_know() {
+        let voters = [NodeName::new("hub-africa").unwrap()];
+        let unsure = told(&deadline(true), &voters, true);
+        assert_eq!(unsure.kind, LedgerErrorKind::Timeout);
+        assert!(unsure.message.contains("may have been booked"), "{unsure}");
+        let sure = told(&deadline(false), &voters, true);
+        assert_eq!(sure.kind, LedgerErrorKind::Unreachable);
+        assert!(sure.message.contains("hub-africa") && sure.message.contains("nothing was booked"), "{sure}");
+        for maybe_applied in [true, false] {
+            let question = told(&deadline(maybe_applied), &voters, false);
+            assert_eq!(question.kind, LedgerErrorKind::Timeout);
+            let said = &question.message;
+            assert!(said.contains("nothing was changed") && !said.contains("may have been booked"), "{question}");
+        }
     }
 }

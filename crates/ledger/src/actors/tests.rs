@@ -1,15 +1,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use covenant_consensus::{Groups, Sender};
 use covenant_env::Env;
 use covenant_runtime::{Ref, Reply, Resources, System, SystemConfig};
 use covenant_supervision::{TreeSource, TreeSourceError, load_tree};
-use covenant_types::{ActorPath, CallError, NodeName, TransferId};
+use covenant_types::{ActorPath, NodeId, NodeName, Role, TransferId};
 
 use super::*;
-use crate::store::power_cut::Disk;
 use crate::{
-    AssessmentDone, CheckDone, DistributionDone, LedgerError, LedgerErrorKind, LedgerStatus, Nations, TransferDone,
+    AssessmentDone, CheckDone, DistributionDone, LedgerError, LedgerErrorKind, LedgerStatus, Nations, Place,
+    TransferDone,
 };
 
 struct Files;
@@ -30,8 +31,14 @@ async fn system(dir: &std::path::Path) -> System {
 }
 
 fn config(dir: &std::path::Path) -> LedgerConfig {
-    let hub = NodeName::new("hub").unwrap();
-    LedgerConfig::new(hub.clone(), hub, dir.join("ledger/book.redb"))
+    let (node, name) = (NodeId([1; 16]), NodeName::new("hub").unwrap());
+    let folder = dir.join("ledger");
+    if !folder.exists() {
+        LedgerConfig::let_begin(&folder).unwrap();
+    }
+    let alone = Place { node, name: name.clone(), reachable: true };
+    let groups = Groups::new(Env::for_test(1), Arc::new(|_| None));
+    LedgerConfig::new(Sender { node, role: Role::Hub }, name, folder, groups, Arc::new(alone))
 }
 
 async fn system_with(config: LedgerConfig) -> System {
@@ -53,9 +60,11 @@ async fn ask<T: Send + 'static>(
     desk.call(make, LONG).await.unwrap()
 }
 
-async fn transfer(system: &System, id: u128, from: &str, to: &str, amount: &str) -> Result<TransferDone, LedgerError> {
+async fn transfer(system: &System, id: u128, from: &str, to: &str, amount: &str) -> Result<bool, LedgerError> {
     let (from, to, amount) = (from.to_owned(), to.to_owned(), amount.to_owned());
-    ask(system, |reply| DeskMessage::Transfer { id: TransferId(id), from, to, amount, reply }).await
+    ask(system, |reply| DeskMessage::Transfer { id: TransferId(id), from, to, amount, nation: None, reply })
+        .await
+        .map(|done: TransferDone| done.booked)
 }
 
 async fn distribute(system: &System, id: u128, amount: &str) -> Result<DistributionDone, LedgerError> {
@@ -83,8 +92,8 @@ async fn assessing_and_distributing_twice_books_once() {
     assert_eq!(distribute(&system, 1, "1000000.02").await.unwrap_err().kind, LedgerErrorKind::Conflict);
 
     let check: CheckDone = ask(&system, |reply| DeskMessage::Check { reply }).await.unwrap();
-    assert_eq!(check, CheckDone { ok: true, entries: 195, sum: "0.00".to_owned(), problems: Vec::new() });
-    let balances = ask(&system, |reply| DeskMessage::Balances { reply }).await.unwrap();
+    assert!(check.ok && check.sum == "0.00" && check.entries > 195 && check.problems.is_empty(), "{check:?}");
+    let balances = ask(&system, |reply| DeskMessage::Balances { from: None, stale: false, reply }).await.unwrap();
     let of = |name: &str| balances.accounts.iter().find(|account| account.account == name).unwrap().balance.clone();
     assert_eq!(
         (of("pool"), of("reserve"), of("treasury")),
@@ -98,8 +107,8 @@ async fn a_killed_book_loses_nothing_and_a_new_boot_finds_it() {
     let dir = tempfile::tempdir().unwrap();
     let first = system(dir.path()).await;
     let book: ActorPath = "/ledger/book".parse().unwrap();
-    for id in 0..10 {
-        assert_eq!(transfer(&first, id, "treasury", "communities", "1.00").await, Ok(TransferDone { booked: true }));
+    for id in 1..=10 {
+        assert_eq!(transfer(&first, id, "treasury", "communities", "1.00").await, Ok(true));
         first.kill(&book).await.unwrap();
         // The kill may take a request with it. A client sends it again, and it is still booked once.
         let again = match transfer(&first, id, "treasury", "communities", "1.00").await {
@@ -108,13 +117,15 @@ async fn a_killed_book_loses_nothing_and_a_new_boot_finds_it() {
             }
             answered => answered,
         };
-        assert_eq!(again, Ok(TransferDone { booked: false }));
+        assert_eq!(again, Ok(false));
     }
     first.stop(LONG).await;
     drop(first);
     let second = system(dir.path()).await;
     let status: LedgerStatus = ask(&second, |reply| DeskMessage::Status { reply }).await.unwrap();
-    assert_eq!((status.entries, status.sum.as_str(), status.home.as_str()), (10, "0.00", "hub"));
+    assert_eq!(status.entries, 10);
+    let leader = status.leader.as_ref().map(NodeName::as_str);
+    assert_eq!((leader, status.voters.len()), (Some("hub"), 1));
     second.stop(LONG).await;
 }
 
@@ -157,50 +168,15 @@ async fn many_clients_share_commits_and_every_id_books_once() {
             let mut fresh = 0;
             for number in 0..8 {
                 // Two clients send every id.
-                let id = (client / 2) * 8 + number;
+                let id = 1 + (client / 2) * 8 + number;
                 let done = transfer(system, id, "treasury", "communities", "1.00").await.unwrap();
-                fresh += u32::from(done.booked);
+                fresh += u32::from(done);
             }
             fresh
         }
     });
     let fresh: u32 = futures_util::future::join_all(clients).await.into_iter().sum();
     assert_eq!(fresh, 128);
-    system.stop(LONG).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn when_the_disk_fails_nobody_is_told_that_it_booked_and_the_book_is_opened_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let disk = Disk::default();
-    let system = system_with(config(dir.path()).holding(disk.book().unwrap())).await;
-    assert!(transfer(&system, 1, "treasury", "communities", "1.00").await.unwrap().booked);
-    disk.cut_after(0);
-    let clients = (2..20u128).map(|id| transfer(&system, id, "treasury", "communities", "1.00"));
-    let mut booked = Vec::new();
-    for (id, told) in (2..20u128).zip(futures_util::future::join_all(clients).await) {
-        let Err(error) = told else {
-            booked.push(id);
-            continue;
-        };
-        assert!(matches!(error.kind, LedgerErrorKind::Failed | LedgerErrorKind::Timeout), "{error}");
-        assert!(error.message.contains("with the same id"), "{error}");
-    }
-    assert!(booked.len() < 18, "the power was gone for somebody, else this shows nothing");
-    // The file on the disk that works is a new book: nothing of the lost disk is in it, and it takes what is sent.
-    let again = loop {
-        match transfer(&system, 99, "treasury", "communities", "1.00").await {
-            Ok(done) => break done,
-            Err(error) => assert!(error.message.contains("with the same id"), "{error}"),
-        }
-    };
-    assert!(again.booked);
-    for id in booked {
-        // Who came late enough was served by the book that was opened again.
-        assert_eq!(transfer(&system, id, "treasury", "communities", "1.00").await, Ok(TransferDone { booked: false }));
-    }
-    let check: CheckDone = ask(&system, |reply| DeskMessage::Check { reply }).await.unwrap();
-    assert!(check.ok);
     system.stop(LONG).await;
 }
 
@@ -219,27 +195,4 @@ async fn another_table_of_nations_can_be_given() {
     let check: CheckDone = ask(&later, |reply| DeskMessage::Check { reply }).await.unwrap();
     assert!(check.ok, "the table of that time is in the book: {:?}", check.problems);
     later.stop(LONG).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_book_stays_away_where_it_does_not_live() {
-    let dir = tempfile::tempdir().unwrap();
-    let (hub, tower) = (NodeName::new("hub").unwrap(), NodeName::new("tower").unwrap());
-    let mut resources = Resources::new();
-    resources.insert(Arc::new(LedgerConfig::new(hub, tower, dir.path().join("book.redb"))));
-    let mut registry = BehaviourRegistry::new();
-    register(&mut registry);
-    struct BookAlone;
-    impl TreeSource for BookAlone {
-        fn read(&self, _: &str) -> Result<String, TreeSourceError> {
-            Ok("[[child]]\nid = \"book\"\nbehaviour = \"ledger.book\"\n".to_owned())
-        }
-    }
-    let tree = load_tree("root", &BookAlone).unwrap();
-    let system = System::start(SystemConfig { env: Env::for_test(1), tree, registry, resources }).await.unwrap();
-    assert!(!dir.path().join("book.redb").exists());
-    let book: Ref<BookMessage> = system.lookup(&"/book".parse().unwrap()).unwrap();
-    let asked = book.call(|reply| BookMessage { request: BookRequest::Status, reply }, LONG).await;
-    assert_eq!(asked, Err(CallError::NoProc));
-    system.stop(LONG).await;
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use covenant_cluster::{Cluster, ClusterConfig, MemberState};
+use covenant_consensus::{Groups, Sender};
 use covenant_env::Env;
 use covenant_identity::{IssuingAuthority, NodeGrant, NodeKey, RootAuthority, make_csr};
 use covenant_ledger::{DeskMessage, LedgerConfig, LedgerError, register};
@@ -17,7 +18,7 @@ use covenant_types::{BootEpoch, NodeName, Region, Role, WallTime};
 /// No test waits longer for a condition. Far beyond any bound the cluster promises, so only a hang meets it.
 const PATIENCE: Duration = Duration::from_secs(60);
 const CLUSTER: &str = "test-cluster";
-/// The node that keeps the book.
+/// The node that begins the ledger.
 pub(crate) const HOME: &str = "hub-africa";
 
 struct Files;
@@ -37,12 +38,14 @@ impl TreeSource for Files {
 pub(crate) struct Identity {
     name: NodeName,
     key: Arc<NodeKey>,
+    role: Role,
     epoch: u64,
 }
 
 impl Identity {
     pub(crate) fn new(name: &str) -> Self {
-        Self { name: NodeName::new(name).unwrap(), key: Arc::new(NodeKey::generate()), epoch: 0 }
+        let role = if name.starts_with("tower") { Role::Tower } else { Role::Hub };
+        Self { name: NodeName::new(name).unwrap(), key: Arc::new(NodeKey::generate()), role, epoch: 0 }
     }
 
     /// Starts its next boot, with its data in `dir`.
@@ -59,10 +62,19 @@ impl Identity {
             profile: Profile::Loopback,
         };
         let cluster = Cluster::start(ClusterConfig::new(transport, seeds.to_vec()), env.clone(), None).unwrap();
-        let path = dir.join(self.name.as_str()).join("ledger/book.redb");
+        let folder = dir.join(self.name.as_str()).join("ledger");
+        if self.epoch == 1 && self.name.as_str() == HOME {
+            LedgerConfig::let_begin(&folder).unwrap();
+        }
+        let peers = Arc::downgrade(&cluster);
+        let peer = move |node| peers.upgrade().and_then(|cluster: Arc<Cluster>| cluster.peer_or_demand(node));
+        let groups = Groups::new(env.clone(), Arc::new(peer));
+        let taking = groups.clone();
+        cluster.set_consensus_handler(Arc::new(move |peer, plane, send, recv| taking.take(peer, plane, send, recv)));
+        let me = Sender { node: self.key.node_id(), role: self.role };
         let mut resources = Resources::new();
         resources.insert(Arc::clone(&cluster));
-        resources.insert(Arc::new(LedgerConfig::new(NodeName::new(HOME).unwrap(), self.name.clone(), path)));
+        resources.insert(Arc::new(LedgerConfig::new(me, self.name.clone(), folder, groups, cluster.clone())));
         let mut registry = BehaviourRegistry::new();
         register(&mut registry);
         let tree = load_tree("root", &Files).unwrap();
@@ -75,7 +87,7 @@ impl Identity {
         static AUTHORITY: OnceLock<IssuingAuthority> = OnceLock::new();
         let authority =
             AUTHORITY.get_or_init(|| RootAuthority::create(CLUSTER, now).unwrap().issue_issuing(now).unwrap());
-        let grant = NodeGrant { name: self.name.clone(), role: Role::Hub, region: Region::Africa };
+        let grant = NodeGrant { name: self.name.clone(), role: self.role, region: Region::Africa };
         let chain = authority.chain_for(authority.sign_node(&make_csr(&self.key), &grant, now).unwrap());
         NodeCredentials::new(Arc::clone(&self.key), chain, vec![authority.root().to_vec()]).unwrap()
     }
@@ -101,9 +113,14 @@ impl Node {
         desk.call(make, PATIENCE).await.unwrap()
     }
 
-    /// Waits until this node sees the home of the book as `state`, with a connection where it is reachable.
+    /// Waits until this node sees the first hub as `state`, with a connection where it is reachable.
     pub(crate) async fn until_home_is(&self, state: MemberState) {
-        let home = NodeName::new(HOME).unwrap();
+        self.until(HOME, state).await;
+    }
+
+    /// Waits until this node sees another as `state`, with a connection where it is reachable.
+    pub(crate) async fn until(&self, name: &str, state: MemberState) {
+        let home = NodeName::new(name).unwrap();
         let so = || {
             let seen = self.cluster.members().into_iter().any(|member| member.name == home && member.state == state);
             seen && (state != MemberState::Reachable || self.cluster.peer(&home).is_some())

@@ -15,7 +15,7 @@ use covenant_types::{NodeId, NodeName};
 
 use super::caller::{Caller, Done, act};
 use super::identity::{issuer, make_token};
-use super::{Answer, Control, body};
+use super::{Answer, Control, body, ledger};
 use crate::api::cert::{
     CertStatus, DeniedView, Life, MemberCertificate, NodeReplaced, RemoveNode, ReplaceNode, Revoke, Revoked, Whom,
 };
@@ -259,8 +259,14 @@ impl Target {
             "calls to its actors fail, and monitors of them fire with noconnection".to_owned(),
             "it cannot be renewed, and its key is never let in again: whoever takes its place is a new node".to_owned(),
         ];
-        if self.grant.as_ref().is_some_and(|grant| grant.name == control.config.cluster.book_home) {
-            list.push("the book is kept there: nothing can be booked until the cluster has another".to_owned());
+        let voters = ledger::voters_of(control);
+        if self.grant.as_ref().is_some_and(|grant| voters.contains(&grant.name)) {
+            list.push(match voters.len() {
+                1 => "the book is kept there alone: nothing can be booked until it is restored".to_owned(),
+                count => {
+                    format!("it is one of {count} that keep the book: take its vote with covenant ledger voters remove")
+                }
+            });
         }
         let members = control.cluster.members();
         let below: Vec<&str> = members

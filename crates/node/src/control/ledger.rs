@@ -1,5 +1,6 @@
 //! The verbs of the ledger. All go to this node's desk, which knows where the book is.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -8,17 +9,20 @@ use axum::{Extension, Json};
 use covenant_identity::Verb;
 use covenant_ledger::{
     AssessmentDone, Balances, CheckDone, DeskMessage, DistributionDone, ExportPage, LedgerError, LedgerErrorKind,
-    LedgerStatus, TransferDone,
+    LedgerStatus, TransferDone, VOTERS, VotersChange, VotersDone,
 };
 use covenant_runtime::Reply;
+use covenant_types::{Name, NodeName};
 use serde::Deserialize;
 
 use super::caller::{Caller, Done, act};
 use super::{Answer, Control, body};
-use crate::api::{ApiError, Assess, Distribute, ErrorKind, Transfer};
+use crate::api::{ApiError, Assess, Distribute, ErrorKind, Transfer, Voters};
 
 /// How long the desk may take to answer: longer than it gives the book.
 const DESK_WITHIN: Duration = Duration::from_secs(12);
+/// How long a change of voters may take: a new one fetches the book first.
+const CHANGE_WITHIN: Duration = Duration::from_secs(70);
 
 /// Which part of the export.
 #[derive(Debug, Deserialize)]
@@ -41,7 +45,7 @@ fn no(error: LedgerError) -> ApiError {
         LedgerErrorKind::BadRequest => ErrorKind::Usage,
         LedgerErrorKind::Conflict => ErrorKind::Conflict,
         LedgerErrorKind::Refused => ErrorKind::Refused,
-        LedgerErrorKind::Unreachable { .. } => ErrorKind::Unreachable,
+        LedgerErrorKind::Unreachable => ErrorKind::Unreachable,
         LedgerErrorKind::Timeout => ErrorKind::Timeout,
         LedgerErrorKind::Failed => ErrorKind::Failure,
     };
@@ -81,19 +85,56 @@ pub(crate) async fn transfer(
     Extension(caller): Extension<Caller>,
     bytes: Bytes,
 ) -> Answer<TransferDone> {
-    let Transfer { id, from, to, amount } = body(&bytes)?;
+    let Transfer { id, from, to, amount, nation } = body(&bytes)?;
     let said = format!("${amount} from {from} to {to}");
     act(&control, &caller, Verb::LedgerTransfer, id.to_string(), async {
-        let answer = ask(&control, |reply| DeskMessage::Transfer { id, from, to, amount, reply }).await?;
+        let answer = ask(&control, |reply| DeskMessage::Transfer { id, from, to, amount, nation, reply }).await?;
         let after = format!("{said}, newly booked: {}", answer.booked);
         Ok(Done { answer, before: String::new(), after })
     })
     .await
 }
 
-pub(crate) async fn balances(State(control): State<Control>, Extension(caller): Extension<Caller>) -> Answer<Balances> {
+/// The nodes that keep the book and vote, as far as is known here.
+pub(super) fn voters_of(control: &Control) -> BTreeSet<NodeName> {
+    let Ok(group) = Name::new(VOTERS) else { return BTreeSet::new() };
+    control.cluster.group_places(&group).into_iter().map(|place| place.node).collect()
+}
+
+/// Which accounts, how fresh.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Accounts {
+    from: Option<String>,
+    #[serde(default)]
+    stale: bool,
+}
+
+pub(crate) async fn balances(
+    State(control): State<Control>,
+    Extension(caller): Extension<Caller>,
+    Query(Accounts { from, stale }): Query<Accounts>,
+) -> Answer<Balances> {
     control.allow(&caller, Verb::Balances).await?;
-    ask(&control, |reply| DeskMessage::Balances { reply }).await.map(Json)
+    ask(&control, |reply| DeskMessage::Balances { from, stale, reply }).await.map(Json)
+}
+
+pub(crate) async fn voters(
+    State(control): State<Control>,
+    Extension(caller): Extension<Caller>,
+    bytes: Bytes,
+) -> Answer<VotersDone> {
+    let Voters { node, add } = body(&bytes)?;
+    let said = if add { format!("{node} gets a vote") } else { format!("{node} loses its vote") };
+    let change = if add { VotersChange::Add(node) } else { VotersChange::Remove(node) };
+    act(&control, &caller, Verb::LedgerVoters, said, async {
+        let desk = control.lookup::<DeskMessage>("/ledger/desk")?;
+        let asked = desk.call(|reply| DeskMessage::Voters { change, reply }, CHANGE_WITHIN).await?;
+        let answer = asked.map_err(no)?;
+        let after = format!("these vote: {}", answer.voters.join(", "));
+        Ok(Done { answer, before: String::new(), after })
+    })
+    .await
 }
 
 pub(crate) async fn check(State(control): State<Control>, Extension(caller): Extension<Caller>) -> Answer<CheckDone> {

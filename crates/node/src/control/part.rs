@@ -15,7 +15,7 @@ use covenant_types::{Role, Uptime, WallTime, format_duration};
 use futures_util::stream;
 
 use super::caller::{Caller, Done, act};
-use super::{Answer, Control, body};
+use super::{Answer, Control, body, ledger};
 use crate::api::doctor::Checkup;
 use crate::api::part::{
     DrainNode, Events, FOLLOW_MAX, LeaveNode, NodeActive, NodeAsleep, NodeDrained, NodeLeaves, SLEEP_MAX, SleepNode,
@@ -217,9 +217,14 @@ async fn next_lines(mut follower: Follower) -> Option<(Result<Bytes, Infallible>
     Some((Ok(text.into()), Some(follower)))
 }
 
-/// What follows for the book, where it is kept here.
+/// What follows for the book, where this node has a vote on it.
 fn of_the_book(control: &Control, what: &str) -> Option<String> {
-    (control.config.cluster.book_home == control.config.node.name).then(|| format!("the book is kept here: it {what}"))
+    let voters = ledger::voters_of(control);
+    let others = voters.len().saturating_sub(1);
+    voters.contains(&control.config.node.name).then(|| match others {
+        0 => format!("the book is kept here alone: it {what}"),
+        _ => format!("the book is kept here and on {others} others, who need more than half of {} to book", others + 1),
+    })
 }
 
 fn awake(control: &Control) -> Result<Phase, ApiError> {

@@ -73,6 +73,7 @@ pub(crate) fn router(control: Control) -> Router {
         .route("/v1/ledger/assess", post(ledger::assess))
         .route("/v1/ledger/distribute", post(ledger::distribute))
         .route("/v1/ledger/transfer", post(ledger::transfer))
+        .route("/v1/ledger/voters", post(ledger::voters))
         .route("/v1/ledger/balances", get(ledger::balances))
         .route("/v1/ledger/check", get(ledger::check))
         .route("/v1/ledger/status", get(ledger::status))

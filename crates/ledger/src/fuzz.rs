@@ -1,0 +1,59 @@
+//! What arrives from other nodes, for the fuzzer: a question to the book, and its answer.
+
+use covenant_book::{Book, Command, MemoryStore};
+use covenant_types::{TransferId, WallTime};
+
+use crate::Nations;
+use crate::order::{self, Wanted};
+use crate::question::{Question, Said, answer_bytes};
+
+/// A book with something in it: small, so that a question costs little.
+fn book() -> Option<Book<MemoryStore>> {
+    let (nations, year) = (Nations::embedded(), covenant_book::Period(2026));
+    let projects = covenant_book::Projects::embedded();
+    let text = |text: &str| text.to_owned();
+    let (from, to, amount) = (text("treasury"), text("nation:KEN"), text("12.34"));
+    let wanted = Wanted { id: TransferId(7), from, to, amount, nation: None };
+    let mut orders = order::tables(nations).to_vec();
+    orders.push(order::transfer(&wanted, year, nations, projects).ok()?);
+    let mut book = Book::open(MemoryStore::default()).ok()?;
+    for order in orders {
+        book.apply(&Command { at: WallTime(1_790_000_000), order }).ok()?;
+    }
+    Some(book)
+}
+
+/// A question that any node may send, and what a member of the group answers to it. Whatever was asked gets an answer that can be
+/// read, or a reason.
+///
+/// # Panics
+/// The answer cannot be read.
+pub fn fuzz_ledger_question(bytes: &[u8]) {
+    static BOOK: std::sync::OnceLock<Option<Book<MemoryStore>>> = std::sync::OnceLock::new();
+    let Some(book) = BOOK.get_or_init(book) else { return };
+    if let Ok(answer) = answer_bytes(book, bytes) {
+        assert!(serde_json::from_slice::<Said>(&answer).is_ok(), "an answer that nobody can read");
+    }
+    let _read = serde_json::from_slice::<Said>(bytes);
+    // What the group answered to a command.
+    let _read = order::outcome(bytes);
+    let _read = order::before(bytes);
+}
+
+/// What a question looks like.
+pub fn ledger_question_seeds() -> Vec<Vec<u8>> {
+    let id = String::from("0").try_into();
+    let questions = [
+        id.ok().map(|from| Question::Balances { from }),
+        Some(Question::Check),
+        Some(Question::Export { from: 0 }),
+        Some(Question::Status),
+        Some(Question::Parts { first: 0, transfers: 2 }),
+    ];
+    let mut seeds: Vec<Vec<u8>> =
+        questions.into_iter().flatten().filter_map(|question| serde_json::to_vec(&question).ok()).collect();
+    let answers: Vec<Vec<u8>> =
+        book().iter().flat_map(|book| seeds.iter().filter_map(|seed| answer_bytes(book, seed).ok())).collect();
+    seeds.extend(answers.into_iter().filter(|answer| answer.len() < 4096));
+    seeds
+}
