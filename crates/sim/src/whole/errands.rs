@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use covenant_cluster::Cluster;
+use covenant_cluster::{Cluster, MemberState};
 use covenant_env::{Spawner, Tasks};
 use covenant_runtime::{Ref, Reply, System};
 use covenant_types::{CallError, NodeName, Scope};
@@ -81,7 +81,9 @@ impl Errands {
 
     /// A member that sleeps.
     fn sleeper(&self) -> Option<usize> {
-        (0..self.names.len()).find(|other| *other != self.node && is_asleep(&self.cluster, &self.names[*other]))
+        let members = self.cluster.members();
+        let sleeper = members.iter().find(|member| member.state == MemberState::Asleep)?;
+        self.names.iter().position(|name| *name == sleeper.name).filter(|place| *place != self.node)
     }
 
     /// Posts some letters to one that sleeps.

@@ -275,8 +275,9 @@ impl Host {
         })
     }
 
-    /// What the node sees of names and groups, where `views` are its members.
-    pub(super) fn sees(&self, views: &[(usize, MemberView)]) -> Option<Sees> {
+    /// What the node sees of names and groups, where `views` are its members. Who has names and who is in groups it may see
+    /// late except in the quiet, and is looked at then.
+    pub(super) fn sees(&self, views: &[(usize, MemberView)], is_quiet: bool) -> Option<Sees> {
         let place = |node: &NodeName| self.common.names.iter().position(|known| known == node);
         let actor = |at: Place| Some((place(&at.node)?, at.path.to_string()));
         self.with(|node| {
@@ -284,12 +285,14 @@ impl Host {
             let mut sees = Sees::default();
             for known in NAMES {
                 let name = name(known);
-                sees.holders.push((known.to_owned(), cluster.holder(&name).and_then(actor)));
+                if is_quiet {
+                    sees.holders.push((known.to_owned(), cluster.holder(&name).and_then(actor)));
+                }
                 let claim = cluster.claim(&name);
                 let at = claim.and_then(|claim| Some((views.iter().find(|(_, view)| view.id == claim.node)?.0, claim)));
                 sees.claims.extend(at.map(|(at, claim)| (known.to_owned(), at, claim)));
             }
-            for known in GROUPS {
+            for known in GROUPS.into_iter().filter(|_| is_quiet) {
                 let name = name(known);
                 let members: Vec<Actor> = cluster.group_places(&name).into_iter().filter_map(actor).collect();
                 let count = cluster.group::<Message>(known).map_or(0, |group| group.count());

@@ -193,7 +193,7 @@ impl World {
     }
 
     fn check(&mut self) {
-        let now = self.now;
+        let (now, is_quiet) = (self.now, self.rules(|rules| rules.is_quiet()));
         // What is true of all comes first, then what each of them sees of it.
         for (node, host) in self.hosts.iter().enumerate() {
             let Some((has, me, shards)) = host.has() else { continue };
@@ -206,7 +206,7 @@ impl World {
             let views: Vec<_> =
                 views.into_iter().filter_map(|view| Some((self.place(view.name.as_str())?, view))).collect();
             self.chronicle.rules(|rules| rules.views(now, wall(now), viewer, &views));
-            let Some(sees) = host.sees(&views) else { continue };
+            let Some(sees) = host.sees(&views, is_quiet) else { continue };
             self.chronicle.rules(|rules| rules.sees(now, viewer, &sees));
         }
         self.chronicle.rules(|rules| rules.check(now));
