@@ -3,7 +3,7 @@
 //! # Intuition
 //! Each node has a runtime of its own whose clock stands still while there is something to do. All run in one thread, a few
 //! milliseconds each in turn. A storm befalls them: crashes, cuts, loss, sleep, kills, while they call and watch each other's
-//! actors without pause. Then it ends, and they must mend. What must hold is checked all the time.
+//! actors, take names, join groups, hold leases and post mail without pause. Then it ends, and they must mend. What must hold is checked all the time.
 //!
 //! # Invariants
 //! - Two runs of one seed send the same packets at the same moments, and the same happens in them.
@@ -12,7 +12,9 @@
 //! # Not here
 //! The kernel's UDP, threads, and how long a computation takes: in virtual time it takes none. What the disk loses in a
 //! power cut: files are on the machine's own, and written in the task that asks. The contents of certificates, save for
-//! the nodes' keys: they have the same lengths in every run.
+//! the nodes' keys: they have the same lengths in every run. Datasets: stores are opened and nothing is published, so that no rule
+//! here says whether what was acknowledged is on all that pinned it; processes on disks are tested for that. A source of leases
+//! that nodes agree on: there is one in memory. Clusters in pools: whole nodes are laid out flat, membership in pools alone.
 //!
 //! # Reading order
 //! 1. [`Setup`], [`Outcome`], [`twice`]  2. `storm`  3. `world`, `host`  4. `network`, `socket`, `clock`  5. `rules`, `client`, `errands`, `holder`
