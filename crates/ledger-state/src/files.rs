@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::journal::{self, JOURNAL, JournalName};
 use crate::manifest::{MANIFEST, Manifest, RUNS_MAX};
 use crate::run::{Run, RunWriter};
 use crate::stack::Stack;
@@ -83,17 +84,30 @@ impl Files {
         self.shape.lock().manifest.mark.clone()
     }
 
-    /// Begins a run of at most so many rows whose keys are filtered.
-    pub(crate) fn begin(&self, level: u8, filtered_most: u64) -> io::Result<RunWriter> {
+    /// Up to where the commands are kept that led to the runs in force.
+    pub(crate) fn journal(&self) -> JournalName {
+        self.shape.lock().manifest.journal
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// A number that no file here has.
+    pub(crate) fn number(&self) -> u64 {
         let mut shape = self.shape.lock();
         let number = shape.manifest.next;
         shape.manifest.next += 1;
-        drop(shape);
-        RunWriter::new(&self.folder, number, level, filtered_most)
+        number
     }
 
-    /// Makes `run` the newest, up to `mark`. It is so after a crash when this returns.
-    pub(crate) fn add(&self, run: Run, mark: Option<Vec<u8>>) -> io::Result<()> {
+    /// Begins a run of at most so many rows whose keys are filtered.
+    pub(crate) fn begin(&self, level: u8, filtered_most: u64) -> io::Result<RunWriter> {
+        RunWriter::new(&self.folder, self.number(), level, filtered_most)
+    }
+
+    /// Makes `run` the newest, up to `mark`, by the commands in `journal`. It is so after a crash when this returns.
+    pub(crate) fn add(&self, run: Run, journal: JournalName, mark: Option<Vec<u8>>) -> io::Result<()> {
         let mut shape = self.shape.lock();
         while shape.runs.len() >= RUNS_BEFORE_WAITING && shape.failed.is_none() && !shape.stopped {
             self.changed.wait(&mut shape);
@@ -102,23 +116,30 @@ impl Files {
             return Err(shape.failed.take().unwrap_or_else(|| io::Error::other("there are too many runs")));
         }
         let runs = std::iter::once(Arc::new(run)).chain(shape.runs.iter().cloned()).collect();
-        self.put(&mut shape, runs, mark)?;
+        self.put(&mut shape, runs, journal, mark)?;
         shape.failed = None;
         self.changed.notify_all();
         Ok(())
     }
 
-    /// Puts `run` in place of all others, up to `mark`.
-    pub(crate) fn replace(&self, run: Run, mark: Option<Vec<u8>>) -> io::Result<()> {
+    /// Puts `run` in place of all others, up to `mark`, and `journal` in place of the one before.
+    pub(crate) fn replace(&self, run: Run, journal: JournalName, mark: Option<Vec<u8>>) -> io::Result<()> {
         let mut shape = self.shape.lock();
-        self.put(&mut shape, vec![Arc::new(run)], mark)?;
+        self.put(&mut shape, vec![Arc::new(run)], journal, mark)?;
         self.changed.notify_all();
         Ok(())
     }
 
     /// Puts these runs in force; those that are no longer among them are deleted when nobody reads them.
-    fn put(&self, shape: &mut Shape, runs: Vec<Arc<Run>>, mark: Option<Vec<u8>>) -> io::Result<()> {
-        let manifest = Manifest { next: shape.manifest.next, runs: runs.iter().map(|run| run.name()).collect(), mark };
+    fn put(
+        &self,
+        shape: &mut Shape,
+        runs: Vec<Arc<Run>>,
+        journal: JournalName,
+        mark: Option<Vec<u8>>,
+    ) -> io::Result<()> {
+        let names = runs.iter().map(|run| run.name()).collect();
+        let manifest = Manifest { next: shape.manifest.next, runs: names, journal, mark };
         if let Err(error) = manifest.write(&self.folder) {
             // The rename may have happened before the folder could not be synced: then the new files are needed.
             if Manifest::read(&self.folder).ok().flatten().as_ref() != Some(&manifest) {
@@ -128,6 +149,11 @@ impl Files {
         }
         let gone = shape.runs.iter().filter(|run| !manifest.runs.contains(&run.name()));
         gone.for_each(|run| run.is_obsolete());
+        let before = shape.manifest.journal;
+        if before.bytes > 0 && before.number != journal.number {
+            // Whoever reads it has it open. What stays is deleted at the next start.
+            let _best_effort = std::fs::remove_file(journal::path_of(&self.folder, before.number));
+        }
         shape.manifest = manifest;
         shape.runs = Arc::new(runs);
         Ok(())
@@ -189,8 +215,8 @@ impl Files {
         };
         let mut runs = shape.runs.to_vec();
         runs.splice(start..start + merged.len(), [Arc::new(run)]);
-        let mark = shape.manifest.mark.clone();
-        self.put(shape, runs, mark)
+        let (journal, mark) = (shape.manifest.journal, shape.manifest.mark.clone());
+        self.put(shape, runs, journal, mark)
     }
 
     pub(crate) fn stop(&self) {
@@ -222,18 +248,18 @@ fn due(runs: &[Arc<Run>]) -> Option<std::ops::Range<usize>> {
     None
 }
 
-/// Deletes runs that no manifest names, and what a manifest that was not finished left.
+/// Deletes runs and journals that no manifest names, and what a manifest that was not finished left.
 fn sweep(folder: &Path, manifest: &Manifest) -> io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        let number = name.strip_prefix(RUN).map(|number| u64::from_str_radix(number, 16));
-        let named = |number| manifest.runs.iter().any(|run| run.number == number);
-        let is_left = match number {
-            Some(Ok(number)) => !named(number),
-            Some(Err(_)) => false,
-            None => name.starts_with('.') && name.contains(MANIFEST),
+        let number_of = |prefix| name.strip_prefix(prefix).map(|number| u64::from_str_radix(number, 16));
+        let is_left = match (number_of(RUN), number_of(JOURNAL)) {
+            (Some(Ok(number)), _) => manifest.runs.iter().all(|run| run.number != number),
+            (_, Some(Ok(number))) => manifest.journal.bytes == 0 || manifest.journal.number != number,
+            (None, None) => name.starts_with('.') && name.contains(MANIFEST),
+            (Some(Err(_)), _) | (_, Some(Err(_))) => false,
         };
         if is_left {
             std::fs::remove_file(entry.path())?;

@@ -3,6 +3,7 @@
 use covenant_book::Table;
 
 use crate::block::{BlockReader, BlockWriter, Place, checked};
+use crate::journal::{self, JournalName, Written};
 use crate::layer::Layer;
 use crate::manifest::Manifest;
 use crate::row::RowKey;
@@ -22,7 +23,8 @@ pub fn fuzz_ledger_manifest(bytes: &[u8]) {
 /// A manifest of two runs.
 pub fn ledger_manifest_seeds() -> Vec<Vec<u8>> {
     let run = |number| RunName { number, level: 1, bytes: 4096, hash: [7; 32] };
-    vec![Manifest { next: 5, runs: vec![run(4), run(2)], mark: Some(vec![1; 20]) }.encode()]
+    let journal = JournalName { number: 1, bytes: 900, commands: 4, check: [9; 32] };
+    vec![Manifest { next: 5, runs: vec![run(4), run(2)], journal, mark: Some(vec![1; 20]) }.encode()]
 }
 
 /// What stands in a run: a block, its rows, and the tail.
@@ -51,15 +53,26 @@ pub fn ledger_run_seeds() -> Vec<Vec<u8>> {
     vec![rows, block, run::tail_seed()]
 }
 
+/// What stands in a journal: a block.
+pub fn fuzz_ledger_journal(bytes: &[u8]) {
+    journal::fuzz_block(bytes);
+}
+
+/// A block of one command.
+pub fn ledger_journal_seeds() -> Vec<Vec<u8>> {
+    vec![journal::block_seed()]
+}
+
 /// A whole state, as a leader sends it.
 pub fn fuzz_ledger_state(mut bytes: &[u8]) {
     if let Ok((_, bytes)) = stream::begin(&mut bytes) {
         let mut last = None;
-        let read = stream::rows(bytes, |key, _| {
+        let see = |key: &RowKey, _: &[u8]| {
             assert!(last.is_none_or(|last| last < *key), "rows are in order");
             last = Some(*key);
             Ok(())
-        });
+        };
+        let read = stream::read(bytes, see, |_| Ok(()));
         // Whether they come to the hash in their head is the book's business.
         let _either = read;
     }
@@ -74,7 +87,7 @@ pub fn ledger_state_seeds() -> Vec<Vec<u8>> {
     let state = |layers| {
         let mut bytes = Vec::new();
         // A buffer takes everything.
-        let _written = stream::write(&Stack { layers, ..Stack::default() }, &mut bytes);
+        let _written = stream::write(&Stack { layers, ..Stack::default() }, &Written::default(), &mut bytes);
         bytes
     };
     vec![state(Vec::new()), state(vec![layer.into()])]

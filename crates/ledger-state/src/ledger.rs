@@ -12,6 +12,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::disk_store::DiskStore;
 use crate::files::Files;
+use crate::journal::{Applied, Journal};
 use crate::stack::Stack;
 use crate::state::{LedgerState, Writer};
 
@@ -50,6 +51,7 @@ struct Home {
 pub(crate) struct Inner {
     pub(crate) config: LedgerConfig,
     pub(crate) files: Files,
+    pub(crate) journal: Journal,
     pub(crate) writer: Mutex<Writer>,
     /// The newest moment that readers see.
     published: RwLock<Stack>,
@@ -83,11 +85,14 @@ impl Ledger {
         if config.check_on_open {
             files.runs().iter().try_for_each(|run| run.check()).map_err(failed)?;
         }
+        let journal = Journal::open(folder, files.journal(), config.check_on_open).map_err(failed)?;
         let writer = Writer::open(&files, &config).map_err(failed)?;
+        writer.has_all(&journal).map_err(failed)?;
         let published = Stack { layers: Vec::new(), runs: files.runs() };
         let inner = Arc::new(Inner {
             config,
             files,
+            journal,
             writer: Mutex::new(writer),
             published: RwLock::new(published),
             wanted: AtomicBool::new(false),
@@ -183,6 +188,21 @@ impl Reader {
         Book::open(stack).map_err(refused)
     }
 
+    /// The next commands behind the first `from` that were applied, in order, at most `most` and some megabytes; none where there
+    /// are no more. What it says was committed. After a crash fewer may be there, until the log is applied again. Blocks on
+    /// the disk.
+    ///
+    /// # Errors
+    /// The disk refused, or what it holds is damaged: nothing of that is given out.
+    pub fn commands(&self, from: u64, most: usize) -> io::Result<Vec<Applied>> {
+        self.0.inner().journal.page(from, most)
+    }
+
+    /// How many commands were applied.
+    pub fn applied(&self) -> u64 {
+        self.0.inner().journal.commands()
+    }
+
     /// Reads the whole book and does all of it again; see [`Book::check`]. Takes long, and disturbs nobody.
     ///
     /// # Errors
@@ -235,8 +255,10 @@ impl Writer {
     }
 
     /// Goes back to what is on the disk.
-    pub(crate) fn open_again(&mut self, files: &Files, config: &LedgerConfig) -> io::Result<()> {
+    pub(crate) fn open_again(&mut self, files: &Files, journal: &Journal, config: &LedgerConfig) -> io::Result<()> {
         let again = Self::open(files, config)?;
+        journal.open_again(files.journal())?;
+        again.has_all(journal)?;
         self.put(again);
         Ok(())
     }

@@ -5,13 +5,14 @@ use std::path::Path;
 
 use covenant_types::canonical::{CanonicalError, Reader, Writer};
 
+use crate::journal::JournalName;
 use crate::run::RunName;
 
 /// The file's name.
 pub(crate) const MANIFEST: &str = "manifest";
 /// Runs of one state. Merging keeps them far below.
 pub(crate) const RUNS_MAX: usize = 4096;
-const DOMAIN: &str = "covenant/ledger-manifest/1";
+const DOMAIN: &str = "covenant/ledger-manifest/2";
 const MODE: u32 = 0o600;
 const BYTES_MAX: u64 = 1 << 20;
 
@@ -21,6 +22,8 @@ pub(crate) struct Manifest {
     pub(crate) next: u64,
     /// From the newest to the oldest.
     pub(crate) runs: Vec<RunName>,
+    /// Where the commands are that led to these runs.
+    pub(crate) journal: JournalName,
     /// Up to where the log is in these runs; what the group gave with the commands.
     pub(crate) mark: Option<Vec<u8>>,
 }
@@ -54,6 +57,8 @@ impl Manifest {
         for run in &self.runs {
             writer.u64(run.number).u8(run.level).u64(run.bytes).bytes(&run.hash);
         }
+        let JournalName { number, bytes, commands, check } = &self.journal;
+        writer.u64(*number).u64(*bytes).u64(*commands).bytes(check);
         writer.u8(u8::from(self.mark.is_some())).bytes(self.mark.as_deref().unwrap_or_default());
         let mut bytes = writer.finish();
         let check = blake3::hash(&bytes);
@@ -82,6 +87,15 @@ impl Manifest {
             }
         };
         let runs = (0..count).map(|_| run(&mut reader)).collect::<Result<_, _>>()?;
+        let journal = JournalName {
+            number: reader.u64()?,
+            bytes: reader.u64()?,
+            commands: reader.u64()?,
+            check: reader.bytes()?.try_into().map_err(|_| CanonicalError::BadValue("journal"))?,
+        };
+        if journal.bytes > 0 && journal.number >= next {
+            return Err(CanonicalError::BadValue("journal"));
+        }
         let (marked, mark) = (reader.u8()?, reader.bytes()?.to_vec());
         let mark = match marked {
             0 if mark.is_empty() => None,
@@ -89,7 +103,7 @@ impl Manifest {
             _ => return Err(CanonicalError::BadValue("mark")),
         };
         reader.finish()?;
-        Ok(Self { next, runs, mark })
+        Ok(Self { next, runs, journal, mark })
     }
 }
 
@@ -102,7 +116,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(Manifest::read(dir.path()).unwrap(), None);
         let run = |number| RunName { number, level: 2, bytes: 99, hash: [7; 32] };
-        let manifest = Manifest { next: 9, runs: vec![run(8), run(3)], mark: Some(vec![1, 2]) };
+        let journal = JournalName { number: 2, bytes: 700, commands: 3, check: [9; 32] };
+        let manifest = Manifest { next: 9, runs: vec![run(8), run(3)], journal, mark: Some(vec![1, 2]) };
         manifest.write(dir.path()).unwrap();
         assert_eq!(Manifest::read(dir.path()).unwrap(), Some(manifest.clone()));
         let mut bytes = manifest.encode();

@@ -7,6 +7,7 @@ use covenant_consensus::{Command, Replicated, View};
 
 use crate::disk_store::DiskStore;
 use crate::files::Files;
+use crate::journal::{Applied, Journal, JournalWriter};
 use crate::ledger::{Inner, Ledger, LedgerConfig, refused};
 use crate::run::RunWriter;
 use crate::stack::Stack;
@@ -57,8 +58,21 @@ impl Writer {
         self.book.store_mut().freeze()
     }
 
-    /// Makes a run of what is pending, with the mark. After an error everything is as it was.
-    fn flush(&mut self, files: &Files) -> io::Result<()> {
+    /// Whether the journal has the commands that led to this book.
+    pub(crate) fn has_all(&self, journal: &Journal) -> io::Result<()> {
+        if journal.commands() == self.book.head().position {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::InvalidData, "there are not as many commands as the book has seen"))
+    }
+
+    /// About how much memory that takes which is not on the disk.
+    fn pending_bytes(&self, journal: &Journal) -> usize {
+        self.book.store().pending_bytes() + journal.pending_bytes()
+    }
+
+    /// Makes a run of what is pending, with the commands and the mark. After an error everything is as it was.
+    fn flush(&mut self, files: &Files, journal: &Journal) -> io::Result<()> {
         let pending = Stack { layers: self.freeze().layers, ..Stack::default() };
         if pending.layers.is_empty() {
             return Ok(());
@@ -68,19 +82,25 @@ impl Writer {
         while let Some((key, value)) = rows.next()? {
             run.push(&key, value.as_deref())?;
         }
-        files.add(run.finish()?, self.mark.clone())?;
+        let run = run.finish()?;
+        files.add(run, journal.write(|| files.number())?, self.mark.clone())?;
         self.book.store_mut().settle(files.runs());
         Ok(())
     }
 
-    fn apply(&mut self, commands: &[Command]) -> io::Result<Vec<Vec<u8>>> {
+    fn apply(&mut self, commands: &[Command], journal: &Journal) -> io::Result<Vec<Vec<u8>>> {
+        let mut applied = Vec::with_capacity(commands.len());
         let answer = |handed: &Command| {
             let Ok(command) = covenant_book::Command::from_bytes(&handed.bytes) else { return Ok(Vec::new()) };
             // The time is the leader's: a sender whose clock is wrong would end what is pending.
             let command = covenant_book::Command { at: handed.at, ..command };
-            self.book.apply(&command).map(|outcome| outcome.to_bytes()).map_err(refused)
+            let outcome = self.book.apply(&command).map_err(refused)?;
+            applied.push(Applied::new(&self.book.state_hash(), &command.to_bytes()));
+            Ok(outcome.to_bytes())
         };
-        commands.iter().map(answer).collect()
+        let answers = commands.iter().map(answer).collect::<io::Result<_>>()?;
+        journal.push(applied);
+        Ok(answers)
     }
 }
 
@@ -89,7 +109,7 @@ impl LedgerState {
     pub(crate) fn next(ledger: Ledger, inner: &Inner) -> io::Result<Self> {
         let mut writer = inner.writer.lock();
         if writer.broken {
-            writer.open_again(&inner.files, &inner.config)?;
+            writer.open_again(&inner.files, &inner.journal, &inner.config)?;
         }
         writer.turn += 1;
         let turn = writer.turn;
@@ -135,18 +155,18 @@ impl Replicated for LedgerState {
             return Err(io::Error::other("the state failed and was not opened again"));
         }
         let LedgerConfig { pending_bytes, .. } = inner.config;
-        if writer.book.store().pending_bytes() >= pending_bytes {
-            match writer.flush(&inner.files) {
+        if writer.pending_bytes(&inner.journal) >= pending_bytes {
+            match writer.flush(&inner.files, &inner.journal) {
                 // Readers let go of the layers.
                 Ok(()) => drop(inner.publish(&mut writer)),
-                Err(error) if writer.book.store().pending_bytes() >= 2 * pending_bytes => return Err(error),
+                Err(error) if writer.pending_bytes(&inner.journal) >= 2 * pending_bytes => return Err(error),
                 // While there is memory the group goes on, and the next call tries again.
                 Err(error) => tracing::warn!(%error, "the book stays in memory; it is written with the next commands"),
             }
         }
         let runs = inner.files.runs();
         writer.book.store_mut().refresh(runs);
-        let answers = writer.apply(commands);
+        let answers = writer.apply(commands, &inner.journal);
         if answers.is_err() {
             writer.broken = true;
             return answers;
@@ -167,9 +187,9 @@ impl Replicated for LedgerState {
             return Err(io::Error::other("the state failed and was not opened again"));
         }
         // With a snapshot the log before it goes: what is on the disk may not be older.
-        writer.flush(&inner.files)?;
-        let stack = inner.publish(&mut writer);
-        Ok(Box::new(move |out: &mut dyn Write| stream::write(&stack, out)))
+        writer.flush(&inner.files, &inner.journal)?;
+        let (stack, journal) = (inner.publish(&mut writer), inner.journal.written());
+        Ok(Box::new(move |out: &mut dyn Write| stream::write(&stack, &journal, out)))
     }
 
     fn restore(&mut self, from: &mut dyn Read, mark: &[u8]) -> io::Result<()> {
@@ -177,9 +197,11 @@ impl Replicated for LedgerState {
         let mut writer = self.writer()?;
         let (filtered_most, from) = stream::begin(from)?;
         let mut run: RunWriter = inner.files.begin(WHOLE_LEVEL, filtered_most)?;
-        stream::rows(from, |key, value| run.push(key, Some(value)))?;
-        inner.files.replace(run.finish()?, Some(mark.to_vec()))?;
-        let opened = writer.open_again(&inner.files, &inner.config);
+        let mut journal = JournalWriter::new(inner.files.folder(), inner.files.number())?;
+        stream::read(from, |key, value| run.push(key, Some(value)), |applied| journal.push(applied))?;
+        let run = run.finish()?;
+        inner.files.replace(run, journal.finish()?.name(), Some(mark.to_vec()))?;
+        let opened = writer.open_again(&inner.files, &inner.journal, &inner.config);
         writer.broken = opened.is_err();
         opened?;
         inner.publish(&mut writer);

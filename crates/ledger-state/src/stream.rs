@@ -2,20 +2,21 @@
 //!
 //! Form: a magic of 16 bytes · how many rows have filtered keys, at most (u64) · rows in order: the length of the key (u8),
 //! the key, the length of the value (u32), the value · a zero where the next key would be, and the number of rows (u64) ·
-//! BLAKE3 of all before.
+//! the number of commands that led there (u64), each with its length (u32) · BLAKE3 of all before.
 
 use std::io::{self, Read, Write};
 
 use covenant_book::{BookSum, Head, Table};
 
 use crate::block::VALUE_BYTES_MAX;
+use crate::journal::{Applied, RECORD_BYTES_MAX, Written};
 use crate::row::{ROW_KEY_BYTES_MAX, RowKey};
 use crate::stack::Stack;
 
-const MAGIC: &[u8; 16] = b"covenant/book/1\n";
+const MAGIC: &[u8; 16] = b"covenant/book/2\n";
 
-/// Writes the state of a stack.
-pub(crate) fn write(stack: &Stack, out: &mut dyn Write) -> io::Result<()> {
+/// Writes the state of a stack, and the commands that led to it.
+pub(crate) fn write(stack: &Stack, journal: &Written, out: &mut dyn Write) -> io::Result<()> {
     let mut out = HashedWrite { out, hasher: blake3::Hasher::new() };
     out.write_all(MAGIC)?;
     out.write_all(&stack.filtered_most().to_be_bytes())?;
@@ -32,11 +33,17 @@ pub(crate) fn write(stack: &Stack, out: &mut dyn Write) -> io::Result<()> {
     }
     out.write_all(&[0])?;
     out.write_all(&count.to_be_bytes())?;
+    out.write_all(&journal.name().commands.to_be_bytes())?;
+    journal.each(|applied| {
+        let bytes = applied.as_bytes();
+        out.write_all(&u32::try_from(bytes.len()).map_err(io::Error::other)?.to_be_bytes())?;
+        out.write_all(bytes)
+    })?;
     let hash = out.hasher.finalize();
     out.out.write_all(hash.as_bytes())
 }
 
-/// Begins to read a state: how many filtered rows there are at most, and the rest of it for [`rows`].
+/// Begins to read a state: how many filtered rows there are at most, and the rest of it for [`read`].
 pub(crate) fn begin(from: &mut dyn Read) -> io::Result<(u64, HashedRead<'_>)> {
     let mut from = HashedRead { from, hasher: blake3::Hasher::new() };
     let mut magic = [0; MAGIC.len()];
@@ -47,11 +54,25 @@ pub(crate) fn begin(from: &mut dyn Read) -> io::Result<(u64, HashedRead<'_>)> {
     Ok((number(&mut from)?, from))
 }
 
-/// Shows the rows of a state to `see`, in order, and gives back its head, whose hashes are those of the rows.
-pub(crate) fn rows(
+/// Shows the rows of a state to `see`, in order, and then the commands to `see_command`, and gives back its head, whose hashes are
+/// those of the rows and what the last command led to.
+pub(crate) fn read(
     mut from: HashedRead<'_>,
-    mut see: impl FnMut(&RowKey, &[u8]) -> io::Result<()>,
+    see: impl FnMut(&RowKey, &[u8]) -> io::Result<()>,
+    see_command: impl FnMut(&Applied) -> io::Result<()>,
 ) -> io::Result<Option<Head>> {
+    let head = rows(&mut from, see)?;
+    commands(&mut from, &head.unwrap_or_default(), see_command)?;
+    let hash = from.hasher.finalize();
+    let mut said = [0; 32];
+    from.from.read_exact(&mut said).map_err(cut)?;
+    if *hash.as_bytes() != said || from.from.read(&mut [0])? != 0 {
+        return Err(bad("its hash is another one"));
+    }
+    Ok(head)
+}
+
+fn rows(from: &mut HashedRead<'_>, mut see: impl FnMut(&RowKey, &[u8]) -> io::Result<()>) -> io::Result<Option<Head>> {
     let (mut sum, mut head, mut count) = (BookSum::default(), None, 0u64);
     let mut last: Option<RowKey> = None;
     let mut value = Vec::new();
@@ -76,12 +97,7 @@ pub(crate) fn rows(
         if bytes > VALUE_BYTES_MAX {
             return Err(bad("a value is too long"));
         }
-        value.clear();
-        // Takes memory only as bytes come.
-        Read::take(&mut from, bytes as u64).read_to_end(&mut value)?;
-        if value.len() != bytes {
-            return Err(cut(io::ErrorKind::UnexpectedEof.into()));
-        }
+        bytes_into(&mut value, from, bytes)?;
         if key.table() == Table::Head {
             head = Some(Head::from_bytes(&value).map_err(|error| bad(&error.to_string()))?);
         }
@@ -89,19 +105,43 @@ pub(crate) fn rows(
         see(&key, &value)?;
         count += 1;
     }
-    if number(&mut from)? != count {
+    if number(from)? != count {
         return Err(bad("it has another number of rows than it says"));
-    }
-    let hash = from.hasher.finalize();
-    let mut said = [0; 32];
-    from.from.read_exact(&mut said).map_err(cut)?;
-    if *hash.as_bytes() != said || from.from.read(&mut [0])? != 0 {
-        return Err(bad("its hash is another one"));
     }
     if !sum.is_of(&head.unwrap_or_default()) {
         return Err(bad("its rows do not come to the hash in its head"));
     }
     Ok(head)
+}
+
+fn commands(from: &mut HashedRead<'_>, head: &Head, mut see: impl FnMut(&Applied) -> io::Result<()>) -> io::Result<()> {
+    if number(from)? != head.position {
+        return Err(bad("it has another number of commands than its head says"));
+    }
+    let (mut bytes, mut last) = (Vec::new(), None);
+    for _ in 0..head.position {
+        let mut length = [0; 4];
+        from.read_exact(&mut length).map_err(cut)?;
+        let length = u32::from_be_bytes(length) as usize;
+        if length > RECORD_BYTES_MAX {
+            return Err(bad("a command is too long"));
+        }
+        bytes_into(&mut bytes, from, length)?;
+        let applied = Applied::from_bytes(&bytes).ok_or_else(|| bad("a command is too short"))?;
+        see(&applied)?;
+        last = Some(applied);
+    }
+    if last.is_some_and(|last| last.state_hash() != blake3::hash(&head.to_bytes()).as_bytes()) {
+        return Err(bad("its last command led to another state"));
+    }
+    Ok(())
+}
+
+/// Reads so many bytes in place of those that are there. Takes memory only as they come.
+fn bytes_into(bytes: &mut Vec<u8>, from: &mut HashedRead<'_>, length: usize) -> io::Result<()> {
+    bytes.clear();
+    from.take(length as u64).read_to_end(bytes)?;
+    if bytes.len() == length { Ok(()) } else { Err(cut(io::ErrorKind::UnexpectedEof.into())) }
 }
 
 /// Counts what is written into a hash.

@@ -3,6 +3,7 @@
 mod cuts;
 mod damage;
 mod full_disk;
+mod journal;
 mod readers;
 mod restores;
 #[path = "../tests/support/mod.rs"]
@@ -71,4 +72,6 @@ fn assert_same(state: &LedgerState, book: &Book<MemoryStore>) {
     assert_eq!(state.state_hash(), book.state_hash());
     assert!(rows(read.store()) == rows(book.store()), "some row differs");
     assert_eq!(read.check().unwrap().problems, Vec::<String>::new());
+    let last = book.head().position.checked_sub(1).map(|last| state.reader().commands(last, 9).unwrap());
+    assert!(last.is_none_or(|kept| kept.len() == 1 && kept[0].state_hash() == book.state_hash()));
 }

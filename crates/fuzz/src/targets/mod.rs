@@ -33,6 +33,7 @@ pub fn targets() -> Vec<Target> {
         Target::new("consensus-head", consensus::fuzz_consensus_head, consensus::consensus_head_seeds),
         Target::new("consensus-log", consensus::fuzz_consensus_log, consensus::consensus_log_seeds),
         Target::new("ledger-manifest", ledger_state::fuzz_ledger_manifest, ledger_state::ledger_manifest_seeds),
+        Target::new("ledger-journal", ledger_state::fuzz_ledger_journal, ledger_state::ledger_journal_seeds),
         Target::new("ledger-run", ledger_state::fuzz_ledger_run, ledger_state::ledger_run_seeds),
         Target::new("ledger-state", ledger_state::fuzz_ledger_state, ledger_state::ledger_state_seeds),
     ];

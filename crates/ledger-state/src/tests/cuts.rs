@@ -71,7 +71,7 @@ fn many_runs_are_merged_and_forget_what_was_removed() {
     assert_eq!(marked(&state), commands.len());
     assert_same(&state, &book);
     let files = || std::fs::read_dir(dir.path()).unwrap().count();
-    assert_eq!(files(), ledger.inner().files.runs().len() + 2, "the lock, the manifest and the runs");
+    assert_eq!(files(), ledger.inner().files.runs().len() + 3, "the lock, the manifest, the commands and the runs");
 }
 
 #[test]

@@ -70,12 +70,15 @@ fn a_crash_at_any_step_of_a_restore_leaves_the_old_state_or_the_new_one() {
     let (old_manifest, new_manifest) = (manifest(before.path()), manifest(after.path()));
     let made: Vec<_> = crate::manifest::Manifest::decode(&new_manifest).unwrap().runs;
     let run = format!("run-{:016x}", made[0].number);
+    let of_old = crate::manifest::Manifest::decode(&old_manifest).unwrap().journal.number;
+    let old_journal = crate::journal::path_of(Path::new(""), of_old);
     let whole = std::fs::read(after.path().join(&run)).unwrap();
     let (old_book, new_book) = (in_memory(&old).1, in_memory(&new).1);
     // While the run is written the old manifest is in force: however much of the run is there.
     for length in (0..=whole.len()).step_by(whole.len() / 12) {
         let crashed = copy_of(after.path());
         std::fs::write(crashed.path().join(&run), &whole[..length]).unwrap();
+        std::fs::copy(before.path().join(&old_journal), crashed.path().join(&old_journal)).unwrap();
         std::fs::write(crashed.path().join("manifest"), &old_manifest).unwrap();
         std::fs::write(crashed.path().join(".manifest.1.0.tmp"), &new_manifest[..new_manifest.len() / 2]).unwrap();
         let (_ledger, mut state) = open(crashed.path());
@@ -88,5 +91,5 @@ fn a_crash_at_any_step_of_a_restore_leaves_the_old_state_or_the_new_one() {
     let (_ledger, state) = open(after.path());
     assert_same(&state, &new_book);
     assert_eq!(marked(&state), new.len());
-    assert_eq!(std::fs::read_dir(after.path()).unwrap().count(), 3, "the old runs are deleted at the next start");
+    assert_eq!(std::fs::read_dir(after.path()).unwrap().count(), 4, "the old runs are deleted at the next start");
 }
