@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use covenant_content::{
     ChunkId, ChunkRef, Class, FileEntry, Manifest, SignedManifest, StoreRequest, StoreResponse, Trust, fuzz,
 };
+use covenant_history::fuzz as history;
 use covenant_identity::{RootAuthority, TrustedRoots};
 use covenant_ledger::{Amount, Nations, VotersAnswer, VotersChange, fuzz as ledger, rules};
 use covenant_types::{NodeName, WallTime};
@@ -22,6 +23,7 @@ pub(crate) const TARGETS: &[Target] = &[
     Target::new("ledger-question", ledger::fuzz_ledger_question, ledger::ledger_question_seeds),
     Target::new("book-message", fuzz_book_message, book_message_seeds),
     Target::new("nations", fuzz_nations, nations_seeds),
+    Target::new("history", history::fuzz_history, history::history_seeds),
 ];
 
 const NOW: WallTime = WallTime(1_790_000_000);
