@@ -34,6 +34,8 @@ pub use self::clock::CLOCK_JUMP_MAX;
 pub use self::errors::{ChangeError, ReadError, StartError, WriteError};
 use self::intruders::Intruders;
 pub use self::intruders::{INTRUDERS_MAX, Intruder};
+#[cfg(test)]
+pub(crate) use self::writer::ROOM_BELIEVED_FOR;
 use crate::disk::Disk;
 use crate::folder;
 use crate::gate::Sender;
@@ -136,6 +138,8 @@ struct Engine {
     receiving: Arc<tokio::sync::Mutex<Option<serve::Receiving>>>,
     /// The time of what was applied last.
     time: Arc<AtomicU64>,
+    /// Whether this node led when its log was last written.
+    led: bool,
 }
 
 struct Write {

@@ -6,12 +6,14 @@
 //! memory until they are on disk, and after that in the file, with the newest kept in memory besides.
 //!
 //! # Invariants
-//! - Who submitted is told of success only after the sync, and in the order of submission.
+//! - Who submitted is told of success only after the sync, and in the order of submission. So once a vote is on disk, all
+//!   is that was submitted before it.
 //! - After a write or sync that failed nothing more is taken: what is on disk is found out by opening the log again. What
 //!   could not be synced is cut off first, so that it is not read back from a cache that the disk never saw.
 //! - The log begins after what was purged and has no hole. Opening refuses a log of which that is not true.
 //! - A damaged entry is never given out.
 
+mod durable;
 mod record;
 mod scan;
 mod writer;
@@ -23,12 +25,13 @@ use std::sync::Arc;
 
 use covenant_env::{Env, Task};
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
+pub(crate) use self::durable::Durable;
 pub(crate) use self::record::Record;
 use self::writer::{Place, Writer};
 use crate::disk::Disk;
-use crate::types::{LogId, Vote};
+use crate::types::{LogId, Vote, VoterId};
 
 /// Requests that may wait for the committer. Past this, who submits waits.
 pub const COMMITS_WAITING_MAX: usize = 256;
@@ -44,6 +47,7 @@ const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
 pub(crate) struct Log {
     index: Arc<Mutex<Index>>,
     queue: mpsc::Sender<Request>,
+    durable: Durable,
     /// Writes what is queued; ends with the log.
     _committer: Task,
 }
@@ -97,10 +101,13 @@ impl Log {
 
     pub(crate) async fn open_with(disk: Arc<dyn Disk>, env: &Env, roll_at: u64) -> Result<Self, LogError> {
         let (index, writer) = env.blocking(move || scan::open(disk, roll_at)).await??;
+        // What was found is on disk: opening synced the end.
+        let (on_disk, next) = watch::channel(index.last().map_or(0, |last| last.index + 1));
         let index = Arc::new(Mutex::new(index));
         let (queue, requests) = mpsc::channel(COMMITS_WAITING_MAX);
-        let committer = env.system.spawn(commit(requests, writer, index.clone(), env.clone()));
-        Ok(Self { index, queue, _committer: committer })
+        let committer = env.system.spawn(commit(requests, writer, index.clone(), on_disk, env.clone()));
+        let durable = Durable { index: index.clone(), next };
+        Ok(Self { index, queue, durable, _committer: committer })
     }
 
     /// Lets readers see `records` at once and queues them. `done` hears when they are on disk.
@@ -120,10 +127,21 @@ impl Log {
     pub(crate) fn index(&self) -> &Arc<Mutex<Index>> {
         &self.index
     }
+
+    /// Up to where it is on disk.
+    pub(crate) fn durable(&self) -> Durable {
+        self.durable.clone()
+    }
 }
 
 /// Writes what is queued, all that waits in one frame, until the log is dropped or a write fails.
-async fn commit(mut requests: mpsc::Receiver<Request>, mut writer: Writer, index: Arc<Mutex<Index>>, env: Env) {
+async fn commit(
+    mut requests: mpsc::Receiver<Request>,
+    mut writer: Writer,
+    index: Arc<Mutex<Index>>,
+    on_disk: watch::Sender<u64>,
+    env: Env,
+) {
     while let Some(first) = requests.recv().await {
         let mut bytes = first.bytes();
         let mut group = vec![first];
@@ -137,7 +155,9 @@ async fn commit(mut requests: mpsc::Receiver<Request>, mut writer: Writer, index
             records.extend(request.records);
             waiting.extend(request.done);
         }
-        let committed = index.lock().committed;
+        let next = durable::end_after(*on_disk.borrow(), &records);
+        // A leader may know of more than it has on disk, and who opens the log looks for all of it there.
+        let committed = index.lock().committed.filter(|committed| committed.index < next);
         let written = env.blocking(move || {
             let written = writer.write(&records, committed);
             (writer, records, written)
@@ -146,6 +166,7 @@ async fn commit(mut requests: mpsc::Receiver<Request>, mut writer: Writer, index
             Ok((returned, records, Ok(places))) => {
                 writer = returned;
                 index.lock().placed(&records, places);
+                on_disk.send_replace(next);
                 waiting.into_iter().for_each(|done| done(Ok(())));
                 continue;
             }
@@ -167,6 +188,27 @@ impl Index {
     /// The last entry, or the last one purged where none is left.
     pub(crate) fn last(&self) -> Option<LogId> {
         self.entries.last_key_value().map(|(_, slot)| slot.log_id).or(self.purged)
+    }
+
+    /// Whether `me` won its term.
+    pub(crate) fn is_led_by(&self, me: VoterId) -> bool {
+        self.vote.is_some_and(|vote| vote.committed && vote.leader_id.node_id == me)
+    }
+
+    /// Lets `me`, where it won its term, stand in it only: what it had not on disk then others may have, and would have two
+    /// entries of one id if it went on. Says whether it had won.
+    pub(crate) fn stop_leading(&mut self, me: VoterId) -> bool {
+        let led = self.is_led_by(me);
+        if let Some(vote) = self.vote.as_mut().filter(|_| led) {
+            vote.committed = false;
+        }
+        led
+    }
+
+    /// Which entry is at `index`, or was purged last there.
+    fn id_at(&self, index: u64) -> Option<LogId> {
+        let here = self.entries.get(&index).map(|slot| slot.log_id);
+        here.or(self.purged.filter(|purged| purged.index == index))
     }
 
     /// How many syncs there were since the log was opened.

@@ -1,4 +1,10 @@
 //! The log as the engine wants it.
+//!
+//! # Intuition
+//! The engine waits in [`append`](LogStore::append) before it sends entries to others. A leader need not: they may be on
+//! their disks before they are on its own, as long as it is not counted before that. So while this node leads it is told
+//! at once that entries are there, and whoever must not get ahead of the disk asks [`Durable`]: what is applied, and what
+//! others are told is committed. `docs/adr/0021-a-leader-syncs-beside-its-followers.md` says why that is safe.
 
 use std::fmt::Debug;
 use std::io;
@@ -13,8 +19,8 @@ use tokio::sync::oneshot;
 
 use crate::codec::{decode_entry, encode_entry};
 use crate::disk::Disk;
-use crate::log::{self, Index, Log, LogError};
-use crate::types::{Entry, LogId, StorageError, Types, Vote};
+use crate::log::{self, Durable, Index, Log, LogError};
+use crate::types::{Entry, LogId, StorageError, Types, Vote, VoterId};
 
 /// Bytes of entries that are read, and so sent, at a time.
 pub(crate) const READ_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -24,6 +30,8 @@ pub(crate) const READ_BYTES_MAX: usize = 2 * 1024 * 1024;
 pub(crate) struct LogStore {
     log: Log,
     reader: LogReader,
+    me: VoterId,
+    led: bool,
 }
 
 /// Reads the log, beside whoever writes it.
@@ -34,17 +42,25 @@ pub(crate) struct LogReader {
 }
 
 impl LogStore {
-    /// Opens or begins the log on `disk`.
+    /// Opens or begins the log that `me` keeps on `disk`.
     ///
     /// # Errors
     /// The log is damaged, or the disk refused.
-    pub(crate) async fn open(disk: Arc<dyn Disk>, env: &Env) -> Result<Self, LogError> {
-        Ok(Self::over(Log::open(disk, env).await?, env))
+    pub(crate) async fn open(disk: Arc<dyn Disk>, env: &Env, me: VoterId) -> Result<Self, LogError> {
+        let log = Log::open(disk, env).await?;
+        let reader = LogReader { index: log.index().clone(), env: env.clone() };
+        let led = reader.index.lock().stop_leading(me);
+        Ok(Self { log, reader, me, led })
     }
 
-    pub(crate) fn over(log: Log, env: &Env) -> Self {
-        let reader = LogReader { index: log.index().clone(), env: env.clone() };
-        Self { log, reader }
+    /// Whether this node led when the log was last written.
+    pub(crate) fn led(&self) -> bool {
+        self.led
+    }
+
+    /// Up to where the log is on disk.
+    pub(crate) fn durable(&self) -> Durable {
+        self.log.durable()
     }
 
     /// Whether nothing was ever written.
@@ -134,9 +150,16 @@ impl RaftLogStorage<Types> for LogStore {
     {
         let record = |entry: Entry| log::Record::Entry { log_id: entry.log_id, bytes: encode_entry(&entry).into() };
         let records = entries.into_iter().map(record).collect();
-        let done = Box::new(|outcome| callback.log_io_completed(outcome));
         let failed = |error: io::Error| StorageIOError::write_logs(AnyError::new(&error));
-        Ok(self.log.submit(records, Some(done)).await.map_err(failed)?)
+        if self.reader.index.lock().is_led_by(self.me) {
+            self.log.submit(records, None).await.map_err(failed)?;
+            callback.log_io_completed(Ok(()));
+        } else {
+            // Who follows promises by its answer, also what it wrote itself in an earlier term.
+            let done = Box::new(|outcome| callback.log_io_completed(outcome));
+            self.log.submit(records, Some(done)).await.map_err(failed)?;
+        }
+        Ok(())
     }
 
     async fn truncate(&mut self, log_id: LogId) -> Result<(), StorageError> {

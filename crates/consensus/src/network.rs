@@ -17,6 +17,7 @@ use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotRespon
 use openraft::storage::Snapshot;
 use openraft::{AnyError, OptionalSend, StorageIOError};
 
+use crate::log::Durable;
 use crate::message::{Envelope, Lane, PIECE_BYTES_MAX, Piece, REQUEST_BYTES_MAX, Request, Response};
 use crate::types::{Instance, LogId, Member, StorageError, Types, Vote, VoterId};
 
@@ -55,6 +56,8 @@ pub(crate) struct Ways {
     pub(crate) instance: Instance,
     /// How long a node that was not reached is left alone.
     pub(crate) pause: Duration,
+    /// Up to where our log is on disk: what is beyond is not said to be committed.
+    pub(crate) durable: Durable,
 }
 
 /// The way to one member.
@@ -101,13 +104,14 @@ impl Way {
 impl RaftNetwork<Types> for Way {
     async fn append_entries(
         &mut self,
-        rpc: AppendEntriesRequest<Types>,
+        mut rpc: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<VoterId>, RPCError<VoterId, Member, RaftError<VoterId>>> {
         let entries = rpc.entries.len() as u64;
         // A heartbeat waits behind no entries of another group.
         let lane = if entries == 0 { Lane::Vote } else { Lane::Log };
         let (last, prev) = (rpc.entries.last().map(|entry| entry.log_id), rpc.prev_log_id);
+        rpc.leader_commit = self.ways.durable.clip(rpc.leader_commit);
         let request = self.sealed(Request::Append(rpc));
         if request.len() > REQUEST_BYTES_MAX {
             return Err(PayloadTooLarge::new_entries_hint((entries / 2).max(1)).into());

@@ -17,6 +17,7 @@ use crate::codec::{
     read_log_id, read_option, read_stored_membership, write_log_id, write_option, write_stored_membership,
 };
 use crate::disk::Disk;
+use crate::log::Durable;
 use crate::replicated::{Replicated, View};
 use crate::snapshot::{self, Made, Meta, SnapshotError, SnapshotFile};
 use crate::types::{Answers, Command, Entry, LogId, StorageError, StoredMembership, Types};
@@ -29,6 +30,8 @@ pub(crate) struct StateStore<R> {
     /// The time of what was applied last, for whoever leads.
     time: Arc<AtomicU64>,
     snapshots: Snapshots,
+    /// Nothing is applied that is not in it. `None` where there is no log, as in tests of this store.
+    durable: Option<Durable>,
 }
 
 /// Up to where the log is applied, and who was a member then. What [`Replicated`] keeps as its mark.
@@ -67,7 +70,12 @@ impl<R: Replicated> StateStore<R> {
         let (applied, current) = env.blocking(move || restore(&*folder, &mut *restored.write())).await??;
         let snapshots = Snapshots { disk, env: env.clone(), current: Arc::new(Mutex::new(current)) };
         let time = Arc::new(AtomicU64::new(applied.time.0));
-        Ok(Self { state, applied, time, snapshots })
+        Ok(Self { state, applied, time, snapshots, durable: None })
+    }
+
+    /// Applies nothing before it is in `durable`.
+    pub(crate) fn behind(self, durable: Durable) -> Self {
+        Self { durable: Some(durable), ..self }
     }
 
     /// The time of the command that was applied last; kept current.
@@ -138,6 +146,10 @@ impl<R: Replicated> RaftStateMachine<Types> for StateStore<R> {
                     applied.membership = StoredMembership::new(Some(entry.log_id), membership);
                 }
             }
+        }
+        if let Some((durable, last)) = self.durable.as_ref().zip(applied.last) {
+            let failed = |error| StorageIOError::apply(last, AnyError::new(&error));
+            durable.reached(last.index).await.map_err(failed)?;
         }
         let (state, mark, asked) = (self.state.clone(), applied.encode(), commands.len());
         let answers = self.snapshots.env.blocking(move || state.write().apply(&commands, &mark)).await.flatten();

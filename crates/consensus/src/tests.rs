@@ -1,6 +1,7 @@
 //! What more than one file here needs to be tested: a disk that loses power, and an application.
 
 mod cluster;
+mod durable;
 mod folders;
 mod members;
 mod sim_disk;

@@ -72,8 +72,8 @@ impl fmt::Debug for Command {
 
 /// What one entry carries: commands that came together and are committed together.
 ///
-/// The engine waits for the disk once per entry, before it takes the next one. So this, and no queue below it, is where
-/// many writers share one wait.
+/// A follower waits for its disk in each append, and has one under way at a time. So this, and no queue below it, is
+/// where many writers share one wait.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     /// When, by the clock of the leader that made the entry.

@@ -1,7 +1,7 @@
 //! Decides when to stand for election.
 //!
 //! A voter votes for nobody as long as it hears a leader, so standing earlier than that is idle. Each wait is drawn anew:
-//! voters that stood at the same time once do not again.
+//! voters that stood at the same time once do not again. Who led alone waits for nobody: nobody else can.
 
 use std::time::Duration;
 
@@ -9,11 +9,15 @@ use openraft::Raft;
 use rand::Rng;
 use rand::rngs::StdRng;
 
-use super::Shared;
+use super::{Engine, Shared};
 use crate::types::Types;
 
 /// Calls elections when no leader is heard, until the engine stops.
-pub(super) async fn elect<R>(shared: &Shared<R>, raft: &Raft<Types>, random: &mut StdRng) {
+pub(super) async fn elect<R>(shared: &Shared<R>, engine: &Engine, random: &mut StdRng) {
+    let raft = &engine.raft;
+    if engine.led && is_alone(shared, raft).await && raft.trigger().elect().await.is_err() {
+        return;
+    }
     let mut metrics = raft.metrics();
     let mut had_leader = true;
     loop {
@@ -43,6 +47,16 @@ pub(super) async fn elect<R>(shared: &Shared<R>, raft: &Raft<Types>, random: &mu
             return;
         }
     }
+}
+
+/// Whether nobody else votes, as soon as the engine says who does.
+async fn is_alone<R>(shared: &Shared<R>, raft: &Raft<Types>) -> bool {
+    let mut metrics = raft.metrics();
+    let known = metrics.wait_for(|metrics| {
+        metrics.running_state.is_err() || metrics.membership_config.membership().voter_ids().next().is_some()
+    });
+    let Ok(metrics) = known.await else { return false };
+    metrics.membership_config.membership().voter_ids().eq([shared.me.into()])
 }
 
 /// Longer after a leader, which others may still hear, than after an election that nobody won.

@@ -23,20 +23,23 @@ pub(super) async fn open<R: Replicated>(shared: &Arc<Shared<R>>) -> Result<(), S
     let made = shared.clone();
     let state = shared.env.blocking(move || (made.make_state)()).await.flatten()?;
     let state = Arc::new(RwLock::new(state));
-    let log_store = LogStore::open(shared.disk.clone(), &shared.env).await?;
+    let log_store = LogStore::open(shared.disk.clone(), &shared.env, shared.me.into()).await?;
+    let (led, durable) = (log_store.led(), log_store.durable());
     let state_store = StateStore::open(shared.disk.clone(), &shared.env, state.clone()).await?;
     if log_store.is_new() && !state_store.is_new() {
         return Err(StartError::LogLost);
     }
+    let state_store = state_store.behind(durable.clone());
     let time = state_store.time();
     let (config, env) = (engine_config(shared)?, shared.env.clone());
     let instance = shared.instance;
-    let ways = Ways { network: shared.network.clone(), env, instance, pause: shared.config.election_timeout / 4 };
+    let pause = shared.config.election_timeout / 4;
+    let ways = Ways { network: shared.network.clone(), env, instance, pause, durable };
     let raft = Raft::new(shared.me.into(), config, ways, log_store, state_store).await;
     let raft = raft.map_err(|error| StartError::Engine(error.to_string()))?;
     *shared.heard.lock() = shared.env.now();
     *shared.state.write() = state;
-    *shared.engine.write() = Some(Engine { raft, receiving: Arc::default(), time });
+    *shared.engine.write() = Some(Engine { raft, receiving: Arc::default(), time, led });
     Ok(())
 }
 
@@ -70,7 +73,7 @@ pub(super) async fn keep<R: Replicated>(shared: Arc<Shared<R>>, mut stopped: wat
             tokio::select! {
                 biased;
                 _ = stopped.wait_for(|stopped| *stopped) => {}
-                () = elector::elect(&shared, &engine.raft, &mut random) => {}
+                () = elector::elect(&shared, &engine, &mut random) => {}
             }
             *shared.engine.write() = None;
             // Its task has ended or ends now; how is in its metrics.

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use openraft::error::ClientWriteError;
 use openraft::raft::ClientWriteResult;
 use tokio::sync::{Semaphore, mpsc};
 
 use covenant_env::Tasks;
-use covenant_types::{NodeId, WallTime};
+use covenant_types::{NodeId, Uptime, WallTime};
 
 use super::clock::LeaderClock;
 use super::{Engine, Shared, Write, WriteError, keeper};
@@ -20,13 +21,19 @@ const BATCH_COMMANDS_MAX: usize = 1024;
 const BATCH_BYTES: usize = 1024 * 1024;
 /// Entries under way at a time. While they are, commands wait together for the next one.
 const ENTRIES_UNDER_WAY_MAX: usize = 4;
+/// How long a disk that had room is believed to. What is written meanwhile is a part of the reserve.
+pub(crate) const ROOM_BELIEVED_FOR: Duration = Duration::from_millis(100);
+
+/// When the disk last had room. Asking it for each entry would be a blocking call for each.
+#[derive(Debug, Default)]
+struct Room(Option<Uptime>);
 
 /// Takes what waits until nobody can send any more.
 pub(super) async fn run<R: Replicated>(shared: Arc<Shared<R>>, mut waiting: mpsc::Receiver<Write>) {
-    let room = Arc::new(Semaphore::new(ENTRIES_UNDER_WAY_MAX));
-    let mut clock = LeaderClock::default();
+    let places = Arc::new(Semaphore::new(ENTRIES_UNDER_WAY_MAX));
+    let (mut clock, mut room) = (LeaderClock::default(), Room::default());
     let mut under_way = Tasks::new(shared.env.system.clone(), ENTRIES_UNDER_WAY_MAX * 2);
-    while let Ok(permit) = room.clone().acquire_owned().await {
+    while let Ok(permit) = places.clone().acquire_owned().await {
         let Some(first) = waiting.recv().await else { return };
         let (mut bytes, mut commands, mut writers) =
             (first.command.bytes.len(), vec![first.command], vec![first.answer]);
@@ -36,7 +43,7 @@ pub(super) async fn run<R: Replicated>(shared: Arc<Shared<R>>, mut waiting: mpsc
             commands.push(next.command);
             writers.push(next.answer);
         }
-        let sent = match may_write(&shared).await {
+        let sent = match may_write(&shared, &mut room).await {
             Ok(engine) => {
                 let at = stamp(&shared, &engine, &mut clock);
                 engine.raft.client_write_ff(Batch { at, commands }).await.map_err(|_| WriteError::Unknown)
@@ -64,7 +71,7 @@ pub(super) async fn run<R: Replicated>(shared: Arc<Shared<R>>, mut waiting: mpsc
 }
 
 /// Whether it makes sense to begin an entry now. Before it is begun a refusal is certain, and says so.
-async fn may_write<R: Replicated>(shared: &Arc<Shared<R>>) -> Result<Engine, WriteError> {
+async fn may_write<R: Replicated>(shared: &Arc<Shared<R>>, room: &mut Room) -> Result<Engine, WriteError> {
     let engine = shared.engine().ok_or(WriteError::Stopped)?;
     {
         let metrics = engine.raft.metrics();
@@ -78,7 +85,18 @@ async fn may_write<R: Replicated>(shared: &Arc<Shared<R>>) -> Result<Engine, Wri
             return Err(WriteError::NoQuorum);
         }
     }
-    if keeper::has_room(shared).await { Ok(engine) } else { Err(WriteError::DiskFull) }
+    if room.is_there(shared).await { Ok(engine) } else { Err(WriteError::DiskFull) }
+}
+
+impl Room {
+    async fn is_there<R: Replicated>(&mut self, shared: &Arc<Shared<R>>) -> bool {
+        let now = shared.env.now();
+        if self.0.is_some_and(|seen| now.since(seen) < ROOM_BELIEVED_FOR) {
+            return true;
+        }
+        self.0 = keeper::has_room(shared).await.then_some(now);
+        self.0.is_some()
+    }
 }
 
 /// The time of an entry that is begun now.

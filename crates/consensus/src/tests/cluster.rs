@@ -129,6 +129,11 @@ impl Cluster {
         alive.store(false, Ordering::Relaxed);
     }
 
+    /// Lets these reach nobody, and nobody them. All others reach each other.
+    pub(crate) fn cut_off(&self, members: &[NodeId]) {
+        *self.hub.cut_off.lock() = members.iter().copied().collect();
+    }
+
     /// Takes a member's folder away for good; it begins an empty one when it is started again.
     pub(crate) fn lose_folder(&mut self, me: NodeId) {
         self.disks.remove(&me);

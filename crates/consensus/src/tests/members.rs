@@ -10,7 +10,9 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 
 use super::cluster::{Cluster, hub, node, nodes};
-use crate::consensus::{ChangeError, DISK_RESERVE_BYTES, ReadError, StartError, WRITES_WAITING_MAX, WriteError};
+use crate::consensus::{
+    ChangeError, DISK_RESERVE_BYTES, ROOM_BELIEVED_FOR, ReadError, StartError, WRITES_WAITING_MAX, WriteError,
+};
 use crate::disk::Disk;
 use crate::message::Response;
 
@@ -176,6 +178,7 @@ async fn an_almost_full_disk_refuses_writes_and_reads_go_on() {
     cluster.write(1).await;
     let leader = cluster.leader().await;
     cluster.disk(leader).room_for(DISK_RESERVE_BYTES / 2);
+    tokio::time::sleep(ROOM_BELIEVED_FOR).await;
     let member = cluster.member(leader);
     assert_eq!(member.write(2, b"1".to_vec()).await, Err(WriteError::DiskFull));
     assert_eq!(member.read_linearizable(|tally| tally.sum).await, Ok(1));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use covenant_env::Env;
 use covenant_types::WallTime;
 use openraft::StorageIOError;
-use openraft::storage::{RaftLogStorage, RaftStateMachine};
+use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use openraft::testing::{StoreBuilder, Suite};
 use openraft::{AnyError, RaftSnapshotBuilder};
 use parking_lot::RwLock;
@@ -25,7 +25,7 @@ impl StoreBuilder<Types, LogStore, StateStore<Tally>, tempfile::TempDir> for InA
         let dir = tempfile::tempdir().map_err(|error| failed(&error))?;
         let disk = Arc::new(Folder::open(dir.path()).map_err(|error| failed(&error))?);
         let env = Env::for_test(1);
-        let log = LogStore::open(disk.clone(), &env).await.map_err(|error| failed(&error))?;
+        let log = LogStore::open(disk.clone(), &env, VoterId::from(999)).await.map_err(|error| failed(&error))?;
         let state = StateStore::open(disk, &env, Arc::default()).await.map_err(|error| failed(&error))?;
         Ok((dir, log, state))
     }
@@ -36,12 +36,12 @@ fn the_stores_pass_the_suite_of_the_engine() {
     Suite::test_all(InAFolder).unwrap();
 }
 
-fn blank(index: u64) -> Entry {
+pub(super) fn blank(index: u64) -> Entry {
     let log_id = LogId::new(openraft::LeaderId::new(1, VoterId::from(1)), index);
     Entry { log_id, payload: openraft::EntryPayload::Blank }
 }
 
-fn add(index: u64, amount: i64) -> Entry {
+pub(super) fn add(index: u64, amount: i64) -> Entry {
     let command = crate::Command { id: u128::from(index), bytes: amount.to_string().into_bytes(), at: WallTime(index) };
     Entry {
         payload: openraft::EntryPayload::Normal(crate::Batch { at: command.at, commands: vec![command] }),
@@ -105,12 +105,13 @@ async fn a_vote_and_what_is_committed_are_read_back() {
     let disk = Arc::new(SimDisk::default());
     let env = Env::for_test(1);
     let vote = openraft::Vote::new(7, VoterId::from(3));
-    let mut store = LogStore::open(disk.clone(), &env).await.unwrap();
+    let mut store = LogStore::open(disk.clone(), &env, VoterId::from(1)).await.unwrap();
     assert!(store.is_new());
+    store.blocking_append((0..=4).map(blank)).await.unwrap();
     store.save_committed(Some(blank(4).log_id)).await.unwrap();
     store.save_vote(&vote).await.unwrap();
     drop(store);
-    let mut store = LogStore::open(disk, &env).await.unwrap();
+    let mut store = LogStore::open(disk, &env, VoterId::from(1)).await.unwrap();
     assert_eq!(store.read_vote().await.unwrap(), Some(vote));
     assert_eq!(store.read_committed().await.unwrap(), Some(blank(4).log_id), "it went with the vote");
 }
