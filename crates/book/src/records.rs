@@ -187,12 +187,22 @@ impl Key {
         Self::totals_of(key.period, key.dimension).with(&sides).with(key.asset.code.as_str().as_bytes())
     }
 
+    /// What the keys of all nations begin with.
+    pub(crate) fn nations() -> Self {
+        Self::EMPTY.with(&[3])
+    }
+
+    /// What the keys of all projects begin with.
+    pub(crate) fn projects() -> Self {
+        Self::EMPTY.with(&[4])
+    }
+
     pub(crate) fn covenant(record: Covenant) -> Self {
         match record {
             Covenant::Nations(hash) => Self::EMPTY.with(&[1]).with(&hash),
             Covenant::Year(year) => Self::EMPTY.with(&[2]).with(&year.0.to_be_bytes()),
-            Covenant::Nation(code) => Self::EMPTY.with(&[3]).with(code.as_str().as_bytes()),
-            Covenant::Project(code) => Self::EMPTY.with(&[4]).with(code.as_str().as_bytes()),
+            Covenant::Nation(code) => Self::nations().with(code.as_str().as_bytes()),
+            Covenant::Project(code) => Self::projects().with(code.as_str().as_bytes()),
             Covenant::Entitlements => Self::EMPTY.with(&[5]),
         }
     }

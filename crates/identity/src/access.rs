@@ -137,6 +137,8 @@ verbs! {
     LedgerDistribute = "ledger distribute" needs Operator,
     /// Moves money between two accounts.
     LedgerTransfer = "ledger transfer" needs Operator,
+    /// Closes the books of years, for ever.
+    LedgerClose = "ledger close" needs Admin,
     /// Gives nodes a vote on the ledger, and takes it.
     LedgerVoters = "ledger voters" needs Admin,
     /// Makes, lists and withdraws join tokens.
@@ -250,6 +252,7 @@ mod tests {
             (Verb::LedgerAssess, &[Operator, Admin]),
             (Verb::LedgerDistribute, &[Operator, Admin]),
             (Verb::LedgerTransfer, &[Operator, Admin]),
+            (Verb::LedgerClose, &[Admin]),
             (Verb::LedgerVoters, &[Admin]),
             (Verb::TokenCreate, &[Operator, Admin]),
             (Verb::NodeDrain, &[Operator, Admin]),

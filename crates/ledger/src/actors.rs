@@ -3,6 +3,7 @@
 mod book;
 mod config;
 mod desk;
+mod expiry;
 
 pub use book::{Book, BookMessage, VOTERS, VotersAnswer, VotersChange};
 pub use config::LedgerConfig;

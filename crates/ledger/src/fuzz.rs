@@ -3,9 +3,9 @@
 use covenant_book::{Book, Command, MemoryStore};
 use covenant_types::{TransferId, WallTime};
 
-use crate::Nations;
 use crate::order::{self, Wanted};
 use crate::question::{Question, Said, answer_bytes};
+use crate::{ExportForm, Nations};
 
 /// A book with something in it: small, so that a question costs little.
 fn book() -> Option<Book<MemoryStore>> {
@@ -46,7 +46,9 @@ pub fn ledger_question_seeds() -> Vec<Vec<u8>> {
     let questions = [
         id.ok().map(|from| Question::Balances { from }),
         Some(Question::Check),
-        Some(Question::Export { from: 0 }),
+        Some(Question::Export { from: 0, form: ExportForm::Csv }),
+        Some(Question::Year { year: 2026, start: None }),
+        String::from("0").try_into().ok().map(|account| Question::Statement { account, from: 0 }),
         Some(Question::Status),
         Some(Question::Parts { first: 0, transfers: 2 }),
     ];

@@ -1,22 +1,35 @@
-//! The book as a journal that `hledger` accepts, in pages.
+//! The book for other programs, in pages: as a journal that `hledger` accepts, or as a table.
+
+mod csv;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use covenant_book::{AccountId, Asset, Book, BookError, Dimension, Kind, PAGE_MAX, Purpose, Store, Transfer};
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 
-use crate::Account;
 use crate::question::{amount_text, moved};
+use crate::report::made_by_book;
+use crate::{Account, ExportForm};
 
 /// The most bytes a page has: an answer of a group holds it, with room for what its text becomes in JSON.
 pub const EXPORT_PAGE_BYTES_MAX: usize = 128 * 1024;
 
+/// What a journal begins with.
+const HEADER: &str = "; The covenant's book. Check it with: hledger check -f FILE\ncommodity 1000.00 USD\n\n";
+
 /// The page of transfers from number `from` on, and where the next begins.
-pub(crate) fn page<S: Store>(book: &Book<S>, from: u64) -> Result<(String, Option<u64>), BookError<S::Error>> {
+pub(crate) fn page<S: Store>(
+    book: &Book<S>,
+    from: u64,
+    form: ExportForm,
+) -> Result<(String, Option<u64>), BookError<S::Error>> {
     let mut text = String::new();
     if from == 0 {
-        text.push_str("; The covenant's book. Check it with: hledger check -f FILE\ncommodity 1000.00 USD\n\n");
+        text.push_str(match form {
+            ExportForm::Hledger => HEADER,
+            ExportForm::Csv => csv::HEADER,
+        });
     }
     let mut names = Names { book, known: BTreeMap::new() };
     let mut at = from;
@@ -27,7 +40,10 @@ pub(crate) fn page<S: Store>(book: &Book<S>, from: u64) -> Result<(String, Optio
         }
         for transfer in &transfers {
             let mut entry = String::new();
-            write_transfer(&mut entry, transfer, &mut names)?;
+            match form {
+                ExportForm::Hledger => write_transfer(&mut entry, transfer, &mut names)?,
+                ExportForm::Csv => csv::write_transfer(&mut entry, transfer, &mut names)?,
+            }
             if !text.is_empty() && text.len() + entry.len() > EXPORT_PAGE_BYTES_MAX {
                 return Ok((text, Some(transfer.number)));
             }
@@ -64,8 +80,7 @@ fn write_transfer<S: Store>(
     if !moved(transfer) {
         return Ok(());
     }
-    let seconds = i64::try_from(transfer.at.0).unwrap_or(0);
-    let date = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH).date();
+    let date = date_of(transfer);
     let movement = transfer.movement;
     let ((from, asset), (to, _)) = (names.of(movement.debit)?, names.of(movement.credit)?);
     let what = match transfer.kind {
@@ -101,10 +116,15 @@ fn write_transfer<S: Store>(
     Ok(())
 }
 
+/// The day of a transfer, in UTC.
+fn date_of(transfer: &Transfer) -> Date {
+    let seconds = i64::try_from(transfer.at.0).unwrap_or(0);
+    OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH).date()
+}
+
 /// What a posted transfer is, by who made its id and whose accounts it touches.
 fn posted(transfer: &Transfer, from: Account, to: Account) -> String {
-    let by_book = transfer.id.0 >> 96 == 0xffff_ffff;
-    match (by_book, from, to) {
+    match (made_by_book(transfer), from, to) {
         (true, Account::Covenant(Purpose::Nation(_)), Account::Covenant(Purpose::Pool)) => {
             format!("assessment {}", transfer.period.0)
         }
@@ -157,10 +177,10 @@ mod tests {
         book
     }
 
-    fn whole(book: &Book<MemoryStore>) -> String {
+    fn whole(book: &Book<MemoryStore>, form: ExportForm) -> String {
         let (mut from, mut text, mut pages) = (Some(0), String::new(), 0);
         while let Some(start) = from {
-            let (page, next) = page(book, start).unwrap();
+            let (page, next) = page(book, start, form).unwrap();
             assert!(page.len() <= EXPORT_PAGE_BYTES_MAX);
             text.push_str(&page);
             from = next;
@@ -180,7 +200,7 @@ mod tests {
 
     #[test]
     fn every_transfer_is_in_the_journal_once_with_what_it_is_about() {
-        let (book, text) = (sample(), whole(&sample()));
+        let (book, text) = (sample(), whole(&sample(), ExportForm::Hledger));
         let transfers = book.head().transfers;
         assert!(transfers > 194 + 2);
         for number in 0..transfers {
@@ -204,7 +224,7 @@ mod tests {
         }
         let (dir, book) = (tempfile::tempdir().unwrap(), sample());
         let journal = dir.path().join("book.journal");
-        std::fs::write(&journal, whole(&book)).unwrap();
+        std::fs::write(&journal, whole(&book, ExportForm::Hledger)).unwrap();
         let run = |args: &[&str]| Program::new("hledger").args(args).arg("-f").arg(&journal).output().unwrap();
         let checked = run(&["check"]);
         assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));

@@ -46,6 +46,8 @@ mod nations_file;
 mod order;
 mod places;
 mod question;
+mod report;
+mod statement;
 mod views;
 
 pub use account::{Account, AccountError};
@@ -54,10 +56,12 @@ pub use covenant_book::{Alpha3, Amount, AmountError, Gdp, Nation, Nations, Natio
 pub use error::{LedgerError, LedgerErrorKind};
 pub use journal::EXPORT_PAGE_BYTES_MAX;
 pub use nations_file::read_nations;
+pub use order::{EXPIRES_AFTER_MAX, Step};
 pub use places::{Place, Places};
+pub use report::{NationYear, ProjectYear, RegionYear, SectorYear, Sums, YearReport, plot};
 pub use views::{
-    AccountBalance, AsOf, AssessmentDone, Balances, CheckDone, DistributionDone, ExportPage, LedgerStatus,
-    TransferDone, VotersDone,
+    AccountBalance, AsOf, AssessmentDone, Balances, CheckDone, ClosedDone, DistributionDone, ExportForm, ExportPage,
+    LedgerStatus, Statement, StatementLine, TransferDone, VotersDone,
 };
 
 /// The most problems a check lists.

@@ -4,6 +4,7 @@ use std::io::{self, Read};
 
 use covenant_consensus::{Command, Replicated, View};
 use covenant_ledger_state::LedgerState;
+use covenant_types::WallTime;
 
 use crate::question;
 
@@ -14,6 +15,11 @@ pub(crate) struct Member(LedgerState);
 impl Member {
     pub(crate) fn new(state: LedgerState) -> Self {
         Self(state)
+    }
+
+    /// When the next transfer that is set aside is over. Reads the disk.
+    pub(crate) fn next_expiry(&self) -> io::Result<Option<WallTime>> {
+        self.0.book()?.next_expiry().map_err(io::Error::other)
     }
 }
 

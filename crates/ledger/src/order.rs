@@ -8,7 +8,12 @@ use covenant_types::{TransferId, WallTime};
 
 use crate::error::{LedgerError, LedgerErrorKind};
 use crate::question::Parts;
-use crate::{Account, Alpha3, Amount, AssessmentDone, DistributionDone, Nations};
+use crate::{Account, Alpha3, Amount, AssessmentDone, ClosedDone, DistributionDone, Nations};
+
+mod step;
+
+pub(crate) use step::step;
+pub use step::{EXPIRES_AFTER_MAX, Step};
 
 /// The years a nation can owe for.
 const YEARS: std::ops::RangeInclusive<u16> = 2000..=2200;
@@ -63,6 +68,13 @@ pub(crate) fn transfer(
     nations: &Nations,
     projects: &Projects,
 ) -> Result<Order, LedgerError> {
+    let action = Action::Post(movement(wanted, nations, projects)?);
+    let transfer = NewTransfer { id: wanted.id, action, period, linked: false };
+    Ok(Order::Transfer { transfers: vec![transfer], whole: true })
+}
+
+/// From where to where, how much, and what for.
+fn movement(wanted: &Wanted, nations: &Nations, projects: &Projects) -> Result<Movement, LedgerError> {
     let (from, to) = (account(&wanted.from, nations, projects)?, account(&wanted.to, nations, projects)?);
     if from == to {
         return Err(LedgerError::bad(format_args!("{from} cannot give to itself")));
@@ -78,9 +90,7 @@ pub(crate) fn transfer(
         None => None,
     };
     let tags = tags(from, to, nation, projects)?;
-    let movement = Movement { debit: from.id(), credit: to.id(), amount: positive(&wanted.amount)?.as_cents(), tags };
-    let transfer = NewTransfer { id: wanted.id, action: Action::Post(movement), period, linked: false };
-    Ok(Order::Transfer { transfers: vec![transfer], whole: true })
+    Ok(Movement { debit: from.id(), credit: to.id(), amount: positive(&wanted.amount)?.as_cents(), tags })
 }
 
 /// What a movement is found and added up by.
@@ -147,6 +157,20 @@ pub(crate) fn assessed(year: u16, nations: &Nations, outcome: Outcome) -> Result
         booked: if again { 0 } else { usize::try_from(booked).unwrap_or(usize::MAX) },
         table: nations.hash().to_owned(),
     })
+}
+
+/// The last period that can be closed is the one before that of the moment: money still moves in this one.
+pub(crate) fn close(through: u16, now: Period) -> Result<Order, LedgerError> {
+    if through >= now.0 {
+        let what = format_args!("only years that are over can be closed, and {through} is not; nothing was closed");
+        return Err(LedgerError::refused(what));
+    }
+    Ok(Order::Close { through: Period(through) })
+}
+
+/// That a period is closed.
+pub(crate) fn closed(through: u16, outcome: Outcome) -> Result<ClosedDone, LedgerError> {
+    if matches!(outcome, Outcome::Closed) { Ok(ClosedDone { through }) } else { Err(strange(&outcome)) }
 }
 
 /// The one answer to one transfer: its number, and whether it stood in the book before.

@@ -5,14 +5,14 @@
 use std::collections::BTreeMap;
 
 use covenant_book::{
-    Account as Kept, AccountId, Asset, Balances as Held, Book, BookError, Dimension, Kind, PAGE_MAX, Purpose, Store,
-    Transfer,
+    Account as Kept, AccountId, Asset, Balances as Held, Book, BookError, Dimension, Kind, PAGE_MAX, Period, Purpose,
+    Store, Transfer,
 };
 use covenant_types::WallTime;
 use serde::{Deserialize, Serialize};
 
 use crate::error::LedgerError;
-use crate::{Account, AccountBalance, CheckDone, journal};
+use crate::{Account, AccountBalance, CheckDone, ExportForm, StatementLine, journal, report, statement};
 
 /// A question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +23,15 @@ pub(crate) enum Question {
     /// Add everything up again.
     Check,
     /// A part of the journal, from the number of a transfer on.
-    Export { from: u64 },
+    Export {
+        from: u64,
+        #[serde(default)]
+        form: ExportForm,
+    },
+    /// A part of a report.
+    Year { year: u16, start: Option<report::Start> },
+    /// Lines of the statement of an account, from the number of a transfer on.
+    Statement { account: AccountText, from: u64 },
     /// How far the book is.
     Status,
     /// What a distribution gave to whom, by its transfers.
@@ -53,11 +61,23 @@ impl TryFrom<String> for AccountText {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Said {
-    Balances { accounts: Vec<AccountBalance>, next: Option<AccountText> },
+    Balances {
+        accounts: Vec<AccountBalance>,
+        next: Option<AccountText>,
+    },
     Checked(CheckDone),
-    Exported { text: String, next: Option<u64> },
+    Exported {
+        text: String,
+        next: Option<u64>,
+    },
     Status(Progress),
     Parts(Parts),
+    Year(report::Page),
+    /// `None` where there is no such account.
+    Statement {
+        lines: Option<Vec<StatementLine>>,
+        next: Option<u64>,
+    },
     No(LedgerError),
 }
 
@@ -92,7 +112,11 @@ fn answer<S: Store>(book: &Book<S>, question: &Question) -> Result<Said, BookErr
     match question {
         Question::Balances { from } => balances(book, from.0),
         Question::Check => check(book),
-        Question::Export { from } => journal::page(book, *from).map(|(text, next)| Said::Exported { text, next }),
+        Question::Export { from, form } => {
+            journal::page(book, *from, *form).map(|(text, next)| Said::Exported { text, next })
+        }
+        Question::Year { year, start } => report::page(book, Period(*year), start.as_ref()).map(Said::Year),
+        Question::Statement { account, from } => statement::page(book, account.0, *from),
         Question::Status => {
             let head = book.head();
             Ok(Said::Status(Progress { position: head.position, transfers: head.transfers, at: head.at }))

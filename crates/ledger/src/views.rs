@@ -6,7 +6,7 @@ use covenant_types::NodeName;
 use serde::{Deserialize, Serialize};
 
 /// How fresh what was read is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AsOf {
     /// True where everything that was answered to anybody before the question is in it. False where the node that answered showed
     /// what it had.
@@ -62,6 +62,13 @@ pub struct TransferDone {
     pub number: u64,
 }
 
+/// Which periods are closed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClosedDone {
+    /// The last closed year. Nothing is posted in it or before it any more.
+    pub through: u16,
+}
+
 /// What every account has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balances {
@@ -104,6 +111,62 @@ pub struct CheckDone {
     pub state: String,
     /// What does not hold, at most [`PROBLEMS_MAX`](crate::PROBLEMS_MAX).
     pub problems: Vec<String>,
+}
+
+/// What an export is written for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExportForm {
+    /// A journal that `hledger check` accepts: what moved.
+    #[default]
+    Hledger,
+    /// A table with a line for each transfer, also those that set aside and release: RFC 4180, with a header.
+    Csv,
+}
+
+/// What happened on an account.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statement {
+    /// The account.
+    pub account: String,
+    /// Lines in the order of the book.
+    pub lines: Vec<StatementLine>,
+    /// Where the next page begins, if there is one: the number of a transfer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+    /// How fresh it is.
+    #[serde(default)]
+    pub as_of: AsOf,
+}
+
+/// A line of a statement.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatementLine {
+    /// The number of the transfer.
+    pub number: u64,
+    /// When, in seconds since 1970 in UTC.
+    pub at: u64,
+    /// The transfer's id, in hexadecimal.
+    pub id: String,
+    /// What it is: posted, pending, pending posted, voided, expired, or a correction.
+    pub kind: String,
+    /// The account on the other side.
+    pub other: String,
+    /// What the account gained; below zero what it gave. Of what was only set aside or released, what that was.
+    pub amount: String,
+    /// What it held afterwards, without what is set aside.
+    pub balance: String,
+    /// The period it is booked in.
+    pub period: u16,
+    /// The nation, sector and project it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nation: Option<String>,
+    /// The sector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sector: Option<String>,
+    /// The project.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
 }
 
 /// A piece of the journal.

@@ -5,8 +5,8 @@ mod support;
 
 use covenant_cluster::MemberState;
 use covenant_ledger::{
-    AssessmentDone, Balances, CheckDone, DeskMessage, DistributionDone, ExportPage, LedgerErrorKind, LedgerStatus,
-    TransferDone, VotersChange, VotersDone,
+    AssessmentDone, Balances, CheckDone, DeskMessage, DistributionDone, ExportForm, ExportPage, LedgerErrorKind,
+    LedgerStatus, TransferDone, VotersChange, VotersDone,
 };
 use covenant_types::TransferId;
 use support::{HOME, Identity, Node};
@@ -48,7 +48,8 @@ async fn any_node_books_in_the_one_book_and_every_id_once() {
 
     let (mut from, mut journal) = (Some(0), String::new());
     while let Some(start) = from {
-        let page: ExportPage = tower.ask(|reply| DeskMessage::Export { from: start, reply }).await.unwrap();
+        let page: ExportPage =
+            tower.ask(|reply| DeskMessage::Export { from: start, form: ExportForm::Hledger, reply }).await.unwrap();
         journal.push_str(&page.text);
         from = page.next;
     }

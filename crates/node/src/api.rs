@@ -11,6 +11,7 @@ pub mod whereabouts;
 
 use std::net::SocketAddr;
 
+use covenant_ledger::Step;
 use covenant_types::{
     ActorPath, BootEpoch, CallError, Incarnation, NodeId, NodeName, Region, Role, TransferId, WallTime,
 };
@@ -101,6 +102,24 @@ pub struct Transfer {
     /// The nation that a payment into a project concerns, by its ISO alpha-3 code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nation: Option<String>,
+}
+
+/// `POST /v1/ledger/steps`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerStep {
+    /// The client's id; doing it twice does it once.
+    pub id: TransferId,
+    /// What is to happen.
+    pub step: Step,
+}
+
+/// `POST /v1/ledger/close`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CloseBooks {
+    /// The last year to close, for ever.
+    pub through: u16,
 }
 
 /// `POST /v1/ledger/voters`.

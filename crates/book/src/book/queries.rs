@@ -1,13 +1,13 @@
 //! What the book is asked. Answers are read from the records, a page at a time.
 
-use covenant_types::TransferId;
+use covenant_types::{TransferId, WallTime};
 
 use super::Book;
 use crate::codec::Record;
 use crate::records::{BookError, Covenant, Dimension, Key, Receipt, Side, Total, TotalKey};
 use crate::store::{Store, Table};
 use crate::transfer::{Period, Standing, Transfer};
-use crate::{Account, AccountId, Asset, Balances, Entitlements, PAGE_MAX};
+use crate::{Account, AccountId, Alpha3, Asset, Balances, Entitlements, PAGE_MAX, ProjectCode, Sector};
 
 /// A moment of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,9 @@ pub struct Line {
     /// What the account held after it.
     pub after: Balances,
 }
+
+/// A record of the covenant: a code and a value.
+type Named = (String, Vec<u8>);
 
 impl<S: Store> Book<S> {
     /// An account as it is now.
@@ -167,6 +170,20 @@ impl<S: Store> Book<S> {
         Entitlements::from_bytes(&bytes).map_err(damaged)
     }
 
+    /// The hash of the table of nations that a year was assessed by; `None` where it was not.
+    ///
+    /// # Errors
+    /// The store failed or is damaged.
+    pub fn assessed_by(&self, year: Period) -> Result<Option<[u8; 32]>, BookError<S::Error>> {
+        let key = Key::covenant(Covenant::Year(year));
+        let Some(hash) = self.store.value(Table::Covenant, key.as_bytes()).map_err(BookError::Store)? else {
+            return Ok(None);
+        };
+        let what = || format!("the table of {} has no hash", year.0);
+        let hash = hash.as_slice().try_into().map(Some);
+        hash.map_err(|_| BookError::Damaged { table: Table::Covenant, what: what() })
+    }
+
     /// The text of the adopted table of nations with this hash.
     ///
     /// # Errors
@@ -174,6 +191,60 @@ impl<S: Store> Book<S> {
     pub fn nations_text(&self, hash: [u8; 32]) -> Result<Option<Vec<u8>>, BookError<S::Error>> {
         let key = Key::covenant(Covenant::Nations(hash));
         self.store.value(Table::Covenant, key.as_bytes()).map_err(BookError::Store)
+    }
+
+    /// When the next pending transfer's time is over; `None` where none has an end.
+    ///
+    /// # Errors
+    /// The store failed or is damaged.
+    pub fn next_expiry(&self) -> Result<Option<WallTime>, BookError<S::Error>> {
+        let last = [u8::MAX; 16];
+        let rows = self.store.rows(Table::Expiries, Key::EMPTY.as_bytes(), &last, 1).map_err(BookError::Store)?;
+        let Some((key, _)) = rows.first() else { return Ok(None) };
+        let at = key.first_chunk().copied().map(u64::from_be_bytes);
+        let what = || "a key has the wrong length".to_owned();
+        at.map(|at| Some(WallTime(at))).ok_or_else(|| BookError::Damaged { table: Table::Expiries, what: what() })
+    }
+
+    /// The nations of all adopted tables, by code.
+    ///
+    /// # Errors
+    /// The store failed or is damaged.
+    pub fn nations(&self) -> Result<Vec<Alpha3>, BookError<S::Error>> {
+        let rows = self.covenant_rows(Key::nations())?;
+        rows.iter().map(|(code, _)| code.parse().map_err(|_| unreadable("a nation", code))).collect()
+    }
+
+    /// The projects of all adopted lists, by code, and the sectors they are in.
+    ///
+    /// # Errors
+    /// The store failed or is damaged.
+    pub fn projects(&self) -> Result<Vec<(ProjectCode, Sector)>, BookError<S::Error>> {
+        let rows = self.covenant_rows(Key::projects())?;
+        let read = |(code, sector): &Named| {
+            let sector = std::str::from_utf8(sector).ok().and_then(|sector| sector.parse().ok());
+            Some((code.parse().ok()?, sector?))
+        };
+        rows.iter().map(|row| read(row).ok_or_else(|| unreadable("a project", &row.0))).collect()
+    }
+
+    /// The records of the covenant whose keys begin with `prefix`, by what follows it.
+    fn covenant_rows(&self, prefix: Key) -> Result<Vec<Named>, BookError<S::Error>> {
+        let start = prefix.as_bytes().len();
+        let (mut found, mut from) = (Vec::new(), prefix.as_bytes().to_vec());
+        loop {
+            let rows = self.store.rows(Table::Covenant, &from, &prefix.last_below(), PAGE_MAX);
+            let rows = rows.map_err(BookError::Store)?;
+            let whole = rows.len() < PAGE_MAX;
+            for (key, value) in rows {
+                let code = String::from_utf8_lossy(key.get(start..).unwrap_or_default()).into_owned();
+                found.push((code, value));
+                from = [key.as_slice(), &[0]].concat();
+            }
+            if whole {
+                return Ok(found);
+            }
+        }
     }
 
     fn rows(
@@ -202,6 +273,10 @@ impl<S: Store> Book<S> {
 
 pub(super) fn decoded<T: Record, E: std::error::Error>(table: Table, value: &[u8]) -> Result<T, BookError<E>> {
     T::from_record(value).map_err(|error| BookError::Damaged { table, what: error.to_string() })
+}
+
+fn unreadable<E: std::error::Error>(what: &str, code: &str) -> BookError<E> {
+    BookError::Damaged { table: Table::Covenant, what: format!("{what} cannot be read: {code:?}") }
 }
 
 fn after(transfer: &Transfer, id: AccountId) -> Balances {

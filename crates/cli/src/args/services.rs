@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
+use covenant_ledger::Account;
 use covenant_types::{NodeName, TransferId};
 
 #[derive(Debug, Subcommand)]
@@ -39,6 +40,80 @@ pub(crate) enum LedgerVerb {
         /// 1 to 32 hexadecimal digits; the same id twice books once. Random when left out
         #[arg(long)]
         id: Option<TransferId>,
+    },
+    /// Set money aside until it is posted, voided or its time is over
+    Pend {
+        /// The account that gives
+        #[arg(long)]
+        from: String,
+        /// The account that receives
+        #[arg(long)]
+        to: String,
+        /// Dollars and cents, as 1234.56
+        #[arg(long, allow_hyphen_values = true)]
+        amount: String,
+        /// The nation that a payment into a project concerns, by its ISO alpha-3 code
+        #[arg(long)]
+        nation: Option<String>,
+        /// Free again after so many seconds, by the clock of whoever leads; without it never
+        #[arg(long)]
+        expires_after: Option<u32>,
+        /// 1 to 32 hexadecimal digits, by which it is posted or voided; the same id twice books once. Random when left out
+        #[arg(long)]
+        id: Option<TransferId>,
+    },
+    /// Move what was set aside; what is not posted of it is free again
+    Post {
+        /// The id of what was set aside
+        pending: TransferId,
+        /// How much; all of it when left out
+        #[arg(long, allow_hyphen_values = true)]
+        amount: Option<String>,
+        /// The id of this transfer. Random when left out
+        #[arg(long)]
+        id: Option<TransferId>,
+    },
+    /// Free what was set aside
+    Void {
+        /// The id of what was set aside
+        pending: TransferId,
+        /// The id of this transfer. Random when left out
+        #[arg(long)]
+        id: Option<TransferId>,
+    },
+    /// Move money back that went wrong: nothing in the book is changed, another transfer is added
+    Correct {
+        /// The id of the transfer that was wrong
+        of: TransferId,
+        /// How much; all that is left to correct when left out
+        #[arg(long, allow_hyphen_values = true)]
+        amount: Option<String>,
+        /// The id of this transfer. Random when left out
+        #[arg(long)]
+        id: Option<TransferId>,
+    },
+    /// Close the books up to the end of a year, for ever: nothing is posted in it any more
+    Close {
+        /// The last year to close
+        #[arg(long)]
+        through: u16,
+    },
+    /// What happened on an account, line by line
+    Statement {
+        /// The account, as treasury, nation:KEN, project:CODE or 32 hexadecimal digits
+        account: Account,
+        /// The number of the transfer to begin at
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+    },
+    /// Who gave and who received in a year, by nation, region, sector and project
+    Report {
+        /// The year
+        #[arg(long)]
+        year: u16,
+        /// Write the picture of it, an SVG, into this new file
+        #[arg(long)]
+        svg: Option<PathBuf>,
     },
     /// What each account holds
     Balances {
@@ -79,6 +154,8 @@ pub(crate) enum VotersVerb {
 pub(crate) enum ExportFormat {
     /// A journal that `hledger check` accepts
     Hledger,
+    /// A table with a line for each transfer
+    Csv,
 }
 
 #[derive(Debug, Subcommand)]

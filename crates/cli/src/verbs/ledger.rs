@@ -1,9 +1,13 @@
 //! `covenant ledger`: the covenant's money.
 
+mod report;
+mod statement;
+
 use covenant_ledger::{
-    AsOf, AssessmentDone, Balances, CheckDone, DistributionDone, ExportPage, LedgerStatus, TransferDone, VotersDone,
+    AsOf, AssessmentDone, Balances, CheckDone, ClosedDone, DistributionDone, ExportPage, LedgerStatus, Step,
+    TransferDone, VotersDone,
 };
-use covenant_node::api::{ApiError, Assess, Distribute, Transfer, Voters};
+use covenant_node::api::{ApiError, Assess, CloseBooks, Distribute, LedgerStep, Transfer, Voters};
 use covenant_types::{NodeName, TransferId};
 
 use crate::args::{ExportFormat, Global, LedgerVerb, VotersVerb};
@@ -100,21 +104,59 @@ pub(crate) async fn run(global: &Global, verb: LedgerVerb, output: &Output) -> R
                 return Err(ApiError::failure("the book does not hold; stop booking and keep the files"));
             }
         }
-        LedgerVerb::Export { format: ExportFormat::Hledger } => {
-            let (mut from, mut whole) = (Some(0), String::new());
-            while let Some(start) = from {
-                let page: ExportPage = client.get(&format!("/v1/ledger/export?from={start}")).await?;
-                from = page.next;
-                if output.json() {
-                    whole.push_str(&page.text);
-                } else {
-                    output.data(page.text.trim_end_matches('\n'));
-                }
-            }
-            if output.json() {
-                output.view(&serde_json::json!({ "format": "hledger", "journal": whole }), |_| String::new());
-            }
+        LedgerVerb::Pend { from, to, amount, nation, expires_after, id } => {
+            step(&client, output, id, Step::Pend { from, to, amount, nation, expires_after }).await?;
         }
+        LedgerVerb::Post { pending, amount, id } => step(&client, output, id, Step::Post { pending, amount }).await?,
+        LedgerVerb::Void { pending, id } => step(&client, output, id, Step::Void { pending }).await?,
+        LedgerVerb::Correct { of, amount, id } => step(&client, output, id, Step::Correct { of, amount }).await?,
+        LedgerVerb::Close { through } => {
+            let done: ClosedDone = client.post("/v1/ledger/close", &CloseBooks { through }).await?;
+            output.view(&done, |_| format!("the books are closed through {}, for ever", done.through));
+        }
+        LedgerVerb::Statement { account, from } => statement::show(&client, output, account, from).await?,
+        LedgerVerb::Report { year, svg } => report::show(&client, output, year, svg.as_deref()).await?,
+        LedgerVerb::Export { format } => export(&client, output, format).await?,
+    }
+    Ok(())
+}
+
+/// Does one of the transfers that are more than a movement.
+async fn step(client: &Client, output: &Output, id: Option<TransferId>, step: Step) -> Result<(), ApiError> {
+    let id = id.unwrap_or_else(random_id);
+    output.talk(&format!("id {id}: give it again with --id to be sure that this books once"));
+    let pends = matches!(step, Step::Pend { .. });
+    let done: TransferDone = client.post("/v1/ledger/steps", &LedgerStep { id, step }).await?;
+    let number = done.number;
+    output.view(&done, |_| {
+        let again = if done.booked { "booked" } else { "was booked before," };
+        let next = if pends { format!("; post or void it by its id {id}") } else { String::new() };
+        format!("{again} as number {number}{next}")
+    });
+    Ok(())
+}
+
+async fn export(client: &Client, output: &Output, format: ExportFormat) -> Result<(), ApiError> {
+    let form = match format {
+        ExportFormat::Hledger => "hledger",
+        ExportFormat::Csv => "csv",
+    };
+    let (mut from, mut whole) = (Some(0), String::new());
+    while let Some(start) = from {
+        let page: ExportPage = client.get(&format!("/v1/ledger/export?from={start}&form={form}")).await?;
+        from = page.next;
+        if output.json() {
+            whole.push_str(&page.text);
+        } else {
+            output.data(page.text.trim_end_matches(['\r', '\n']));
+        }
+    }
+    if output.json() {
+        let text = match format {
+            ExportFormat::Hledger => "journal",
+            ExportFormat::Csv => "table",
+        };
+        output.view(&serde_json::json!({ "format": form, text: whole }), |_| String::new());
     }
     Ok(())
 }

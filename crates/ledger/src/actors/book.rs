@@ -13,6 +13,7 @@ use covenant_types::{ExitReason, NodeId, NodeName, Role, Scope};
 use serde::{Deserialize, Serialize};
 
 use super::LedgerConfig;
+use super::expiry::expire_for_ever;
 use crate::LedgerError;
 use crate::error::LedgerErrorKind;
 use crate::member::Member;
@@ -78,6 +79,8 @@ impl Behaviour for Book {
             return Err(StartError::Ignore);
         }
         let member = config.open(ctx.env()).await.map_err(StartError::failed)?;
+        let expiring = expire_for_ever(Arc::downgrade(&member), ctx.env().clone());
+        ctx.spawn(expiring).map_err(StartError::failed)?;
         ctx.expose_to(Callers::roles(&[Role::Hub, Role::Voter]));
         ctx.set_alarm(Duration::ZERO);
         Ok(Self { config, member, votes: false })

@@ -30,9 +30,10 @@ use crate::error::LedgerErrorKind;
 use crate::order::{self, Wanted};
 use crate::places::name_of;
 use crate::question::{AccountText, Question, Said};
+use crate::report::{Gathered, PAGES_MAX};
 use crate::{
-    AsOf, AssessmentDone, Balances, CheckDone, DistributionDone, ExportPage, LedgerError, LedgerStatus, TransferDone,
-    VotersDone,
+    Account, AsOf, AssessmentDone, Balances, CheckDone, ClosedDone, DistributionDone, ExportForm, ExportPage,
+    LedgerError, LedgerStatus, Statement, Step, TransferDone, VotersDone, YearReport,
 };
 
 /// What a desk is asked, by callers of its own node.
@@ -69,6 +70,38 @@ pub enum DeskMessage {
         /// Where the answer goes.
         reply: Reply<Result<TransferDone, LedgerError>>,
     },
+    /// Set money aside, post or free it, or put a movement right.
+    Step {
+        /// The client's id.
+        id: TransferId,
+        /// What is to happen.
+        step: Step,
+        /// Where the answer goes.
+        reply: Reply<Result<TransferDone, LedgerError>>,
+    },
+    /// Close the books of the years up to one, for ever.
+    Close {
+        /// The last year to close.
+        through: u16,
+        /// Where the answer goes.
+        reply: Reply<Result<ClosedDone, LedgerError>>,
+    },
+    /// What happened on an account.
+    Statement {
+        /// The account.
+        account: String,
+        /// The number of the transfer that the page begins at; 0 begins.
+        from: u64,
+        /// Where the answer goes.
+        reply: Reply<Result<Statement, LedgerError>>,
+    },
+    /// Who gave and who received in a year.
+    Report {
+        /// The year.
+        year: u16,
+        /// Where the answer goes.
+        reply: Reply<Result<YearReport, LedgerError>>,
+    },
     /// A page of accounts.
     Balances {
         /// Where it begins; `None` begins at the first.
@@ -87,6 +120,8 @@ pub enum DeskMessage {
     Export {
         /// The number of its first transfer; 0 begins.
         from: u64,
+        /// What it is written for.
+        form: ExportForm,
         /// Where the answer goes.
         reply: Reply<Result<ExportPage, LedgerError>>,
     },
@@ -143,6 +178,10 @@ impl Behaviour for Desk {
             DeskMessage::Assess { .. } => "Assess",
             DeskMessage::Distribute { .. } => "Distribute",
             DeskMessage::Transfer { .. } => "Transfer",
+            DeskMessage::Step { .. } => "Step",
+            DeskMessage::Close { .. } => "Close",
+            DeskMessage::Statement { .. } => "Statement",
+            DeskMessage::Report { .. } => "Report",
             DeskMessage::Balances { .. } => "Balances",
             DeskMessage::Check { .. } => "Check",
             DeskMessage::Export { .. } => "Export",
@@ -231,7 +270,11 @@ impl Way {
             }
             DeskMessage::Balances { from, stale, reply } => reply.send(self.balances(from, stale).await),
             DeskMessage::Check { reply } => reply.send(self.check().await),
-            DeskMessage::Export { from, reply } => reply.send(self.export(from).await),
+            DeskMessage::Step { id, step, reply } => reply.send(self.step(id, &step).await),
+            DeskMessage::Close { through, reply } => reply.send(self.close(through).await),
+            DeskMessage::Statement { account, from, reply } => reply.send(self.statement(&account, from).await),
+            DeskMessage::Report { year, reply } => reply.send(self.report(year).await),
+            DeskMessage::Export { from, form, reply } => reply.send(self.export(from, form).await),
             DeskMessage::Status { reply } => reply.send(self.status().await),
             DeskMessage::Voters { change, reply } => reply.send(self.change(change).await),
         }
@@ -289,8 +332,53 @@ impl Way {
         if let Said::Checked(done) = said { Ok(done) } else { Err(another()) }
     }
 
-    async fn export(&self, from: u64) -> Result<ExportPage, LedgerError> {
-        let (said, _) = self.ask(&Question::Export { from }, Freshness::Linearizable, BOOK_WITHIN).await?;
+    async fn step(&self, id: TransferId, step: &Step) -> Result<TransferDone, LedgerError> {
+        let (nations, projects) = (&self.config.nations, &self.config.projects);
+        let order = |period| order::step(id, step, period, nations, projects);
+        let first = order(order::period_of(self.env.wall()))?;
+        self.adopt().await?;
+        let mut answer = self.submit(order::command(first)).await?;
+        if let Some(before) = order::before(&answer) {
+            answer = self.submit(order::command(order(before)?)).await?;
+        }
+        let (number, again) = order::transferred(order::outcome(&answer)?)?;
+        Ok(TransferDone { booked: !again, number })
+    }
+
+    async fn close(&self, through: u16) -> Result<ClosedDone, LedgerError> {
+        let order = order::close(through, order::period_of(self.env.wall()))?;
+        let answer = self.submit(order::command(order)).await?;
+        order::closed(through, order::outcome(&answer)?)
+    }
+
+    async fn statement(&self, account: &str, from: u64) -> Result<Statement, LedgerError> {
+        let account: Account = account.parse().map_err(LedgerError::bad)?;
+        let question = Question::Statement { account: AccountText(account.id()), from };
+        let (said, as_of) = self.ask(&question, Freshness::Linearizable, BOOK_WITHIN).await?;
+        let Said::Statement { lines, next } = said else { return Err(another()) };
+        let unknown = || LedgerError::bad(format_args!("the book has no account {account}"));
+        Ok(Statement { account: account.to_string(), lines: lines.ok_or_else(unknown)?, next, as_of })
+    }
+
+    /// The first page is up to date; the others show the same transfers, so any node that has them may add them up.
+    async fn report(&self, year: u16) -> Result<YearReport, LedgerError> {
+        let (mut gathered, mut start, mut first) = (Gathered::default(), None, None);
+        for _ in 0..PAGES_MAX {
+            let question = Question::Year { year, start };
+            let (said, as_of) = self.ask(&question, Freshness::Linearizable, BOOK_WITHIN).await?;
+            let Said::Year(mut page) = said else { return Err(another()) };
+            let as_of = *first.get_or_insert(as_of);
+            start = page.next.take();
+            gathered.add(page);
+            if start.is_none() {
+                return Ok(gathered.done(year, as_of, &self.config.nations, &self.config.projects));
+            }
+        }
+        Err(LedgerError::refused("the book is too long for a report; export it and add it up elsewhere"))
+    }
+
+    async fn export(&self, from: u64, form: ExportForm) -> Result<ExportPage, LedgerError> {
+        let (said, _) = self.ask(&Question::Export { from, form }, Freshness::Linearizable, BOOK_WITHIN).await?;
         if let Said::Exported { text, next } = said { Ok(ExportPage { text, next }) } else { Err(another()) }
     }
 

@@ -9,8 +9,8 @@ use covenant_types::{ActorPath, NodeId, NodeName, Role, TransferId};
 
 use super::*;
 use crate::{
-    AssessmentDone, CheckDone, DistributionDone, LedgerError, LedgerErrorKind, LedgerStatus, Nations, Place,
-    TransferDone,
+    AssessmentDone, CheckDone, DistributionDone, ExportForm, LedgerError, LedgerErrorKind, LedgerStatus, Nations,
+    Place, Step, TransferDone, order,
 };
 
 struct Files;
@@ -195,4 +195,91 @@ async fn another_table_of_nations_can_be_given() {
     let check: CheckDone = ask(&later, |reply| DeskMessage::Check { reply }).await.unwrap();
     assert!(check.ok, "the table of that time is in the book: {:?}", check.problems);
     later.stop(LONG).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn money_is_set_aside_posted_voided_and_put_right_and_a_statement_tells_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let system = system(dir.path()).await;
+    let step = |id: u128, step: Step| ask(&system, move |reply| DeskMessage::Step { id: TransferId(id), step, reply });
+    let pend = |amount: &str, expires_after| Step::Pend {
+        from: "treasury".to_owned(),
+        to: "nation:KEN".to_owned(),
+        amount: amount.to_owned(),
+        nation: None,
+        expires_after,
+    };
+    assert!(step(1, pend("10.00", None)).await.unwrap().booked);
+    assert!(!step(1, pend("10.00", None)).await.unwrap().booked);
+    assert_eq!(step(1, pend("11.00", None)).await.unwrap_err().kind, LedgerErrorKind::Conflict);
+    assert_eq!(step(2, pend("1.00", Some(0))).await.unwrap_err().kind, LedgerErrorKind::BadRequest);
+    let post = |amount: &str| Step::Post { pending: TransferId(1), amount: Some(amount.to_owned()) };
+    assert!(step(3, post("4.00")).await.unwrap().booked);
+    assert_eq!(step(4, Step::Void { pending: TransferId(1) }).await.unwrap_err().kind, LedgerErrorKind::Refused);
+    assert!(step(5, Step::Correct { of: TransferId(3), amount: None }).await.unwrap().booked);
+
+    let statement = |account: &str| {
+        let account = account.to_owned();
+        ask(&system, move |reply| DeskMessage::Statement { account, from: 0, reply })
+    };
+    let told = statement("nation:KEN").await.unwrap();
+    let lines: Vec<(&str, &str, &str)> =
+        told.lines.iter().map(|line| (line.kind.as_str(), line.amount.as_str(), line.balance.as_str())).collect();
+    let expected = [("pending", "10.00", "0.00"), ("pending-posted", "4.00", "4.00"), ("correction", "-4.00", "0.00")];
+    assert_eq!(lines, expected);
+    assert!(told.lines.iter().all(|line| line.other == "treasury") && told.next.is_none() && told.as_of.linearizable);
+    assert_eq!(statement(&"ab".repeat(16)).await.unwrap_err().kind, LedgerErrorKind::BadRequest);
+    assert_eq!(statement("no such").await.unwrap_err().kind, LedgerErrorKind::BadRequest);
+
+    let table = ask(&system, |reply| DeskMessage::Export { from: 0, form: ExportForm::Csv, reply }).await.unwrap();
+    let mut rows = csv::Reader::from_reader(table.text.as_bytes());
+    assert_eq!(rows.headers().unwrap().len(), 13);
+    let kinds: Vec<String> = rows.records().map(|row| row.unwrap()[4].to_owned()).collect();
+    assert_eq!(kinds, ["pending", "pending-posted", "correction"]);
+    system.stop(LONG).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_set_aside_is_free_again_by_itself_when_its_time_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let system = system(dir.path()).await;
+    let step = Step::Pend {
+        from: "treasury".to_owned(),
+        to: "nation:KEN".to_owned(),
+        amount: "10.00".to_owned(),
+        nation: None,
+        expires_after: Some(1),
+    };
+    ask(&system, |reply| DeskMessage::Step { id: TransferId(1), step, reply }).await.unwrap();
+    let ended = async {
+        loop {
+            let account = "nation:KEN".to_owned();
+            let told = ask(&system, |reply| DeskMessage::Statement { account, from: 0, reply }).await.unwrap();
+            if told.lines.len() == 2 {
+                return told;
+            }
+        }
+    };
+    let told = tokio::time::timeout(LONG, ended).await.unwrap();
+    assert_eq!(told.lines[1].kind, "pending-expired");
+    system.stop(LONG).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_year_that_is_over_is_closed_for_ever_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let system = system(dir.path()).await;
+    let year = order::period_of(Env::for_test(1).wall()).0;
+    let close = |through| ask(&system, move |reply| DeskMessage::Close { through, reply });
+    assert_eq!(close(year).await.unwrap_err().kind, LedgerErrorKind::Refused);
+    assert_eq!(close(1).await.unwrap_err().kind, LedgerErrorKind::BadRequest);
+    assert_eq!(close(year - 1).await.unwrap().through, year - 1);
+    assert_eq!(close(year - 1).await.unwrap().through, year - 1);
+    assert_eq!(close(year - 2).await.unwrap_err().kind, LedgerErrorKind::Refused);
+    let refused = assess(&system, year - 1).await.unwrap_err();
+    assert!(refused.kind == LedgerErrorKind::Refused && refused.message.contains("nothing was booked"), "{refused}");
+    assert_eq!(assess(&system, year).await.unwrap().booked, 194);
+    let report = ask(&system, |reply| DeskMessage::Report { year, reply }).await.unwrap();
+    assert_eq!((report.nations.len(), report.sums.assessed.as_str()), (194, "10953934201.60"));
+    system.stop(LONG).await;
 }

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{Query, State};
+use axum::http::header;
 use axum::{Extension, Json};
 use covenant_identity::Verb;
 use covenant_ledger::{
-    AssessmentDone, Balances, CheckDone, DeskMessage, DistributionDone, ExportPage, LedgerError, LedgerErrorKind,
-    LedgerStatus, TransferDone, VOTERS, VotersChange, VotersDone,
+    AssessmentDone, Balances, CheckDone, ClosedDone, DeskMessage, DistributionDone, ExportForm, ExportPage,
+    LedgerError, LedgerErrorKind, LedgerStatus, Statement, Step, TransferDone, VOTERS, VotersChange, VotersDone,
+    YearReport, plot,
 };
 use covenant_runtime::Reply;
 use covenant_types::{Name, NodeName};
@@ -17,27 +19,39 @@ use serde::Deserialize;
 
 use super::caller::{Caller, Done, act};
 use super::{Answer, Control, body};
-use crate::api::{ApiError, Assess, Distribute, ErrorKind, Transfer, Voters};
+use crate::api::{ApiError, Assess, CloseBooks, Distribute, ErrorKind, LedgerStep, Transfer, Voters};
 
 /// How long the desk may take to answer: longer than it gives the book.
 const DESK_WITHIN: Duration = Duration::from_secs(12);
+/// How long a report may take: it reads all transfers of nations.
+const REPORT_WITHIN: Duration = Duration::from_secs(60);
 /// How long a change of voters may take: a new one fetches the book first.
 const CHANGE_WITHIN: Duration = Duration::from_secs(70);
 
-/// Which part of the export.
+/// Which part of the export, and for what.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Page {
     #[serde(default)]
     from: u64,
+    #[serde(default)]
+    form: ExportForm,
 }
 
 async fn ask<T: Send + 'static>(
     control: &Control,
     make: impl FnOnce(Reply<Result<T, LedgerError>>) -> DeskMessage + Send,
 ) -> Result<T, ApiError> {
+    ask_within(control, DESK_WITHIN, make).await
+}
+
+async fn ask_within<T: Send + 'static>(
+    control: &Control,
+    within: Duration,
+    make: impl FnOnce(Reply<Result<T, LedgerError>>) -> DeskMessage + Send,
+) -> Result<T, ApiError> {
     let desk = control.lookup::<DeskMessage>("/ledger/desk")?;
-    desk.call(make, DESK_WITHIN).await?.map_err(no)
+    desk.call(make, within).await?.map_err(no)
 }
 
 fn no(error: LedgerError) -> ApiError {
@@ -93,6 +107,85 @@ pub(crate) async fn transfer(
         Ok(Done { answer, before: String::new(), after })
     })
     .await
+}
+
+pub(crate) async fn step(
+    State(control): State<Control>,
+    Extension(caller): Extension<Caller>,
+    bytes: Bytes,
+) -> Answer<TransferDone> {
+    let LedgerStep { id, step } = body(&bytes)?;
+    let said = match &step {
+        Step::Pend { from, to, amount, .. } => format!("${amount} from {from} to {to} set aside"),
+        Step::Post { pending, amount } => format!("{pending} posted, {}", amount.as_deref().unwrap_or("all of it")),
+        Step::Void { pending } => format!("{pending} voided"),
+        Step::Correct { of, amount } => format!("{of} corrected, {}", amount.as_deref().unwrap_or("all that is left")),
+    };
+    act(&control, &caller, Verb::LedgerTransfer, id.to_string(), async {
+        let answer = ask(&control, |reply| DeskMessage::Step { id, step, reply }).await?;
+        let after = format!("{said}, newly booked: {}", answer.booked);
+        Ok(Done { answer, before: String::new(), after })
+    })
+    .await
+}
+
+pub(crate) async fn close(
+    State(control): State<Control>,
+    Extension(caller): Extension<Caller>,
+    bytes: Bytes,
+) -> Answer<ClosedDone> {
+    let CloseBooks { through } = body(&bytes)?;
+    act(&control, &caller, Verb::LedgerClose, through.to_string(), async {
+        let answer = ask(&control, |reply| DeskMessage::Close { through, reply }).await?;
+        let after = format!("the books are closed through {}", answer.through);
+        Ok(Done { answer, before: String::new(), after })
+    })
+    .await
+}
+
+/// Which page of whose statement.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Lines {
+    account: String,
+    #[serde(default)]
+    from: u64,
+}
+
+pub(crate) async fn statement(
+    State(control): State<Control>,
+    Extension(caller): Extension<Caller>,
+    Query(Lines { account, from }): Query<Lines>,
+) -> Answer<Statement> {
+    control.allow(&caller, Verb::Balances).await?;
+    ask(&control, |reply| DeskMessage::Statement { account, from, reply }).await.map(Json)
+}
+
+/// Which year.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Year {
+    year: u16,
+}
+
+pub(crate) async fn report(
+    State(control): State<Control>,
+    Extension(caller): Extension<Caller>,
+    Query(Year { year }): Query<Year>,
+) -> Answer<YearReport> {
+    control.allow(&caller, Verb::Balances).await?;
+    ask_within(&control, REPORT_WITHIN, |reply| DeskMessage::Report { year, reply }).await.map(Json)
+}
+
+/// The report as a picture.
+pub(crate) async fn report_plot(
+    State(control): State<Control>,
+    Extension(caller): Extension<Caller>,
+    Query(Year { year }): Query<Year>,
+) -> Result<([(header::HeaderName, &'static str); 1], String), ApiError> {
+    control.allow(&caller, Verb::Balances).await?;
+    let report = ask_within(&control, REPORT_WITHIN, |reply| DeskMessage::Report { year, reply }).await?;
+    Ok(([(header::CONTENT_TYPE, "image/svg+xml")], plot(&report)))
 }
 
 /// The nodes that keep the book and vote, as far as is known here.
@@ -153,8 +246,8 @@ pub(crate) async fn status(
 pub(crate) async fn export(
     State(control): State<Control>,
     Extension(caller): Extension<Caller>,
-    Query(page): Query<Page>,
+    Query(Page { from, form }): Query<Page>,
 ) -> Answer<ExportPage> {
     control.allow(&caller, Verb::Balances).await?;
-    ask(&control, |reply| DeskMessage::Export { from: page.from, reply }).await.map(Json)
+    ask(&control, |reply| DeskMessage::Export { from, form, reply }).await.map(Json)
 }
