@@ -25,7 +25,7 @@ const LAYERS: &[(&str, Peers, &[&str])] = &[
         Peers::Earlier,
         &["env", "store", "tlog", "telemetry", "runtime", "transport", "cluster", "consensus", "ledger-state"],
     ),
-    ("services", Peers::Apart, &["content", "ledger", "watch"]),
+    ("services", Peers::Apart, &["content", "ledger", "placement", "watch"]),
     ("assembly", Peers::Apart, &["chaos", "node"]),
     ("front", Peers::Earlier, &["covenant", "cli"]),
     ("beside", Peers::Earlier, &["history", "testkit", "sim", "fuzz", "bench", "tests"]),

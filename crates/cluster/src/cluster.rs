@@ -239,7 +239,7 @@ impl Cluster {
         self.remote_with(node, path, Some(lease.fence().clone()))
     }
 
-    fn remote_with<M: Remotable>(&self, node: &NodeName, path: &ActorPath, fence: Option<Fence>) -> Ref<M> {
+    pub(crate) fn remote_with<M: Remotable>(&self, node: &NodeName, path: &ActorPath, fence: Option<Fence>) -> Ref<M> {
         let outlet = RemoteOutlet::<M>::new(&self.shared, node.clone(), path.clone(), fence);
         Ref::remote(node.clone(), path.clone(), Arc::new(outlet))
     }

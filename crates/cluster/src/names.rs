@@ -1,7 +1,7 @@
 //! Names and groups of the whole cluster, as callers ask for them.
 
 use covenant_runtime::{Group, GroupMember, Ref, Remotable};
-use covenant_types::{ActorPath, CallError, Name, NameError, NodeName};
+use covenant_types::{ActorPath, CallError, Fence, Name, NameError, NodeName};
 
 use crate::Cluster;
 use crate::presence::account::{Claim, HeldShard};
@@ -84,6 +84,18 @@ impl Cluster {
     /// so that a node that comes back takes no name from who has it.
     pub fn has_settled(&self) -> bool {
         self.shared.presence.has_settled()
+    }
+
+    /// The actor at a place that was found under a lease. What is sent to another node carries the lease's key and token: where a
+    /// later holder has acted, it is refused as in [`Cluster::remote_fenced`].
+    ///
+    /// # Errors
+    /// [`CallError::NoProc`] where this node has no such actor, `Rejected` where its messages are of another type.
+    pub fn reference_under<M: Remotable>(&self, place: &Place, fence: &Fence) -> Result<Ref<M>, CallError> {
+        if place.node == self.me().name {
+            return self.reference(place);
+        }
+        Ok(self.remote_with(&place.node, &place.path, Some(fence.clone())))
     }
 
     fn reference<M: Remotable>(&self, place: &Place) -> Result<Ref<M>, CallError> {

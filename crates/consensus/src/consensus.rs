@@ -304,6 +304,14 @@ impl<R: Replicated> Consensus<R> {
             purged: metrics.purged.map(|purged| purged.index),
             voters: membership.voter_ids().map(NodeId::from).collect(),
             learners: membership.learner_ids().map(NodeId::from).collect(),
+            settled: metrics
+                .membership_config
+                .log_id()
+                .filter(|at| {
+                    let committed = metrics.last_applied.is_some_and(|applied| applied.index >= at.index);
+                    committed && membership.get_joint_config().len() == 1
+                })
+                .map(|at| (at.leader_id.term, at.index)),
             quorum_age: metrics.millis_since_quorum_ack.map(Duration::from_millis),
             time: WallTime(engine.time.load(Ordering::Relaxed)),
         }
@@ -362,6 +370,8 @@ pub struct Status {
     pub voters: BTreeSet<NodeId>,
     /// Who follows without a vote.
     pub learners: BTreeSet<NodeId>,
+    /// The term and the index of the entry that says so, once that is committed and no change of voters is under way.
+    pub settled: Option<(u64, u64)>,
     /// How long ago a majority followed it, where this node leads.
     pub quorum_age: Option<Duration>,
     /// The time of the command that was applied last, by the clocks of leaders.

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 
+use crate::gate::Sender;
 use crate::types::Command;
 
 /// Writes one state as it was when it was asked for, whatever is applied meanwhile.
@@ -22,6 +23,15 @@ pub trait Replicated: Send + Sync + 'static {
     /// # Errors
     /// The state cannot be kept. The group stops on this node, and nothing was applied.
     fn apply(&mut self, commands: &[Command], mark: &[u8]) -> io::Result<Vec<Vec<u8>>>;
+
+    /// Whether `from`, who is proven, may send this command. Asked once, by whoever leads, of commands that other nodes and
+    /// [`GroupClient`](crate::GroupClient)s send; what is in the log was admitted.
+    ///
+    /// # Errors
+    /// It may not. The words go to the sender, and nothing is done.
+    fn admits(_from: Sender, _command: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
 
     /// Answers a question and changes nothing. Asked by [`GroupClient`](crate::GroupClient), in the application's encoding.
     ///

@@ -8,6 +8,7 @@ mod start;
 
 pub use covenant_cluster as cluster;
 pub use covenant_env as env;
+pub use covenant_placement as placement;
 pub use covenant_runtime as runtime;
 pub use covenant_supervision as supervision;
 pub use covenant_types as types;

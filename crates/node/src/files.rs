@@ -112,6 +112,11 @@ impl NodeFiles {
         self.data.join("ledger")
     }
 
+    /// The folder of the table of placement.
+    pub(crate) fn placement(&self) -> PathBuf {
+        self.data.join("placement")
+    }
+
     pub(crate) fn audit(&self) -> PathBuf {
         self.data.join("audit.jsonl")
     }

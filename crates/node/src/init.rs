@@ -11,6 +11,7 @@ use covenant_identity::{
     IssuingAuthority, JoinToken, NodeGrant, NodeKey, RootAuthority, Scope, TokenTextError, make_csr,
 };
 use covenant_ledger::LedgerConfig;
+use covenant_placement::PlacementConfig;
 use covenant_types::{NodeId, NodeName, Region, Role};
 
 use crate::config::{
@@ -117,6 +118,7 @@ pub fn init(spec: &InitSpec, env: &Env) -> Result<NodeMade, MakeError> {
     files.write_root(&root.to_pem())?;
     files.write_issuing(&issuing)?;
     LedgerConfig::let_begin(&files.ledger()).map_err(|error| bad(&error))?;
+    PlacementConfig::let_begin(&files.placement()).map_err(|error| bad(&error))?;
     write_node(&files, &key, &issuing.chain_for(certificate), &config)?;
     Ok(NodeMade { id: key.node_id(), config: files.config(), root_key: files.root_key() })
 }

@@ -30,6 +30,7 @@ mod known_peers;
 mod live_tree;
 mod node;
 mod orders;
+mod placement;
 mod random;
 mod renewal;
 mod roots_keeper;

@@ -11,6 +11,7 @@ use covenant_content::{ContentConfig, Trust};
 use covenant_env::{Env, Task};
 use covenant_identity::{NodeGrant, PeerIdentity, Subject, Verb};
 use covenant_ledger::{LedgerConfig, Nations, read_nations};
+use covenant_placement::Placement;
 use covenant_runtime::{BehaviourRegistry, Observe, Ref, Resources, System, SystemConfig};
 use covenant_store::{DataDir, EpochFile};
 use covenant_supervision::{TreeFiles, TreeSpec};
@@ -37,6 +38,7 @@ use crate::issuer::{self, HubIssuer, IssuerHandle};
 use crate::known_peers::KnownPeers;
 use crate::live_tree::{Booted, Journal, LiveTree, Told, TreeStore};
 use crate::orders::OrdersAudited;
+use crate::placement;
 use crate::renewal::{self, Renewer, RenewerParts};
 use crate::roots_keeper;
 use crate::{Layout, LinkProfile, NodeConfig, Trees};
@@ -48,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) id: NodeId,
     pub(crate) uid: u32,
     pub(crate) cluster: Arc<Cluster>,
+    pub(crate) placement: Arc<Placement>,
     pub(crate) system: System,
     pub(crate) live_tree: LiveTree,
     pub(crate) credentials: Arc<NodeCredentials>,
@@ -99,6 +102,8 @@ impl EpochKeeper for Epochs {
 
 /// How often the node looks after itself: metrics, watchdog, status line.
 const UPKEEP_EVERY: Duration = Duration::from_secs(1);
+/// How long it may take to give leases back, after the tree has stopped. Those that are not end by themselves.
+const GIVE_BACK_WITHIN: Duration = Duration::from_secs(2);
 /// How long leaving the cluster may take, after the tree has stopped.
 const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 
@@ -107,6 +112,7 @@ pub fn registry() -> BehaviourRegistry {
     let mut registry = BehaviourRegistry::new();
     covenant_content::register(&mut registry);
     covenant_ledger::register(&mut registry);
+    covenant_placement::register(&mut registry);
     covenant_watch::register(&mut registry);
     registry
 }
@@ -166,7 +172,7 @@ pub async fn boot(
     let eventful = env.system.spawn(Arc::clone(&events).run(cluster.clone(), env.clone()));
     let authorities = authorities::watched(config.node.name.clone(), desk.clone(), credentials.clone(), env.clone());
     let groups = groups(&cluster, &env);
-    let mut resources = resources(&config, lock.path(), &cluster, &credentials, groups, nations);
+    let (mut resources, placement) = resources(&config, lock.path(), &cluster, &credentials, groups, nations, &env);
     resources.insert(Arc::new(Members::of(cluster.clone()).and(authorities)));
     let system = SystemConfig { env: env.clone(), tree, registry, resources };
     covenant_runtime::note_panic_sites();
@@ -185,6 +191,7 @@ pub async fn boot(
         id: credentials.id(),
         uid: crate::own_uid(),
         cluster,
+        placement,
         system,
         live_tree,
         certificate_gauges: CertificateGauges::new(&env.metrics),
@@ -251,6 +258,7 @@ impl Node {
         self.notifier.stopping("stopping in order");
         let report = self.shared.system.stop(self.shared.config.node.drain_deadline).await;
         tracing::info!(?report, "the tree has stopped");
+        self.shared.placement.given_back(GIVE_BACK_WITHIN).await;
         self.shared.crashes.flush().await;
         drop(self.keepers);
         if tokio::time::timeout(LEAVE_WITHIN, self.shared.cluster.leave()).await.is_err() {
@@ -448,14 +456,18 @@ fn resources(
     credentials: &Arc<NodeCredentials>,
     groups: Groups,
     nations: Option<Nations>,
-) -> Resources {
+    env: &Env,
+) -> (Resources, Arc<Placement>) {
     let me = config.node.name.clone();
     let sender = Sender { node: credentials.id(), role: config.node.role };
-    let ledger = LedgerConfig::new(sender, me.clone(), NodeFiles::new(data).ledger(), groups, cluster.clone());
+    let files = NodeFiles::new(data);
+    let ledger = LedgerConfig::new(sender, me.clone(), files.ledger(), groups.clone(), cluster.clone());
     let ledger = match nations {
         Some(nations) => ledger.with_nations(nations),
         None => ledger,
     };
+    let ledger = Arc::new(ledger);
+    let (placing, placement) = placement::open(sender, &files, groups, cluster, &ledger, env);
     let trusting = credentials.clone();
     let trust = Trust::live(move || trusting.trusted());
     let chain = credentials.clone();
@@ -464,6 +476,7 @@ fn resources(
     content.subscribe.clone_from(&config.content.subscribe);
     content.pinned.clone_from(&config.content.pinned);
     let mut resources = Resources::new();
-    resources.insert(cluster.clone()).insert(credentials.clone()).insert(Arc::new(ledger)).insert(Arc::new(content));
-    resources
+    resources.insert(cluster.clone()).insert(credentials.clone()).insert(ledger).insert(Arc::new(content));
+    resources.insert(placing).insert(placement.clone());
+    (resources, placement)
 }

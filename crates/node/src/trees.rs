@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use covenant_supervision::{TreeSource, TreeSourceError, TreeSpec, Work};
 
 /// The files of `supervisor-trees/`, as they were when the program was built.
-const BUILT_IN: [(&str, &str); 8] = [
+const BUILT_IN: [(&str, &str); 9] = [
     ("hub", include_str!("../../../supervisor-trees/hub.toml")),
     ("tower", include_str!("../../../supervisor-trees/tower.toml")),
     ("voter", include_str!("../../../supervisor-trees/voter.toml")),
     ("content", include_str!("../../../supervisor-trees/content.toml")),
     ("desk", include_str!("../../../supervisor-trees/desk.toml")),
     ("ledger", include_str!("../../../supervisor-trees/ledger.toml")),
+    ("placement", include_str!("../../../supervisor-trees/placement.toml")),
     ("sync", include_str!("../../../supervisor-trees/sync.toml")),
     ("watch", include_str!("../../../supervisor-trees/watch.toml")),
 ];

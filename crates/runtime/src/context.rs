@@ -204,6 +204,16 @@ impl<B: Behaviour> Context<B> {
         if spawned { Ok(()) } else { Err(SpawnRefused) }
     }
 
+    /// Ends this incarnation with the reason that `reason` comes to, should it: what it acts by is gone, such as a lease. It is
+    /// told as stop and kill are, and waits behind no message. A [`ExitReason::NameConflict`] counts against no budget.
+    ///
+    /// # Errors
+    /// As [`Context::spawn`].
+    pub fn end_when(&self, reason: impl Future<Output = ExitReason> + Send + 'static) -> Result<(), SpawnRefused> {
+        let notice = Arc::clone(&self.notice);
+        self.spawn(async move { notice.end_with(reason.await) })
+    }
+
     /// Ends this actor normally after the message in hand.
     pub fn stop(&self) {
         self.flag(STOPPING);

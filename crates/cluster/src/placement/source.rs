@@ -50,6 +50,9 @@ pub enum LeaseError {
     /// The span is out of bounds.
     #[error("a lease lasts {} ms to {} s", LEASE_SPAN_MIN.as_millis(), LEASE_SPAN_MAX.as_secs())]
     BadSpan,
+    /// The source says no, and will again. Nothing was done.
+    #[error("the source of leases refuses: {0}")]
+    Refused(String),
     /// There are too many leases.
     #[error("there are too many leases: {0}")]
     Full(&'static str),

@@ -43,7 +43,12 @@ pub(super) async fn serve<R: Replicated>(member: &Consensus<R>, from: Sender, re
         Request::Vote(request) => engine.raft.vote(request).await.map(Response::Vote).map_err(|e| e.to_string()),
         Request::Piece(piece) => take_piece(shared, &engine, piece).await,
         Request::Who => Ok(who(shared, &engine)),
-        Request::Submit { id, bytes } => return submit(member, id, bytes).await,
+        Request::Submit { id, bytes } => {
+            return match R::admits(from, &bytes) {
+                Ok(()) => submit(member, id, bytes).await,
+                Err(why) => Response::Not(Not::Never(why)),
+            };
+        }
         Request::Query { linearizable, bytes } => return query(member, linearizable, &bytes).await,
     };
     let response = response.unwrap_or_else(Response::Refused);

@@ -11,6 +11,7 @@ mod words;
 use covenant_cluster::fuzz as cluster;
 use covenant_consensus::fuzz as consensus;
 use covenant_ledger_state::fuzz as ledger_state;
+use covenant_placement::fuzz as placement;
 use covenant_transport::fuzz as transport;
 
 use crate::Target;
@@ -35,6 +36,8 @@ pub fn targets() -> Vec<Target> {
         Target::new("ledger-manifest", ledger_state::fuzz_ledger_manifest, ledger_state::ledger_manifest_seeds),
         Target::new("ledger-journal", ledger_state::fuzz_ledger_journal, ledger_state::ledger_journal_seeds),
         Target::new("ledger-run", ledger_state::fuzz_ledger_run, ledger_state::ledger_run_seeds),
+        Target::new("placement-command", placement::fuzz_placement_command, placement::placement_command_seeds),
+        Target::new("placement-table", placement::fuzz_placement_table, placement::placement_table_seeds),
         Target::new("ledger-state", ledger_state::fuzz_ledger_state, ledger_state::ledger_state_seeds),
     ];
     let cores = [words::TARGETS, &connections, membership::TARGETS, identity::TARGETS].concat();

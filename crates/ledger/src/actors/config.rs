@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use covenant_book::Projects;
-use covenant_consensus::{Consensus, ConsensusConfig, Folder, Groups, Sender};
+use covenant_consensus::{Consensus, ConsensusConfig, Folder, Groups, Sender, Status};
 use covenant_env::Env;
 use covenant_ledger_state::{Ledger, LedgerConfig as BookConfig, OpenError};
 use covenant_types::{NodeId, NodeName, Role};
@@ -85,6 +85,11 @@ impl LedgerConfig {
     pub fn let_begin(folder: &Path) -> std::io::Result<()> {
         std::fs::create_dir_all(folder)?;
         covenant_store::write_atomic(&folder.join(MAY_BEGIN), b"", 0o600)
+    }
+
+    /// What this node knows of the group, where it is a member that runs.
+    pub fn status(&self) -> Option<Status> {
+        Some(self.member.try_lock().ok()?.as_ref()?.member.status())
     }
 
     /// Whether this node's role permits it to keep the book.
