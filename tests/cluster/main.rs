@@ -10,6 +10,7 @@ mod harness;
 mod kill_rounds;
 mod new;
 mod part;
+mod snapshots;
 mod standalone;
 mod trees;
 mod up;

@@ -15,7 +15,7 @@ pub(crate) struct Solo {
 }
 
 /// A node that `init` made.
-struct Place {
+pub(crate) struct Place {
     dir: tempfile::TempDir,
     metrics: SocketAddr,
 }
@@ -128,6 +128,11 @@ fn colours_are_for_terminals_without_no_color() {
 const ESCAPE: u8 = 0x1b;
 
 impl Place {
+    /// A new node at addresses that nobody has.
+    pub(crate) fn free() -> Self {
+        Self::new(free_udp(), free_tcp())
+    }
+
     fn new(listen: SocketAddr, metrics: SocketAddr) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let place = Self { dir, metrics };
@@ -167,7 +172,7 @@ impl Place {
         self.dir.path().join("node")
     }
 
-    fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.node().join("node.toml")
     }
 
@@ -187,7 +192,11 @@ impl Place {
 impl Solo {
     /// Makes a node, starts it and waits until it is ready.
     pub(crate) fn start() -> Self {
-        let place = Place::new(free_udp(), free_tcp());
+        Self::of(Place::free())
+    }
+
+    /// Starts a node that was made, and waits until it is ready.
+    pub(crate) fn of(place: Place) -> Self {
         let child = place.run();
         let mut node = Self { place, child };
         node.wait_until_ready();

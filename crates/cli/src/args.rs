@@ -7,6 +7,7 @@ mod fault;
 mod identity;
 mod part;
 mod services;
+mod snapshot;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ pub(crate) use fault::FaultVerb;
 pub(crate) use identity::{Addresses, Init, Join, OperatorVerb, TokenVerb};
 pub(crate) use part::{Drain, DrainVerb, Events, Leave, Sleep, Wait, Wanted};
 pub(crate) use services::{ContentVerb, ExportFormat, LedgerVerb, VotersVerb};
+pub(crate) use snapshot::{SnapshotRestore, SnapshotVerb};
 
 /// Trees of supervised actors on clustered nodes that mend themselves.
 ///
@@ -116,6 +118,9 @@ pub(crate) enum Verb {
     /// The covenant's money
     #[command(subcommand)]
     Ledger(LedgerVerb),
+    /// Backups of the ledger: save, check, look at and restore them
+    #[command(subcommand)]
+    Snapshot(SnapshotVerb),
     /// Datasets that stay readable when links are down
     #[command(subcommand)]
     Content(ContentVerb),

@@ -1,5 +1,6 @@
 //! Asks a node over its control API: on its Unix socket, or over mutual TLS.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -81,6 +82,22 @@ impl Client {
             }
         };
         tokio::time::timeout(within, answer).await.map_err(|_| self.too_late(within))?
+    }
+
+    /// Asks for a view that is written into `file` as it comes. It is not known whether it is whole: its reader finds out.
+    pub(crate) async fn download(&self, path: &str, file: &mut std::fs::File) -> Result<(), ApiError> {
+        match self {
+            Self::Socket(socket) => {
+                let stream = tokio::net::UnixStream::connect(socket).await;
+                exchange_into(stream.map_err(|error| self.unreachable(&error))?, path, file).await
+            }
+            Self::Tls(address, operator) => {
+                let stream = tokio::net::TcpStream::connect(address).await;
+                let stream = stream.map_err(|error| self.unreachable(&error))?;
+                let stream = operator.secure(stream).await.map_err(|error| self.unreachable(&error))?;
+                exchange_into(stream, path, file).await
+            }
+        }
     }
 
     async fn send<T: DeserializeOwned>(
@@ -191,6 +208,46 @@ async fn exchange_lines<T: DeserializeOwned>(
                     .unwrap_or_else(|_| ApiError::failure(format!("the answer was {status}")))),
             }
         };
+    tokio::pin!(answer);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        biased;
+        answer = &mut answer => answer,
+        _ended = &mut connection => answer.await,
+    }
+}
+
+/// As [`exchange`], for an answer that may be long. Each piece has the time that a whole answer has elsewhere.
+async fn exchange_into(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    path: &str,
+    file: &mut std::fs::File,
+) -> Result<(), ApiError> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let request = request(hyper::Method::GET, path, Bytes::new())?;
+    let late = |_| {
+        let message = format!("nothing came for {} s; what is there of the file is deleted", ANSWER_WITHIN.as_secs());
+        ApiError::new(ErrorKind::Timeout, message)
+    };
+    let answer = async {
+        let response = tokio::time::timeout(ANSWER_WITHIN, sender.send_request(request)).await.map_err(late)?;
+        let response = response.map_err(broken)?;
+        let status = response.status();
+        let mut body = response.into_body();
+        if !status.is_success() {
+            let said = Limited::new(body, LINE_BYTES_MAX).collect().await.map_err(ApiError::failure)?.to_bytes();
+            return Err(
+                serde_json::from_slice(&said).unwrap_or_else(|_| ApiError::failure(format!("the answer was {status}")))
+            );
+        }
+        while let Some(frame) = tokio::time::timeout(ANSWER_WITHIN, body.frame()).await.map_err(late)? {
+            if let Ok(data) = frame.map_err(broken)?.into_data() {
+                file.write_all(&data)
+                    .map_err(|error| ApiError::failure(format!("the file cannot be written: {error}")))?;
+            }
+        }
+        Ok(())
+    };
     tokio::pin!(answer);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {

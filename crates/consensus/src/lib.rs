@@ -26,6 +26,7 @@ mod codec;
 mod consensus;
 mod disk;
 mod folder;
+mod found;
 mod frame;
 pub mod fuzz;
 mod gate;
@@ -50,6 +51,7 @@ pub use consensus::{
 };
 pub use disk::{Disk, DiskFile, Folder};
 pub use folder::FolderError;
+pub use found::{FoundError, found};
 pub use gate::{Offence, Sender};
 pub use log::{COMMITS_WAITING_MAX, LogError};
 pub use message::{ANSWER_BYTES_MAX, Lane, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};

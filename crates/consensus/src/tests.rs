@@ -3,6 +3,7 @@
 mod cluster;
 mod durable;
 mod folders;
+mod founded;
 mod members;
 mod sim_disk;
 mod storage;

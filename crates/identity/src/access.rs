@@ -137,6 +137,8 @@ verbs! {
     LedgerDistribute = "ledger distribute" needs Operator,
     /// Moves money between two accounts.
     LedgerTransfer = "ledger transfer" needs Operator,
+    /// Takes a copy of the whole ledger.
+    LedgerBackup = "ledger backup" needs Operator,
     /// Closes the books of years, for ever.
     LedgerClose = "ledger close" needs Admin,
     /// Gives nodes a vote on the ledger, and takes it.
@@ -252,6 +254,7 @@ mod tests {
             (Verb::LedgerAssess, &[Operator, Admin]),
             (Verb::LedgerDistribute, &[Operator, Admin]),
             (Verb::LedgerTransfer, &[Operator, Admin]),
+            (Verb::LedgerBackup, &[Operator, Admin]),
             (Verb::LedgerClose, &[Admin]),
             (Verb::LedgerVoters, &[Admin]),
             (Verb::TokenCreate, &[Operator, Admin]),

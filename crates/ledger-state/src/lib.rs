@@ -44,3 +44,4 @@ pub use journal::Applied;
 pub use ledger::{Ledger, LedgerConfig, OpenError, Reader};
 pub use stack::Stack;
 pub use state::LedgerState;
+pub use stream::read_view;

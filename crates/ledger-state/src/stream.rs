@@ -72,6 +72,16 @@ pub(crate) fn read(
     Ok(head)
 }
 
+/// Reads a copy of a state, as a [`View`](covenant_consensus::View) wrote it, to its end, shows the commands that led there to
+/// `see_command`, in order, and gives back where the book was.
+///
+/// # Errors
+/// The bytes are no state, they cannot be read, or what `see_command` found.
+pub fn read_view(from: &mut dyn Read, see_command: impl FnMut(&Applied) -> io::Result<()>) -> io::Result<Head> {
+    let (_, from) = begin(from)?;
+    Ok(read(from, |_, _| Ok(()), see_command)?.unwrap_or_default())
+}
+
 fn rows(from: &mut HashedRead<'_>, mut see: impl FnMut(&RowKey, &[u8]) -> io::Result<()>) -> io::Result<Option<Head>> {
     let (mut sum, mut head, mut count) = (BookSum::default(), None, 0u64);
     let mut last: Option<RowKey> = None;

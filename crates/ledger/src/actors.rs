@@ -6,7 +6,8 @@ mod desk;
 mod expiry;
 
 pub use book::{Book, BookMessage, VOTERS, VotersAnswer, VotersChange};
-pub use config::LedgerConfig;
+pub use config::{Backup, LedgerConfig};
+pub(crate) use config::{GROUP, LOG, may_begin_file};
 pub use desk::{Desk, DeskMessage};
 
 use covenant_runtime::BehaviourRegistry;

@@ -38,6 +38,7 @@
 
 mod account;
 mod actors;
+mod backup;
 mod error;
 pub mod fuzz;
 mod journal;
@@ -51,7 +52,13 @@ mod statement;
 mod views;
 
 pub use account::{Account, AccountError};
-pub use actors::{Book, BookMessage, Desk, DeskMessage, LedgerConfig, VOTERS, VotersAnswer, VotersChange, register};
+pub use actors::{
+    Backup, Book, BookMessage, Desk, DeskMessage, LedgerConfig, VOTERS, VotersAnswer, VotersChange, register,
+};
+pub use backup::{
+    BackupChecked, BackupError, BackupFile, BackupHead, Restore, RestoreDone, Until, check as check_backup,
+    restore as restore_backup, write as write_backup,
+};
 pub use covenant_book::{Alpha3, Amount, AmountError, Gdp, Nation, Nations, NationsError, rules};
 pub use error::{LedgerError, LedgerErrorKind};
 pub use journal::EXPORT_PAGE_BYTES_MAX;

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 
+use covenant_book::Head;
 use covenant_consensus::{Command, Replicated, View};
 use covenant_ledger_state::LedgerState;
 use covenant_types::WallTime;
@@ -15,6 +16,12 @@ pub(crate) struct Member(LedgerState);
 impl Member {
     pub(crate) fn new(state: LedgerState) -> Self {
         Self(state)
+    }
+
+    /// Where the book is, its hash, and a copy of it: one moment.
+    pub(crate) fn backup(&self) -> io::Result<(Head, [u8; 32], View)> {
+        let book = self.0.book()?;
+        Ok((*book.head(), book.state_hash(), self.0.view()?))
     }
 
     /// When the next transfer that is set aside is over. Reads the disk.

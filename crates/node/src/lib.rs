@@ -33,6 +33,7 @@ mod orders;
 mod placement;
 mod random;
 mod renewal;
+mod restore;
 mod roots_keeper;
 mod rotation;
 mod trees;
@@ -47,5 +48,6 @@ pub use init::{InitSpec, MakeError, NodeMade, NodePlace, init, is_initialised, j
 pub use live_tree::TreeStoreError;
 pub use node::{Node, boot, registry};
 pub use random::entropy;
+pub use restore::{RestoreError, restore};
 pub use trees::{Trees, behaviours_of};
 pub use zeroize::Zeroizing;

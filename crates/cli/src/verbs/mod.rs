@@ -12,6 +12,7 @@ mod identity;
 mod ledger;
 mod part;
 mod simulate;
+mod snapshot;
 pub(crate) mod tree;
 mod whereabouts;
 
@@ -59,6 +60,7 @@ async fn perform(global: Global, verb: Verb, behaviours: &BehaviourRegistry, out
         Verb::Crash(verb) => crash::run(&global, verb, output).await,
         Verb::Incidents => cluster::incidents(&global, output).await,
         Verb::Ledger(verb) => ledger::run(&global, verb, output).await,
+        Verb::Snapshot(verb) => snapshot::run(&global, verb, output).await,
         Verb::Content(verb) => content::run(&global, verb, output).await,
         Verb::Fault(verb) => fault::run(&global, verb, output).await,
         Verb::Chaos(ChaosVerb::Check { file }) => chaos_check(&file, output),

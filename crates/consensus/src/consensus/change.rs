@@ -9,6 +9,7 @@ use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
 
 use super::{ChangeError, Consensus, Engine, who};
 use crate::codec::MEMBERS_MAX;
+use crate::message::Who;
 use crate::replicated::Replicated;
 use crate::types::{Instance, Member, StoredMembership, VoterId};
 
@@ -164,7 +165,9 @@ impl<R: Replicated> Consensus<R> {
             self.shared.instance
         } else {
             let who = who::ask(&self.shared, node, within.min(self.shared.patience())).await;
-            who.map_err(|why| ChangeError::Unreached { node, why })?.instance
+            let who = who.map_err(|why| ChangeError::Unreached { node, why })?;
+            self.refuse_of_another_group(node, members, &who)?;
+            who.instance
         };
         let id = VoterId::from(node);
         match members.membership().get_node(&id) {
@@ -189,6 +192,20 @@ impl<R: Replicated> Consensus<R> {
         }
         let added = tokio::time::timeout(left(), engine.raft.add_learner(id, Member { instance }, true)).await;
         changed(added).map_err(|error| if matches!(error, ChangeError::Unknown) { ChangeError::Behind } else { error })
+    }
+
+    /// A node that is in a group, and not in ours, would bring that one's log: two that were restored from one backup know of the
+    /// same beginning and are two groups.
+    fn refuse_of_another_group(&self, node: NodeId, members: &StoredMembership, who: &Who) -> Result<(), ChangeError> {
+        let theirs = who.members.membership();
+        let known = theirs.get_node(&self.shared.me.into());
+        let ours = known.is_some_and(|member| member.instance == self.shared.instance);
+        if ours || theirs.nodes().next().is_none() || members.membership().get_node(&node.into()).is_some() {
+            return Ok(());
+        }
+        Err(ChangeError::Refused(format!(
+            "{node} is in a group in which this node's folder is not: stop it, empty its folder, and add it again"
+        )))
     }
 
     fn changed(&self) -> Changed {

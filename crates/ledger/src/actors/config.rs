@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use covenant_book::Projects;
-use covenant_consensus::{Consensus, ConsensusConfig, Folder, Groups, Sender, Status};
+use covenant_consensus::{Consensus, ConsensusConfig, Folder, Groups, Sender, Status, View};
 use covenant_env::Env;
 use covenant_ledger_state::{Ledger, LedgerConfig as BookConfig, OpenError};
 use covenant_types::{NodeId, NodeName, Role};
 use tokio::sync::Mutex;
 
+use crate::BackupHead;
 use crate::member::Member;
 use crate::places::Places;
 use crate::{LedgerError, Nations};
@@ -21,8 +22,12 @@ use crate::{LedgerError, Nations};
 pub(crate) const GROUP: &str = "ledger";
 /// Says, in the folder of the ledger, that this node may begin a ledger: it is there from `covenant init` until it did.
 const MAY_BEGIN: &str = "may-begin";
+/// The folder of the group's log.
+pub(crate) const LOG: &str = "log";
 /// The pause between two looks whether somebody has let go.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// How long this node may take to come up with what the group had when a backup was asked for.
+const BACKUP_WITHIN: Duration = Duration::from_secs(5);
 /// How long a member may take to stop in order.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 
@@ -41,12 +46,31 @@ pub struct LedgerConfig {
     member: Mutex<Option<Open>>,
 }
 
+/// A backup that is about to be written.
+pub struct Backup {
+    /// What it says of itself. The cluster is for whoever asks to fill in.
+    pub head: BackupHead,
+    /// Writes the state.
+    pub view: View,
+}
+
+impl fmt::Debug for Backup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Backup").field(&self.head).finish()
+    }
+}
+
 /// What is open.
 #[derive(Clone)]
 struct Open {
     member: Arc<Consensus<Member>>,
     /// Closes with its last handle.
     _book: Ledger,
+}
+
+/// The file that lets a node begin a ledger.
+pub(crate) fn may_begin_file(folder: &Path) -> PathBuf {
+    folder.join(MAY_BEGIN)
 }
 
 impl fmt::Debug for LedgerConfig {
@@ -84,7 +108,7 @@ impl LedgerConfig {
     /// The disk refused.
     pub fn let_begin(folder: &Path) -> std::io::Result<()> {
         std::fs::create_dir_all(folder)?;
-        covenant_store::write_atomic(&folder.join(MAY_BEGIN), b"", 0o600)
+        covenant_store::write_atomic(&may_begin_file(folder), b"", 0o600)
     }
 
     /// What this node knows of the group, where it is a member that runs.
@@ -115,7 +139,7 @@ impl LedgerConfig {
                 Err(error) => return Err(LedgerError::failed(error)),
             }
         };
-        let disk = env.blocking(move || Folder::open(&folder.join("log")));
+        let disk = env.blocking(move || Folder::open(&folder.join(LOG)));
         let disk = disk.await.map_err(LedgerError::failed)?.map_err(LedgerError::failed)?;
         let mut config = ConsensusConfig::new(GROUP);
         config.askers = vec![Role::Hub, Role::Voter, Role::Tower];
@@ -150,14 +174,39 @@ impl LedgerConfig {
         let _late = tokio::time::timeout(STOP_WITHIN, in_order).await;
     }
 
+    /// What a backup of this node's book says of itself, and the book; it has at least what the group had at the entry
+    /// `at_least`. `None` where it does not come to that in time.
+    pub(crate) async fn backup(&self, at_least: u64, env: &Env) -> Result<Option<Backup>, LedgerError> {
+        let member = self.member.lock().await.as_ref().map(|open| open.member.clone());
+        let Some(member) = member else { return Ok(None) };
+        let until = env.now().after(BACKUP_WITHIN);
+        while member.status().applied.unwrap_or(0) < at_least {
+            if env.now() >= until {
+                return Ok(None);
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        let seen = env.blocking(move || member.read_stale(Member::backup)).await.map_err(LedgerError::failed)?;
+        let (head, state_hash, view) = seen.map_err(LedgerError::failed)?;
+        let head = BackupHead {
+            cluster: String::new(),
+            node: self.name.clone(),
+            taken: env.wall(),
+            position: head.position,
+            transfers: head.transfers,
+            state: blake3::Hash::from_bytes(state_hash).to_hex().to_string(),
+        };
+        Ok(Some(Backup { head, view }))
+    }
+
     /// Whether this node may begin the ledger, and has not yet.
     pub(crate) fn may_begin(&self) -> bool {
-        self.folder.join(MAY_BEGIN).exists()
+        may_begin_file(&self.folder).exists()
     }
 
     /// It has.
     pub(crate) fn has_begun(&self) -> std::io::Result<()> {
-        std::fs::remove_file(self.folder.join(MAY_BEGIN))
+        std::fs::remove_file(may_begin_file(&self.folder))
     }
 
     /// The nodes that may keep the book, as far as is known here.

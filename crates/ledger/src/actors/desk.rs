@@ -23,9 +23,9 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use tokio::sync::mpsc;
 
-use super::LedgerConfig;
 use super::book::{BookMessage, CHANGE_WITHIN, VOTERS, VotersAnswer, VotersChange};
 use super::config::GROUP;
+use super::{Backup, LedgerConfig};
 use crate::error::LedgerErrorKind;
 use crate::order::{self, Wanted};
 use crate::places::name_of;
@@ -125,6 +125,11 @@ pub enum DeskMessage {
         /// Where the answer goes.
         reply: Reply<Result<ExportPage, LedgerError>>,
     },
+    /// A backup of the book, from this node, with everything that was answered to anybody before.
+    Backup {
+        /// Where the answer goes.
+        reply: Reply<Result<Backup, LedgerError>>,
+    },
     /// The book in short.
     Status {
         /// Where the answer goes.
@@ -185,6 +190,7 @@ impl Behaviour for Desk {
             DeskMessage::Balances { .. } => "Balances",
             DeskMessage::Check { .. } => "Check",
             DeskMessage::Export { .. } => "Export",
+            DeskMessage::Backup { .. } => "Backup",
             DeskMessage::Status { .. } => "Status",
             DeskMessage::Voters { .. } => "Voters",
         }
@@ -275,6 +281,7 @@ impl Way {
             DeskMessage::Statement { account, from, reply } => reply.send(self.statement(&account, from).await),
             DeskMessage::Report { year, reply } => reply.send(self.report(year).await),
             DeskMessage::Export { from, form, reply } => reply.send(self.export(from, form).await),
+            DeskMessage::Backup { reply } => reply.send(self.backup().await),
             DeskMessage::Status { reply } => reply.send(self.status().await),
             DeskMessage::Voters { change, reply } => reply.send(self.change(change).await),
         }
@@ -380,6 +387,21 @@ impl Way {
     async fn export(&self, from: u64, form: ExportForm) -> Result<ExportPage, LedgerError> {
         let (said, _) = self.ask(&Question::Export { from, form }, Freshness::Linearizable, BOOK_WITHIN).await?;
         if let Said::Exported { text, next } = said { Ok(ExportPage { text, next }) } else { Err(another()) }
+    }
+
+    async fn backup(&self) -> Result<Backup, LedgerError> {
+        let elsewhere = || {
+            let names: Vec<String> = self.voters().iter().map(ToString::to_string).collect();
+            LedgerError::refused(format_args!(
+                "this node does not keep the book, or is behind; ask one that does: {}",
+                names.join(", ")
+            ))
+        };
+        if !self.config.may_vote() {
+            return Err(elsewhere());
+        }
+        let (_, as_of) = self.ask(&Question::Status, Freshness::Linearizable, BOOK_WITHIN).await?;
+        self.config.backup(as_of.position, &self.env).await?.ok_or_else(elsewhere)
     }
 
     async fn status(&self) -> Result<LedgerStatus, LedgerError> {

@@ -38,7 +38,7 @@ pub(crate) struct Page {
     form: ExportForm,
 }
 
-async fn ask<T: Send + 'static>(
+pub(super) async fn ask<T: Send + 'static>(
     control: &Control,
     make: impl FnOnce(Reply<Result<T, LedgerError>>) -> DeskMessage + Send,
 ) -> Result<T, ApiError> {

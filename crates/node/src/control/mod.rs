@@ -4,6 +4,7 @@
 //! 1. [`Control`], what the handlers know  2. [`caller`]: who may do what  3. [`routes`]: the table of verbs
 
 mod actor;
+mod backup;
 mod ca;
 pub(crate) mod caller;
 mod cert;

@@ -19,7 +19,8 @@ use tokio::sync::oneshot;
 
 use super::caller::{Caller, Done, act};
 use super::{
-    Answer, Control, actor, body, ca, cert, content, fault, identity, ledger, part, state, tree as trees, whereabouts,
+    Answer, Control, actor, backup, body, ca, cert, content, fault, identity, ledger, part, state, tree as trees,
+    whereabouts,
 };
 use crate::api::part::Member;
 use crate::api::{ActorKilled, ApiError, ErrorKind, KillActor, Status};
@@ -80,6 +81,7 @@ pub(crate) fn router(control: Control) -> Router {
         .route("/v1/ledger/statement", get(ledger::statement))
         .route("/v1/ledger/report", get(ledger::report))
         .route("/v1/ledger/report.svg", get(ledger::report_plot))
+        .route("/v1/ledger/backup", get(backup::save))
         .route("/v1/ledger/check", get(ledger::check))
         .route("/v1/ledger/status", get(ledger::status))
         .route("/v1/ledger/export", get(ledger::export))
