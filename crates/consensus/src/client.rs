@@ -4,7 +4,7 @@
 //! Whoever does not lead says who does, as far as it knows; whoever has too much to do says when to come again; whoever does not
 //! answer may have done it all the same. So a command keeps its id through all tries: however often it arrives, the group
 //! applies it once and repeats its answer. Tries follow hints at once, and wait otherwise, longer each time and never as
-//! long as others do.
+//! long as others do. Who did not answer is not asked again on the word of those who have not noticed yet, only in its turn.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -25,7 +25,7 @@ use crate::plane::Groups;
 use crate::types::Instance;
 
 /// The longest one node is waited for before another one is asked.
-pub const TRY_WITHIN: Duration = Duration::from_secs(2);
+pub const TRY_WITHIN: Duration = Duration::from_secs(1);
 /// Hints that are followed in a row without a pause: after that those who hint do not know.
 pub const HINTS_MAX: u32 = 3;
 /// The pause after a first try that came to nothing: a random part of it, and of twice as much each time, up to the longest.
@@ -164,7 +164,7 @@ impl GroupClient {
         let deadline = self.groups.env().now().after(within);
         let request = Envelope { from: Instance::default(), to: Instance::default(), request }.encode();
         let (mut next, mut hints, mut tries, mut maybe_applied) = (first, 0, 0u32, false);
-        let mut last = "nobody to ask is known".to_owned();
+        let (mut last, mut silent) = ("nobody to ask is known".to_owned(), None);
         loop {
             let left = deadline.since(self.groups.env().now());
             if left.is_zero() {
@@ -183,6 +183,7 @@ impl GroupClient {
                     return Ok(response);
                 }
                 Tried::Hint(leader) => {
+                    let leader = leader.filter(|leader| silent != Some(*leader));
                     last = "no leader is known".to_owned();
                     self.learn(leader);
                     if leader.is_some() && leader != node && hints < HINTS_MAX {
@@ -195,7 +196,7 @@ impl GroupClient {
                     self.forget_leader(node);
                 }
                 Tried::Unknown(why) => {
-                    (last, maybe_applied) = (why, true);
+                    (last, maybe_applied, silent) = (why, true, node);
                     self.forget_leader(node);
                 }
             }

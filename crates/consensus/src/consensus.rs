@@ -39,7 +39,7 @@ pub(crate) use self::writer::ROOM_BELIEVED_FOR;
 use crate::disk::Disk;
 use crate::folder;
 use crate::gate::Sender;
-use crate::network::Network;
+use crate::network::{Network, SPARED_FOR};
 use crate::replicated::Replicated;
 use crate::types::{Command, Instance, StoredMembership, Types};
 
@@ -259,7 +259,9 @@ impl<R: Replicated> Consensus<R> {
     fn staleness(&self) -> Staleness {
         let status = self.status();
         let heard = self.shared.env.now().since(*self.shared.heard.lock());
-        Staleness { position: status.applied.unwrap_or(0), age: status.quorum_age.unwrap_or(heard) }
+        // What the engine takes for an answer may be one of a moment before.
+        let quorum_age = status.quorum_age.map(|age| age.saturating_add(SPARED_FOR));
+        Staleness { position: status.applied.unwrap_or(0), age: quorum_age.unwrap_or(heard) }
     }
 
     /// Believes these to be members while the log of this node names nobody: for a node that did not know them when it started.

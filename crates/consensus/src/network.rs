@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use covenant_env::Env;
-use covenant_types::NodeId;
+use covenant_types::{NodeId, Uptime};
 use futures_util::FutureExt;
 use openraft::error::{
     Fatal, NetworkError, PayloadTooLarge, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable,
@@ -60,6 +60,10 @@ pub(crate) struct Ways {
     pub(crate) durable: Durable,
 }
 
+/// How long after an answer a follower is not asked again only to tell it what is committed, where entries that it lacks will
+/// tell it at once. The engine takes it for answered then, and so its quorum for younger than it is, by so much at most.
+pub(crate) const SPARED_FOR: Duration = Duration::from_millis(20);
+
 /// The way to one member.
 #[derive(Debug)]
 pub(crate) struct Way {
@@ -68,6 +72,8 @@ pub(crate) struct Way {
     instance: Instance,
     /// Up to where it said that it has our log.
     matched: Option<LogId>,
+    /// When it last took entries or a heartbeat.
+    answered: Option<Uptime>,
     ways: Ways,
 }
 
@@ -75,7 +81,7 @@ impl RaftNetworkFactory<Types> for Ways {
     type Network = Way;
 
     async fn new_client(&mut self, to: VoterId, node: &Member) -> Way {
-        Way { to, instance: node.instance, matched: None, ways: self.clone() }
+        Way { to, instance: node.instance, matched: None, answered: None, ways: self.clone() }
     }
 }
 
@@ -92,6 +98,19 @@ impl Way {
         let answer = answer.map_err(|error| Unreachable::new(&error))?;
         let response = Response::decode(&answer).map_err(|error| unreached(format!("its answer is none: {error}")))?;
         if let Response::Refused(why) = response { Err(unreached(why)) } else { Ok(response) }
+    }
+
+    fn took(&mut self, upto: Option<LogId>) {
+        self.matched = self.matched.max(upto);
+        self.answered = Some(self.ways.env.now());
+    }
+
+    /// Whether an empty request after `prev` can be left out. The engine sends one for each commit and waits for its answer,
+    /// and the entries that came meanwhile wait with it.
+    fn is_spared(&self, prev: Option<LogId>) -> bool {
+        let now = self.ways.env.now();
+        let lately = self.answered.is_some_and(|answered| now.since(answered) < SPARED_FOR);
+        lately && self.ways.durable.log_goes_on_after(prev)
     }
 
     /// An answer to something else than was asked.
@@ -111,6 +130,9 @@ impl RaftNetwork<Types> for Way {
         // A heartbeat waits behind no entries of another group.
         let lane = if entries == 0 { Lane::Vote } else { Lane::Log };
         let (last, prev) = (rpc.entries.last().map(|entry| entry.log_id), rpc.prev_log_id);
+        if rpc.entries.is_empty() && self.is_spared(rpc.prev_log_id) {
+            return Ok(AppendEntriesResponse::Success);
+        }
         rpc.leader_commit = self.ways.durable.clip(rpc.leader_commit);
         let request = self.sealed(Request::Append(rpc));
         if request.len() > REQUEST_BYTES_MAX {
@@ -120,8 +142,8 @@ impl RaftNetwork<Types> for Way {
             return Err(self.strange());
         };
         match response {
-            AppendEntriesResponse::Success => self.matched = self.matched.max(last.or(prev)),
-            AppendEntriesResponse::PartialSuccess(upto) => self.matched = self.matched.max(upto),
+            AppendEntriesResponse::Success => self.took(last.or(prev)),
+            AppendEntriesResponse::PartialSuccess(upto) => self.took(upto),
             // What it had on disk it has no more. Who gave a promise and forgot it is not asked for another one.
             AppendEntriesResponse::Conflict if prev.is_some() && prev <= self.matched => {
                 let why = "its log went back behind what it had on disk: its folder is an old copy; remove it from the \

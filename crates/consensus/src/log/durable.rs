@@ -35,6 +35,11 @@ impl Durable {
         self.next.clone().wait_for(|next| *next > index).await.map(drop).map_err(ended)
     }
 
+    /// Whether the log, on disk or on its way there, has entries after this one.
+    pub(crate) fn log_goes_on_after(&self, log_id: Option<LogId>) -> bool {
+        self.index.lock().last().map(|last| last.index) > log_id.map(|log_id| log_id.index)
+    }
+
     /// `committed`, or the last entry on disk where that comes before it.
     pub(crate) fn clip(&self, committed: Option<LogId>) -> Option<LogId> {
         let next = *self.next.borrow();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use covenant_env::Env;
 use covenant_types::NodeId;
 use openraft::network::{RPCOption, RaftNetwork, RaftNetworkFactory};
-use openraft::raft::AppendEntriesRequest;
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use parking_lot::{Mutex, RwLock};
 
@@ -15,10 +15,10 @@ use super::storage::{add, blank};
 use super::{SimDisk, Tally};
 use crate::consensus::WriteError;
 use crate::log_store::LogStore;
-use crate::message::{Envelope, Lane, Request};
-use crate::network::{Call, Network, Unreached, Ways};
+use crate::message::{Envelope, Lane, Request, Response};
+use crate::network::{Call, Network, Way, Ways};
 use crate::state_store::StateStore;
-use crate::types::{Instance, Member, Vote, VoterId};
+use crate::types::{Entry, Instance, LogId, Member, Vote, VoterId};
 
 async fn open(disk: &SimDisk) -> LogStore {
     LogStore::open(Arc::new(disk.clone()), &Env::for_test(1), VoterId::from(1)).await.unwrap()
@@ -46,19 +46,30 @@ async fn a_leader_is_told_before_its_disk_and_applies_and_tells_nothing_before_i
     assert!(log.save_vote(&Vote::new(2, VoterId::from(2))).await.is_err(), "nothing is promised after that");
 }
 
-/// Takes what is sent, and answers nothing.
+/// Takes what is sent, and says that it was taken.
 #[derive(Debug, Default)]
 struct Sent(Mutex<Vec<Vec<u8>>>);
 
 impl Network for Sent {
-    fn call(&self, to: NodeId, _lane: Lane, request: Vec<u8>) -> Call<'_> {
+    fn call(&self, _to: NodeId, _lane: Lane, request: Vec<u8>) -> Call<'_> {
         self.0.lock().push(request);
-        Box::pin(async move { Err(Unreached { to, why: "nobody is here".to_owned(), sent: true }) })
+        Box::pin(async { Ok(Response::Append(AppendEntriesResponse::Success).encode()) })
     }
 }
 
-#[tokio::test]
-async fn followers_are_not_told_that_what_the_leader_has_not_on_disk_is_committed() {
+impl Sent {
+    /// What followers were told is committed, and that again once it was looked at.
+    fn commits(&self) -> Vec<Option<LogId>> {
+        let commit = |bytes: Vec<u8>| {
+            let Request::Append(request) = Envelope::decode(&bytes).unwrap().request else { panic!("it appends") };
+            request.leader_commit
+        };
+        self.0.lock().drain(..).map(commit).collect()
+    }
+}
+
+/// A way to a follower, of a leader whose disk has one entry of two.
+async fn way_of_a_leader() -> (Arc<Sent>, Way) {
     let disk = SimDisk::default();
     let mut log = open(&disk).await;
     log.save_vote(&Vote::new_committed(1, VoterId::from(1))).await.unwrap();
@@ -66,31 +77,41 @@ async fn followers_are_not_told_that_what_the_leader_has_not_on_disk_is_committe
     log.durable().reached(0).await.unwrap();
     disk.cut_after(0);
     log.blocking_append([add(1, 6)]).await.unwrap();
-    let sent = Arc::<Sent>::default();
-    let mut ways = Ways {
-        network: sent.clone(),
-        env: Env::for_test(1),
-        instance: Instance(1),
-        pause: Duration::from_secs(1),
-        durable: log.durable(),
-    };
-    let mut way = ways.new_client(VoterId::from(2), &Member { instance: Instance(2) }).await;
-    let vote = Vote::new_committed(1, VoterId::from(1));
-    let request = |prev_log_id, entries| AppendEntriesRequest {
-        vote,
-        prev_log_id,
-        entries,
-        leader_commit: Some(blank(1).log_id),
-    };
-    let soon = || RPCOption::new(Duration::from_secs(1));
-    way.append_entries(request(None, vec![add(0, 5), add(1, 6)]), soon()).await.unwrap_err();
-    way.append_entries(request(Some(blank(1).log_id), Vec::new()), soon()).await.unwrap_err();
-    let sent = sent.0.lock();
-    assert_eq!(sent.len(), 2, "entries, and a heartbeat");
-    for bytes in sent.iter() {
-        let Request::Append(request) = Envelope::decode(bytes).unwrap().request else { panic!("it appends") };
-        assert_eq!(request.leader_commit, Some(blank(0).log_id));
-    }
+    let (sent, durable) = (Arc::<Sent>::default(), log.durable());
+    let (network, env, pause) = (sent.clone(), Env::for_test(1), Duration::from_secs(1));
+    let mut ways = Ways { network, env, instance: Instance(1), pause, durable };
+    let way = ways.new_client(VoterId::from(2), &Member { instance: Instance(2) }).await;
+    (sent, way)
+}
+
+async fn send(way: &mut Way, prev_log_id: Option<LogId>, entries: Vec<Entry>) {
+    let (vote, leader_commit) = (Vote::new_committed(1, VoterId::from(1)), Some(blank(1).log_id));
+    let request = AppendEntriesRequest { vote, prev_log_id, entries, leader_commit };
+    let answer = way.append_entries(request, RPCOption::new(Duration::from_secs(1))).await;
+    assert_eq!(answer.unwrap(), AppendEntriesResponse::Success);
+}
+
+#[tokio::test]
+async fn followers_are_not_told_that_what_the_leader_has_not_on_disk_is_committed() {
+    let (sent, mut way) = way_of_a_leader().await;
+    send(&mut way, None, vec![add(0, 5), add(1, 6)]).await;
+    send(&mut way, Some(blank(1).log_id), Vec::new()).await;
+    assert_eq!(sent.commits(), [Some(blank(0).log_id); 2], "with entries, and in a heartbeat");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_committed_goes_with_entries_that_wait_and_by_itself_where_none_do() {
+    let (sent, mut way) = way_of_a_leader().await;
+    send(&mut way, None, Vec::new()).await;
+    assert_eq!(sent.commits().len(), 1, "nobody has answered yet");
+    send(&mut way, None, vec![add(0, 5)]).await;
+    send(&mut way, Some(blank(0).log_id), Vec::new()).await;
+    assert_eq!(sent.commits().len(), 1, "the second entry will tell it");
+    send(&mut way, Some(blank(1).log_id), Vec::new()).await;
+    assert_eq!(sent.commits().len(), 1, "none will");
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    send(&mut way, Some(blank(0).log_id), Vec::new()).await;
+    assert_eq!(sent.commits().len(), 1, "it is asked whether it still follows");
 }
 
 #[tokio::test]
