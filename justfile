@@ -74,6 +74,10 @@ bench-remote *args:
 bench-consensus *args:
     cargo run --profile dist -p covenant-bench -- consensus {{args}}
 
+# Three processes that agree beside three of etcd, which apt-get install etcd-server brings, built as what ships
+bench-ledger *args:
+    cargo run --profile dist -p covenant-bench -- group {{args}}
+
 # Check a chaos scenario: just scenario chaos/first-crash.toml
 scenario file:
     cargo run --release -- chaos check {{file}}

@@ -181,17 +181,17 @@ impl Load {
     }
 }
 
-fn handed(order: Order) -> Handed {
+pub(crate) fn handed(order: Order) -> Handed {
     let at = WallTime(1);
     Handed { id: 0, bytes: Command { at, order }.to_bytes(), at }
 }
 
-fn account(number: u64) -> AccountId {
+pub(crate) fn account(number: u64) -> AccountId {
     AccountId(spread(number, 3))
 }
 
 /// A number of 127 bits that follows from a number and tells nothing of its neighbours.
-fn spread(number: u64, kind: u8) -> u128 {
+pub(crate) fn spread(number: u64, kind: u8) -> u128 {
     let mut state = u128::from(number) << 8 | u128::from(kind) | 1 << 100;
     for _ in 0..2 {
         state = state.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);

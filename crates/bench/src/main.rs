@@ -1,8 +1,8 @@
 //! Measures the promises that have a number, each beside the bare thing it is built on, in the same run.
 //!
 //! `covenant-bench [NAME…] [--json]`. Names are those of [`BENCHES`]; without one all run. `covenant-bench peers
-//! [METRIC…] [--json]` holds our actors against those of others, and `covenant-bench book [--full] [--json]` applies transfers to the
-//! book on a disk. What the numbers mean is in `docs/performance.md`.
+//! [METRIC…] [--json]` holds our actors against those of others, `covenant-bench book [--full] [--json]` applies transfers to the
+//! book on a disk, and `covenant-bench group [--json]` has three processes agree beside three of etcd. What the numbers mean is in `docs/performance.md`.
 
 mod actor;
 mod bare;
@@ -11,7 +11,9 @@ mod consensus;
 mod content;
 mod control;
 mod disk;
+mod group;
 mod ledger;
+mod load;
 mod local;
 mod machine;
 mod nodes;
@@ -78,6 +80,10 @@ fn main() -> ExitCode {
                 book::open(folder, check == "check").and_then(|line| Ok(writeln!(std::io::stdout(), "{line}")?)),
             );
         }
+        // One member of a group, in a process of its own.
+        ["--voter"] => return said(group::voter()),
+        ["group"] => return said(group::run(false)),
+        ["group", "--json"] => return said(group::run(true)),
         ["book", ref how @ ..] if how.iter().all(|how| ["--full", "--json"].contains(how)) => {
             return said(book::run(how.contains(&"--full"), how.contains(&"--json")));
         }
@@ -95,7 +101,7 @@ fn main() -> ExitCode {
                 let known: Vec<&str> = BENCHES.iter().map(|(name, _)| *name).collect();
                 let _unheard = writeln!(
                     std::io::stderr(),
-                    "no benchmark is called {other:?}: use {}, --json, or peers alone",
+                    "no benchmark is called {other:?}: use {}, --json, or peers, book or group alone",
                     known.join(", ")
                 );
                 return ExitCode::from(2);

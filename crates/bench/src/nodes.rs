@@ -49,6 +49,11 @@ impl Host {
         self.work.block_on(task).map_err(|error| format!("the task of a benchmark ended early: {error:?}"))?
     }
 
+    /// Runs `future` here, with what it borrows, on the behaviours' runtime.
+    pub(crate) fn work_on<T>(&self, future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        self.work.block_on(future)
+    }
+
     /// Lets go without waiting for what runs.
     pub(crate) fn close(self) {
         self.system.shutdown_background();
@@ -145,17 +150,23 @@ impl Authority {
         self.0.root().to_vec()
     }
 
+    /// The key of the node `name`, and its certificates.
+    pub(crate) fn node(&self, name: &str, env: &Env) -> Result<(NodeKey, Vec<Vec<u8>>), Failure> {
+        let key = NodeKey::generate();
+        let grant = NodeGrant { name: NodeName::new(name)?, role: Role::Hub, region: Region::Africa };
+        let chain = self.0.chain_for(self.0.sign_node(&make_csr(&key), &grant, env.wall())?);
+        Ok((key, chain))
+    }
+
     /// What the endpoint of the node `name` is told.
     pub(crate) fn transport(&self, name: &str, env: &Env) -> Result<TransportConfig, Failure> {
-        let (key, name) = (Arc::new(NodeKey::generate()), NodeName::new(name)?);
-        let grant = NodeGrant { name: name.clone(), role: Role::Hub, region: Region::Africa };
-        let chain = self.0.chain_for(self.0.sign_node(&make_csr(&key), &grant, env.wall())?);
+        let (key, chain) = self.node(name, env)?;
         Ok(TransportConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertise: None,
-            identity: Arc::new(NodeCredentials::new(key, chain, vec![self.root()])?),
+            identity: Arc::new(NodeCredentials::new(Arc::new(key), chain, vec![self.root()])?),
             cluster: CLUSTER.to_owned(),
-            name,
+            name: NodeName::new(name)?,
             epoch: BootEpoch(1),
             profile: Profile::Loopback,
         })

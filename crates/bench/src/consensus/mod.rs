@@ -6,18 +6,20 @@ mod notes;
 
 use std::collections::BTreeSet;
 use std::io;
+use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use covenant_cluster::Cluster;
 use covenant_consensus::{Consensus, ConsensusConfig, Folder, GroupClient, Groups, Replicated, Sender};
 use covenant_types::{NodeId, Role};
-use futures_util::future::try_join_all;
 
-use self::notes::Notes;
+pub(crate) use self::notes::Notes;
 use crate::Failure;
 use crate::disk::{Place, synced_records};
+use crate::load::{Load, Round, Target};
+use crate::machine::cpu_seconds;
 use crate::nodes::{AMPLE, Authority, Host, start_node, until_reachable};
 use crate::report::{Outcome, Row, Unit};
 use crate::stats::{p50_p99, rate};
@@ -55,12 +57,12 @@ pub(crate) fn run_with<S: Subject>() -> Result<Outcome, Failure> {
     let stage = Stage::<S>::start(scratch.path())?;
     let (mut one, mut many, mut batched, mut syncs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut p50, mut p99, mut paced_p99, mut cpu) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let mut next = 0;
+    let (mut next, own) = (0, Path::new("/proc/self/stat"));
     for round in 0..=ROUNDS {
         let alone = stage.clients(&mut next, 1, 1, None)?;
-        let before = cpu_seconds();
+        let before = cpu_seconds(own)?;
         let together = stage.clients(&mut next, CLIENTS, 1, None)?;
-        let spent = cpu_seconds() - before;
+        let spent = cpu_seconds(own)? - before;
         let paced = stage.clients(&mut next, CLIENTS, 1, Some(ETCD_PUTS))?;
         let hundreds = stage.clients(&mut next, CLIENTS, BATCH, None)?;
         let synced = synced_records(scratch.path(), Place::End, &RECORD, ROUND / 4)?;
@@ -104,7 +106,18 @@ pub(crate) fn run_with<S: Subject>() -> Result<Outcome, Failure> {
 struct Stage<S: Subject> {
     voters: Vec<Voter<S>>,
     asker: (Host, Arc<Cluster>, Groups),
-    client: Arc<GroupClient>,
+    client: Arc<Client<S>>,
+}
+
+/// Sends the commands of a subject.
+struct Client<S>(GroupClient, PhantomData<S>);
+
+impl<S: Subject> Target for Client<S> {
+    async fn write(&self, number: u64, records: usize) -> Result<(), Failure> {
+        let number = u128::from(number);
+        self.0.submit(number, S::command(number, records), AMPLE).await?;
+        Ok(())
+    }
 }
 
 /// A member on its node.
@@ -113,22 +126,6 @@ struct Voter<S: Subject> {
     cluster: Arc<Cluster>,
     groups: Groups,
     member: Arc<Consensus<S::State>>,
-}
-
-/// What the clients of one round had answered.
-struct Round {
-    took: Vec<Duration>,
-    within: Duration,
-}
-
-impl Round {
-    fn done(&self) -> usize {
-        self.took.len()
-    }
-
-    fn rate(&self) -> f64 {
-        rate(self.took.len() as u64, self.within)
-    }
 }
 
 impl<S: Subject> Stage<S> {
@@ -169,23 +166,15 @@ impl<S: Subject> Stage<S> {
         let Voter { host, member, .. } = &voters[0];
         let (member, form) = (member.clone(), ids.clone());
         host.on_work(async move { Ok(member.form(&form).await?) })?;
-        let client = Arc::new(asker_groups.client(GROUP, Sender { node: me, role: Role::Hub }, &ids));
+        let client = asker_groups.client(GROUP, Sender { node: me, role: Role::Hub }, &ids);
+        let client = Arc::new(Client::<S>(client, PhantomData));
         Ok(Self { voters, asker: (asker_host, asker_cluster, asker_groups), client })
     }
 
-    /// Has `count` clients send commands, each one after another: as fast as they are answered, or so many a second together.
-    fn clients(&self, next: &mut u128, count: usize, records: usize, pace: Option<f64>) -> Result<Round, Failure> {
-        let (client, first) = (self.client.clone(), *next);
-        *next += 1 << 40;
-        self.asker.0.on_work(async move {
-            let began = Instant::now();
-            let each = (0..count).map(|number| {
-                let between = pace.map(|pace| Duration::from_secs_f64(count as f64 / pace));
-                one_client::<S>(client.clone(), first + ((number as u128) << 32), records, began + ROUND, between)
-            });
-            let took = try_join_all(each).await?.into_iter().flatten().collect();
-            Ok(Round { took, within: began.elapsed() })
-        })
+    /// Has clients send commands, each one after another: as fast as they are answered, or so many a second together.
+    fn clients(&self, next: &mut u64, clients: usize, records: usize, pace: Option<f64>) -> Result<Round, Failure> {
+        let load = Load { clients, records, during: ROUND, pace };
+        self.asker.0.on_work(load.against(&self.client, next))
     }
 
     fn stop(self) -> Result<(), Failure> {
@@ -204,46 +193,11 @@ impl<S: Subject> Stage<S> {
     }
 }
 
-fn groups(host: &Host, cluster: &Arc<Cluster>) -> Groups {
+/// The groups of a node, over its connections.
+pub(crate) fn groups(host: &Host, cluster: &Arc<Cluster>) -> Groups {
     let connections = cluster.clone();
     let groups = Groups::new(host.env.clone(), Arc::new(move |node| connections.peer_of(node)));
     let taking = groups.clone();
     cluster.set_consensus_handler(Arc::new(move |peer, plane, send, recv| taking.take(peer, plane, send, recv)));
     groups
-}
-
-async fn one_client<S: Subject>(
-    client: Arc<GroupClient>,
-    first: u128,
-    records: usize,
-    until: Instant,
-    between: Option<Duration>,
-) -> Result<Vec<Duration>, Failure> {
-    let mut took = Vec::new();
-    let (mut number, mut due) = (first, Instant::now());
-    while Instant::now() < until {
-        if let Some(between) = between {
-            // From when it was due, so that one that is slow does not hide those behind it.
-            tokio::time::sleep_until(due.into()).await;
-            number += 1;
-            client.submit(number, S::command(number, records), AMPLE).await?;
-            took.push(due.elapsed());
-            due += between;
-        } else {
-            let began = Instant::now();
-            number += 1;
-            client.submit(number, S::command(number, records), AMPLE).await?;
-            took.push(began.elapsed());
-        }
-    }
-    Ok(took)
-}
-
-/// Processor time of this process so far.
-fn cpu_seconds() -> f64 {
-    // Fields 14 and 15, in hundredths of a second: the name before them may hold spaces and ends with a bracket.
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
-    let ticks = after.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
-    ticks.sum::<f64>() / 100.0
 }
