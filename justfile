@@ -128,6 +128,10 @@ bridge:
 bench-book *args:
     cargo run --release -p covenant-bench -- book {{args}}
 
+# The public log of a ledger, a million entries, verified and done again: just bench-verify
+bench-verify *args:
+    cargo run --release -p covenant-bench -- verify {{args}}
+
 # ractor_cluster itself between two processes, over TCP and QUIC, for ADR 1: just bench-ractor-cluster --json
 bench-ractor-cluster *args:
     CARGO_TARGET_DIR="$PWD/target" cargo run --profile dist --locked --manifest-path crates/ractor-bridge/Cargo.toml -p ractor-cluster-numbers -- {{args}}

@@ -78,7 +78,7 @@ fn a_plan_says_what_would_change_and_drift_has_an_exit_code() {
     assert_eq!(paths(&plan["starts"]), ["/sync/stoker"]);
     assert_eq!(paths(&plan["supervisors"]), ["/content", "/sync"], "a hub has no desk.toml");
     assert_eq!(plan["supervisors"][0]["rules"][0], "store: shutdown 5s -> 4s");
-    assert_eq!(plan["kept"], 11, "the root, five subtrees, watcher, store, book, scheduler and table");
+    assert_eq!(plan["kept"], 12, "the root, five subtrees, watcher, store, book, its log, scheduler and table");
     assert_eq!(plan["stop_bound_ms"], 4000, "two of 1 s and 1 s of grace");
     let again = json(&node.verb(&["tree", "plan", &hub, "--json"]));
     assert_eq!(plan["plan"], again["plan"], "nothing changed between the two");
@@ -276,7 +276,7 @@ fn top_prints_one_look_as_json_and_draws_only_on_a_terminal() {
     let top = json(&node.verb(&["top", "--json"]));
     let hub = &top["nodes"][0];
     assert_eq!((&hub["name"], &hub["member"], &hub["error"]), (&"hub-solo".into(), &"reachable".into(), &Value::Null));
-    assert_eq!(hub["actors"], 13, "the root, five subtrees and seven workers");
+    assert_eq!(hub["actors"], 14, "the root, five subtrees and eight workers");
     assert!(hub["rates"]["/sync/scheduler"].is_number() && hub["per_second"].as_f64().unwrap() > 0.0, "{hub}");
     assert_eq!(hub["tree"]["path"], "/");
 }

@@ -10,7 +10,7 @@ fn the_whole_story_holds() {
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["ok"], true);
-    assert_eq!(report["steps"].as_array().unwrap().len(), 7);
+    assert_eq!(report["steps"].as_array().unwrap().len(), 8);
 }
 
 #[test]

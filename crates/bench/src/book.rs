@@ -51,6 +51,16 @@ pub(crate) fn run(full: bool, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A book of so many accounts, with transfers in it that came one at a time.
+pub(crate) fn with_transfers(folder: &Path, accounts: u64, transfers: u64) -> Result<Ledger, Failure> {
+    let ledger = Ledger::open(folder, LedgerConfig::default())?;
+    let size = Size { accounts, transfers };
+    let mut load = Load { state: ledger.state()?, size, draw: 1, next: 0, hot: false };
+    load.open_accounts()?;
+    load.apply(transfers, 1, false)?;
+    Ok(ledger)
+}
+
 /// What one way of applying took.
 #[derive(Clone, Copy)]
 struct Took {
@@ -255,12 +265,13 @@ pub(crate) fn open(folder: &str, check: bool) -> Result<String, Failure> {
 }
 
 /// How long the processor worked for this process.
-fn processor_time() -> Result<Duration, Failure> {
+pub(crate) fn processor_time() -> Result<Duration, Failure> {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Ok(Duration::new(u64::try_from(time.tv_sec)?, u32::try_from(time.tv_nsec)?))
 }
 
-fn memory(field: &str) -> Result<f64, Failure> {
+/// What the kernel says of this process under that name.
+pub(crate) fn memory(field: &str) -> Result<f64, Failure> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix(field)).ok_or("the kernel does not say")?;
     let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;

@@ -2,7 +2,8 @@
 //!
 //! `covenant-bench [NAME…] [--json]`. Names are those of [`BENCHES`]; without one all run. `covenant-bench peers
 //! [METRIC…] [--json]` holds our actors against those of others, `covenant-bench book [--full] [--json]` applies transfers to the
-//! book on a disk, and `covenant-bench group [--json]` has three processes agree beside three of etcd. What the numbers mean is in `docs/performance.md`.
+//! book on a disk, `covenant-bench group [--json]` has three processes agree beside three of etcd, and `covenant-bench verify
+//! [--json]` verifies a public log of a million entries. What the numbers mean is in `docs/performance.md`.
 
 mod actor;
 mod bare;
@@ -24,6 +25,7 @@ mod remote;
 mod report;
 mod restart;
 mod stats;
+mod verify;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -86,6 +88,9 @@ fn main() -> ExitCode {
         ["group", "--json"] => return said(group::run(true)),
         ["book", ref how @ ..] if how.iter().all(|how| ["--full", "--json"].contains(how)) => {
             return said(book::run(how.contains(&"--full"), how.contains(&"--json")));
+        }
+        ["verify", ref how @ ..] if how.iter().all(|how| *how == "--json") => {
+            return said(verify::run(!how.is_empty()));
         }
         ["peers", ref metrics @ .., "--json"] => return said(peers::run(peers::ROUNDS, metrics, true)),
         ["peers", ref metrics @ ..] => return said(peers::run(peers::ROUNDS, metrics, false)),

@@ -91,6 +91,14 @@ impl Output {
         let _nobody_listens = writeln!(std::io::stderr().lock(), "{text}");
     }
 
+    /// Shows how far something is, in place of what was shown before; nothing where nobody watches. An empty text ends it.
+    pub(crate) fn progress(self, text: &str) {
+        let mut err = std::io::stderr().lock();
+        if !self.json && err.is_terminal() {
+            let _nobody_listens = write!(err, "\r{text}\x1b[K").and_then(|()| err.flush());
+        }
+    }
+
     /// Prints why a verb failed.
     pub(crate) fn error(self, error: &ApiError) {
         if self.json {

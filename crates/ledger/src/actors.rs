@@ -1,20 +1,23 @@
-//! The two actors of the ledger: the book on the nodes that vote, a desk on every node.
+//! The actors of the ledger: the book and its public log on the nodes that vote, a desk on every node.
 
 mod book;
 mod config;
 mod desk;
 mod expiry;
+mod keys;
+mod log;
 
 pub use book::{Book, BookMessage, VOTERS, VotersAnswer, VotersChange};
 pub use config::{Backup, LedgerConfig};
 pub(crate) use config::{GROUP, LOG, may_begin_file};
 pub use desk::{Desk, DeskMessage};
+pub use log::{Log, LogMessage};
 
 use covenant_runtime::BehaviourRegistry;
 
-/// Registers `ledger.book` and `ledger.desk`.
+/// Registers `ledger.book`, `ledger.log` and `ledger.desk`.
 pub fn register(registry: &mut BehaviourRegistry) {
-    registry.register::<Book>("ledger.book").register::<Desk>("ledger.desk");
+    registry.register::<Book>("ledger.book").register::<Log>("ledger.log").register::<Desk>("ledger.desk");
 }
 
 #[cfg(test)]

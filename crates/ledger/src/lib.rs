@@ -33,7 +33,7 @@
 //! The rules themselves, agreement, files.
 //!
 //! # Reading order
-//! 1. [`Account`]  2. `order`, `question`, `journal`  3. [`LedgerConfig`], [`Places`]  4. [`Desk`], [`Book`]
+//! 1. [`Account`]  2. `order`, `question`, `journal`  3. [`LedgerConfig`], [`Places`]  4. [`Desk`], [`Book`]  5. `public_log`, [`Log`]
 #![deny(clippy::disallowed_methods)]
 
 mod account;
@@ -46,15 +46,15 @@ mod member;
 mod nations_file;
 mod order;
 mod places;
+mod public_log;
 mod question;
 mod report;
 mod statement;
 mod views;
 
 pub use account::{Account, AccountError};
-pub use actors::{
-    Backup, Book, BookMessage, Desk, DeskMessage, LedgerConfig, VOTERS, VotersAnswer, VotersChange, register,
-};
+pub use actors::{Backup, Book, BookMessage, Desk, DeskMessage, LedgerConfig, Log, LogMessage};
+pub use actors::{VOTERS, VotersAnswer, VotersChange, register};
 pub use backup::{
     BackupChecked, BackupError, BackupFile, BackupHead, Restore, RestoreDone, Until, check as check_backup,
     restore as restore_backup, write as write_backup,
@@ -65,10 +65,12 @@ pub use journal::EXPORT_PAGE_BYTES_MAX;
 pub use nations_file::read_nations;
 pub use order::{EXPIRES_AFTER_MAX, Step};
 pub use places::{Place, Places};
+pub use public_log::{CosignAnswer, Counted, LogKeys, Replay, ReplayError, Replayed};
+pub use public_log::{entries_of, public_folder, quorum_of};
 pub use report::{NationYear, ProjectYear, RegionYear, SectorYear, Sums, YearReport, plot};
 pub use views::{
     AccountBalance, AsOf, AssessmentDone, Balances, CheckDone, ClosedDone, DistributionDone, ExportForm, ExportPage,
-    LedgerStatus, Statement, StatementLine, TransferDone, VotersDone,
+    LedgerKeys, LedgerStatus, Statement, StatementLine, TransferDone, VoterKeys, VotersDone,
 };
 
 /// The most problems a check lists.

@@ -193,6 +193,26 @@ pub struct LedgerStatus {
     pub as_of: AsOf,
 }
 
+/// The keys that public logs of the ledger are verified with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerKeys {
+    /// How many witnesses a checkpoint has at least.
+    pub quorum: usize,
+    /// Of each voter, as far as this node knows who votes.
+    pub voters: Vec<VoterKeys>,
+}
+
+/// The keys of a voter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VoterKeys {
+    /// The voter.
+    pub node: NodeName,
+    /// Of its log; `None` where it cannot be asked, or has no log yet.
+    pub log: Option<String>,
+    /// Of it as a witness; `None` like the other.
+    pub witness: Option<String>,
+}
+
 /// Who keeps the book and votes, after a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VotersDone {

@@ -29,7 +29,7 @@ async fn any_node_books_in_the_one_book_and_every_id_once() {
     let dir = tempfile::tempdir().unwrap();
     let hub = Identity::new(HOME).boot(dir.path(), &[]).await;
     let tower = Identity::new("tower-1").boot(dir.path(), &[hub.address()]).await;
-    tower.until_home_is(MemberState::Reachable).await;
+    tower.until(HOME, MemberState::Reachable).await;
 
     let done: AssessmentDone = tower.ask(|reply| DeskMessage::Assess { year: 2024, reply }).await.unwrap();
     assert_eq!((done.payers, done.booked, done.pool.as_str()), (194, 194, "10953934201.60"));
@@ -65,17 +65,17 @@ async fn while_the_book_is_away_nothing_is_booked_and_who_keeps_it_is_named() {
     let mut identity = Identity::new(HOME);
     let hub = identity.boot(dir.path(), &[]).await;
     let tower = Identity::new("tower-1").boot(dir.path(), &[hub.address()]).await;
-    tower.until_home_is(MemberState::Reachable).await;
+    tower.until(HOME, MemberState::Reachable).await;
     assert!(transfer(&tower, 1).await.unwrap().booked);
 
     hub.kill().await;
-    tower.until_home_is(MemberState::Down).await;
+    tower.until(HOME, MemberState::Down).await;
     let error = transfer(&tower, 2).await.unwrap_err();
     assert_eq!(error.kind, LedgerErrorKind::Unreachable);
     assert!(error.message.contains("the book cannot be reached (hub-africa): nothing was booked"), "{error}");
 
     let hub = identity.boot(dir.path(), &[tower.address()]).await;
-    tower.until_home_is(MemberState::Reachable).await;
+    tower.until(HOME, MemberState::Reachable).await;
     assert!(transfer(&tower, 2).await.unwrap().booked, "what was refused was not booked, and books now");
     assert!(!transfer(&tower, 1).await.unwrap().booked, "what was acknowledged is there");
     let checked = check(&hub).await;

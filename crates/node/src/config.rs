@@ -157,6 +157,9 @@ pub struct ContentSection {
 pub struct LedgerSection {
     /// Another table of nations than the one built in, in the same form.
     pub nations: Option<PathBuf>,
+    /// The address that serves the public log, `/ledger/checkpoint` and `/ledger/tile/…`: plain HTTP, read-only, to anybody. None
+    /// when left out.
+    pub listen: Option<SocketAddr>,
 }
 
 /// What a node says while it runs.

@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_rustls::TlsAcceptor;
 
 /// Connections one listener serves at a time; further ones wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 64;
+pub const CONNECTIONS_MAX: usize = 64;
 /// How long a caller may take to send its request's head, or to finish a TLS handshake.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
 
@@ -32,7 +32,7 @@ pub enum Connected {
     },
     /// Somebody with a certificate of this cluster.
     Certified(CertificateDer<'static>),
-    /// Anybody on this machine: metrics and health only.
+    /// Anybody: metrics and health on this machine, and the public log.
     Anyone,
 }
 
@@ -82,7 +82,7 @@ pub fn serve_unix(env: &Env, path: &Path, router: Router) -> Result<Server, List
     let listener = UnixListener::bind(path).map_err(bind)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(bind)?;
     let spawner = env.system.clone();
-    let task = env.system.spawn(accept(spawner, listener, move |stream: UnixStream| {
+    let task = env.system.spawn(accept(spawner, CONNECTIONS_MAX, listener, move |stream: UnixStream| {
         let router = router.clone();
         async move {
             let Ok(credentials) = stream.peer_cred() else { return };
@@ -106,7 +106,7 @@ pub async fn serve_tls(
 ) -> Result<Server, ListenError> {
     let listener = bind_tcp("the control API", address).await?;
     let acceptor = TlsAcceptor::from(config);
-    let task = env.system.spawn(accept(env.system.clone(), listener, move |stream: TcpStream| {
+    let task = env.system.spawn(accept(env.system.clone(), CONNECTIONS_MAX, listener, move |stream: TcpStream| {
         let (router, acceptor, denials) = (router.clone(), acceptor.clone(), Arc::clone(&denials));
         async move {
             let Ok(Ok(stream)) = tokio::time::timeout(HEAD_WITHIN, acceptor.accept(stream)).await else { return };
@@ -136,13 +136,19 @@ async fn until_denied(denials: &Denials, chain: &[CertificateDer<'_>]) {
     }
 }
 
-/// Serves `router`, which gives away nothing that needs a name, in the clear on a loopback address.
+/// Serves `router`, which gives away nothing that needs a name, in the clear: `what`, on so many connections.
 ///
 /// # Errors
 /// The address is taken.
-pub async fn serve_open(env: &Env, address: SocketAddr, router: Router) -> Result<Server, ListenError> {
-    let listener = bind_tcp("metrics and health", address).await?;
-    let task = env.system.spawn(accept(env.system.clone(), listener, move |stream: TcpStream| {
+pub async fn serve_open(
+    env: &Env,
+    what: &'static str,
+    address: SocketAddr,
+    connections_max: usize,
+    router: Router,
+) -> Result<Server, ListenError> {
+    let listener = bind_tcp(what, address).await?;
+    let task = env.system.spawn(accept(env.system.clone(), connections_max, listener, move |stream: TcpStream| {
         let router = router.clone();
         async move { serve(stream, router, Connected::Anyone).await }
     }));
@@ -176,10 +182,11 @@ impl Accept for TcpListener {
 
 async fn accept<L: Accept, F: Future<Output = ()> + Send + 'static>(
     spawner: Spawner,
+    connections_max: usize,
     listener: L,
     serve: impl Fn(L::Stream) -> F,
 ) {
-    let mut connections = Tasks::new(spawner, CONNECTIONS_MAX);
+    let mut connections = Tasks::new(spawner, connections_max);
     loop {
         match listener.accept_one().await {
             // Past the bound the connection is closed at once; its caller may try again.

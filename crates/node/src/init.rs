@@ -31,6 +31,8 @@ pub struct NodePlace {
     pub control: Option<SocketAddr>,
     /// Where monitors reach it.
     pub metrics: Option<SocketAddr>,
+    /// Where anybody reads the public log of the ledger.
+    pub ledger: Option<SocketAddr>,
     /// Classes of content it fetches.
     pub subscribe: Vec<String>,
     /// How patient it is with its links.
@@ -185,7 +187,7 @@ fn config(grant: &NodeGrant, place: &NodePlace, cluster: ClusterSection, subscri
         control: ControlSection { socket: None, listen: place.control },
         metrics: MetricsSection { listen: place.metrics },
         content: ContentSection { subscribe, pinned: Vec::new() },
-        ledger: LedgerSection::default(),
+        ledger: LedgerSection { nations: None, listen: place.ledger },
         log: LogSection::default(),
     }
 }

@@ -31,6 +31,7 @@ mod live_tree;
 mod node;
 mod orders;
 mod placement;
+mod public_log;
 mod random;
 mod renewal;
 mod restore;

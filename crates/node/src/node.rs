@@ -39,6 +39,7 @@ use crate::known_peers::KnownPeers;
 use crate::live_tree::{Booted, Journal, LiveTree, Told, TreeStore};
 use crate::orders::OrdersAudited;
 use crate::placement;
+use crate::public_log;
 use crate::renewal::{self, Renewer, RenewerParts};
 use crate::roots_keeper;
 use crate::{Layout, LinkProfile, NodeConfig, Trees};
@@ -172,8 +173,10 @@ pub async fn boot(
     let eventful = env.system.spawn(Arc::clone(&events).run(cluster.clone(), env.clone()));
     let authorities = authorities::watched(config.node.name.clone(), desk.clone(), credentials.clone(), env.clone());
     let groups = groups(&cluster, &env);
-    let (mut resources, placement) = resources(&config, lock.path(), &cluster, &credentials, groups, nations, &env);
-    resources.insert(Arc::new(Members::of(cluster.clone()).and(authorities)));
+    let ledger = Arc::new(ledger(&config, lock.path(), &cluster, &credentials, groups.clone(), nations));
+    let (mut resources, placement) =
+        resources(&config, lock.path(), &cluster, &credentials, groups, ledger.clone(), &env);
+    resources.insert(Arc::new(Members::of(cluster.clone()).and(authorities).and(public_log::watched(ledger))));
     let system = SystemConfig { env: env.clone(), tree, registry, resources };
     covenant_runtime::note_panic_sites();
     let crashes = Keeper::open(lock.path(), &env);
@@ -395,7 +398,13 @@ async fn serve(shared: &Arc<Shared>) -> Result<Vec<Server>, BootError> {
         servers.push(http::serve_tls(env, address, Arc::new(config), denials, control::router(shared.clone())).await?);
     }
     if let Some(address) = shared.config.metrics.listen {
-        servers.push(http::serve_open(env, address, control::health_router(shared.clone())).await?);
+        let (what, router) = ("metrics and health", control::health_router(shared.clone()));
+        servers.push(http::serve_open(env, what, address, http::CONNECTIONS_MAX, router).await?);
+    }
+    if let Some(address) = shared.config.ledger.listen {
+        let folder = covenant_ledger::public_folder(&shared.files.ledger());
+        let router = public_log::router(env.clone(), folder);
+        servers.push(http::serve_open(env, "the public log", address, public_log::CONNECTIONS_MAX, router).await?);
     }
     Ok(servers)
 }
@@ -448,6 +457,25 @@ fn groups(cluster: &Arc<Cluster>, env: &Env) -> Groups {
     groups
 }
 
+/// The ledger on this node.
+fn ledger(
+    config: &NodeConfig,
+    data: &Path,
+    cluster: &Arc<Cluster>,
+    credentials: &Arc<NodeCredentials>,
+    groups: Groups,
+    nations: Option<Nations>,
+) -> LedgerConfig {
+    let (folder, name) = (NodeFiles::new(data).ledger(), config.node.name.clone());
+    let sender = Sender { node: credentials.id(), role: config.node.role };
+    let ledger = LedgerConfig::new(sender, name, folder, groups, cluster.clone());
+    let ledger = ledger.in_cluster(config.cluster.name.clone());
+    match nations {
+        Some(nations) => ledger.with_nations(nations),
+        None => ledger,
+    }
+}
+
 /// What the node lends to its actors.
 fn resources(
     config: &NodeConfig,
@@ -455,18 +483,12 @@ fn resources(
     cluster: &Arc<Cluster>,
     credentials: &Arc<NodeCredentials>,
     groups: Groups,
-    nations: Option<Nations>,
+    ledger: Arc<LedgerConfig>,
     env: &Env,
 ) -> (Resources, Arc<Placement>) {
     let me = config.node.name.clone();
     let sender = Sender { node: credentials.id(), role: config.node.role };
     let files = NodeFiles::new(data);
-    let ledger = LedgerConfig::new(sender, me.clone(), files.ledger(), groups.clone(), cluster.clone());
-    let ledger = match nations {
-        Some(nations) => ledger.with_nations(nations),
-        None => ledger,
-    };
-    let ledger = Arc::new(ledger);
     let (placing, placement) = placement::open(sender, &files, groups, cluster, &ledger, env);
     let trusting = credentials.clone();
     let trust = Trust::live(move || trusting.trusted());

@@ -34,12 +34,12 @@ fn each_role_runs_what_it_needs_in_this_order() {
         found
     };
     let (watcher, store) = ("/watch/watcher watch.watcher", "/content/store content.store");
-    let (book, desk) = ("/ledger/book ledger.book", "/ledger/desk ledger.desk");
+    let (book, log, desk) = ("/ledger/book ledger.book", "/ledger/log ledger.log", "/ledger/desk ledger.desk");
     let table = "/placement/table placement.table";
     let (scheduler, warmer) = ("/sync/scheduler sync.scheduler", "/sync/warmer sync.warmer");
-    assert_eq!(workers_of("hub"), [watcher, store, book, desk, scheduler, warmer, table]);
+    assert_eq!(workers_of("hub"), [watcher, store, book, log, desk, scheduler, warmer, table]);
     assert_eq!(workers_of("tower"), [watcher, store, desk, scheduler, warmer]);
-    assert_eq!(workers_of("voter"), [watcher, book, desk, table]);
+    assert_eq!(workers_of("voter"), [watcher, book, log, desk, table]);
 }
 
 #[test]

@@ -98,6 +98,12 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
     ("covenant_transport_datagrams_received_total", Counter, "Datagrams received."),
     ("covenant_ledger_requests_total", Counter, "Requests to the ledger at this node's desk."),
     ("covenant_ledger_commit_seconds", Histogram, "How long a command took to be answered, on disk at a majority."),
+    ("covenant_ledger_log_entries", Gauge, "Entries of this node's public log of the ledger, as published."),
+    (
+        "covenant_ledger_log_rounds_total",
+        Counter,
+        "Rounds of this node's public log, published or without enough witnesses.",
+    ),
     ("covenant_content_served_bytes_total", Counter, "Bytes of chunks given to other nodes."),
     ("covenant_consensus_refused_total", Counter, "Requests of nodes that had no say in a group, by group and why."),
     ("covenant_content_fetched_bytes_total", Counter, "Bytes of chunks taken from other nodes."),

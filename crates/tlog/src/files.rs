@@ -48,6 +48,25 @@ impl Directory {
         Self(folder.into())
     }
 
+    /// Whether this file is there.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.join(name).is_file()
+    }
+
+    /// The names in the folder `below`; none where there is no such folder.
+    ///
+    /// # Errors
+    /// They cannot be listed now.
+    pub fn names(&self, below: &str) -> io::Result<Vec<String>> {
+        let entries = match std::fs::read_dir(self.0.join(below)) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(Vec::new());
+            }
+            entries => entries?,
+        };
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
     fn list_below(&self, folder: &Path, prefix: &str, depth_left: usize, into: &mut Vec<String>) -> io::Result<()> {
         let mut empty = true;
         for entry in std::fs::read_dir(folder)? {

@@ -83,6 +83,11 @@ impl LogWriter {
         self.builder.size()
     }
 
+    /// The tree that is on disk.
+    pub fn tree(&self) -> &TileBuilder {
+        &self.builder
+    }
+
     /// Where the files to be served lie.
     pub fn public(&self) -> PathBuf {
         self.folder.join(PUBLIC)

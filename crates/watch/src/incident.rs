@@ -53,17 +53,20 @@ pub enum IncidentKind {
     SchemaDiffers,
     /// An authority that signs certificates ends soon, or has ended.
     Authority,
+    /// A public log of the ledger was damaged, does not go on, or was signed otherwise than agreed.
+    PublicLog,
 }
 
 impl IncidentKind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::RestartRate,
         Self::MailboxDepth,
         Self::MemberState,
         Self::Misconduct,
         Self::SchemaDiffers,
         Self::Authority,
+        Self::PublicLog,
     ];
 
     /// The word for it in views and metrics.
@@ -75,6 +78,7 @@ impl IncidentKind {
             Self::Misconduct => "misconduct",
             Self::SchemaDiffers => "schema-differs",
             Self::Authority => "authority",
+            Self::PublicLog => "public-log",
         }
     }
 }

@@ -81,6 +81,7 @@ impl Witness {
             listen,
             control: None,
             metrics: None,
+            ledger: None,
             subscribe: Vec::new(),
             profile: LinkProfile::Loopback,
         };

@@ -40,6 +40,9 @@ pub(crate) struct Addresses {
     /// A loopback address for /metrics, /livez and /readyz
     #[arg(long)]
     pub(crate) metrics: Option<SocketAddr>,
+    /// An address where anybody reads the public log of the ledger, over plain HTTP; for nodes that vote
+    #[arg(long)]
+    pub(crate) ledger: Option<SocketAddr>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use covenant_ledger::Account;
 use covenant_types::{NodeName, TransferId};
 
@@ -126,6 +126,10 @@ pub(crate) enum LedgerVerb {
     /// Give a hub or voter a vote on the book, or take it
     #[command(subcommand)]
     Voters(VotersVerb),
+    /// The keys that public logs are verified with: copy them while you trust the cluster
+    Keys,
+    /// Check a whole public log, and do all of it again: nobody need be believed but the keys
+    Verify(VerifyArgs),
     /// Add the whole book up again
     Check,
     /// Print the whole book for another program
@@ -134,6 +138,25 @@ pub(crate) enum LedgerVerb {
         #[arg(long, value_enum, default_value = "hledger")]
         format: ExportFormat,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Where the log is: http://HOST:PORT/ledger, or a folder with its files and nothing else
+    #[arg(long, value_name = "URL|DIR")]
+    pub(crate) from: String,
+    /// The log's key, as `ledger keys` shows it. Without it the cluster is asked, and believed
+    #[arg(long, value_name = "VKEY")]
+    pub(crate) log: Option<String>,
+    /// The key of a witness; once for each
+    #[arg(long, value_name = "VKEY", requires = "log")]
+    pub(crate) witness: Vec<String>,
+    /// How many of the witnesses it takes. Half of all voters, if these are all but the log's own, when left out
+    #[arg(long, value_name = "N")]
+    pub(crate) quorum: Option<usize>,
+    /// A checkpoint that was kept: the log must extend it. Once for each
+    #[arg(long, value_name = "FILE")]
+    pub(crate) earlier: Vec<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

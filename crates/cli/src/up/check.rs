@@ -12,15 +12,15 @@ use covenant_node::api::{ApiError, Assess, Distribute, ErrorKind, Publish, Statu
 use covenant_runtime::TreeView;
 use covenant_types::{ActorPath, BootEpoch, Incarnation, TransferId};
 
-use super::UpCluster;
 use super::layout::NodePlan;
 use super::report::{Report, millis};
 use super::scenario;
+use super::{UpCluster, check_logs};
 use crate::client::Client;
 use crate::output::{Output, Tone};
 
 /// How long anything may take that a step waits for, unless the step has a bound of its own.
-const SEEN_WITHIN: Duration = Duration::from_secs(20);
+pub(super) const SEEN_WITHIN: Duration = Duration::from_secs(20);
 /// How long the others may take to show a killed hub Down: the loopback profile's goal.
 const DOWN_WITHIN: Duration = Duration::from_secs(6);
 /// The pause between two questions.
@@ -65,7 +65,7 @@ async fn story(folder: &Path, report: &mut Report, output: &Output) -> Result<()
         let _stopped = cluster.stop().await;
         return Err(error);
     }
-    report.step(output, "6  all processes stop in order, none left behind", stop(cluster)).await
+    report.step(output, "7  all processes stop in order, none left behind", stop(cluster)).await
 }
 
 async fn told(cluster: &UpCluster, report: &mut Report, output: &Output) -> Result<(), ApiError> {
@@ -75,7 +75,9 @@ async fn told(cluster: &UpCluster, report: &mut Report, output: &Output) -> Resu
     report.step(output, "4  a killed actor answers as its next incarnation", actor_kill(cluster)).await?;
     report
         .step(output, "5  a hub with a vote is killed, the ledger goes on, it comes back whole", hub_kill(cluster))
-        .await
+        .await?;
+    let logs = check_logs::all_tell_the_same(cluster, *output);
+    report.step(output, "6  the public log of every hub verifies, and all tell the same", logs).await
 }
 
 async fn start(folder: &Path) -> Result<(UpCluster, String), ApiError> {
@@ -265,7 +267,7 @@ async fn stop(cluster: UpCluster) -> Result<((), String), ApiError> {
 }
 
 /// Asks until there is an answer; a question that fails is asked again.
-async fn wait_for<T>(
+pub(super) async fn wait_for<T>(
     what: &str,
     within: Duration,
     ask: impl AsyncFn() -> Result<Option<T>, ApiError>,

@@ -30,6 +30,9 @@ pub(crate) struct NodePlan {
     pub(crate) control: SocketAddr,
     /// Monitors, TCP.
     pub(crate) metrics: SocketAddr,
+    /// Readers of the public log of the ledger, TCP; of hubs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ledger: Option<SocketAddr>,
     /// Classes of content fetched without being asked.
     pub(crate) subscribe: Vec<String>,
 }
@@ -96,6 +99,7 @@ impl Layout {
                     listen: ports.udp()?,
                     control: ports.tcp()?,
                     metrics: ports.tcp()?,
+                    ledger: (role == Role::Hub).then(|| ports.tcp()).transpose()?,
                     subscribe,
                 })
             })

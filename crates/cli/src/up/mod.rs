@@ -1,6 +1,7 @@
 //! `covenant up`: a small cluster of real processes on this machine, supervised, with nothing else installed.
 
 mod check;
+mod check_logs;
 pub(crate) mod layout;
 pub(crate) mod processes;
 mod report;
@@ -253,6 +254,7 @@ fn place(node: &NodePlan, folder: &Path) -> NodePlace {
         listen: node.listen,
         control: Some(node.control),
         metrics: Some(node.metrics),
+        ledger: node.ledger,
         subscribe: node.subscribe.clone(),
         profile: LinkProfile::Loopback,
     }

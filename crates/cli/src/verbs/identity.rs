@@ -105,6 +105,7 @@ fn place(dir: &Path, addresses: &Addresses) -> NodePlace {
         listen: addresses.listen,
         control: addresses.control,
         metrics: addresses.metrics,
+        ledger: addresses.ledger,
         subscribe: Vec::new(),
         profile: LinkProfile::Lan,
     }

@@ -4,20 +4,30 @@ mod report;
 mod statement;
 
 use covenant_ledger::{
-    AsOf, AssessmentDone, Balances, CheckDone, ClosedDone, DistributionDone, ExportPage, LedgerStatus, Step,
-    TransferDone, VotersDone,
+    AsOf, AssessmentDone, Balances, CheckDone, ClosedDone, DistributionDone, ExportPage, LedgerKeys, LedgerStatus,
+    Step, TransferDone, VotersDone,
 };
 use covenant_node::api::{ApiError, Assess, CloseBooks, Distribute, LedgerStep, Transfer, Voters};
 use covenant_types::{NodeName, TransferId};
 
+use super::ledger_verify;
 use crate::args::{ExportFormat, Global, LedgerVerb, VotersVerb};
 use crate::client::Client;
 use crate::output::{Output, Tone};
 
 /// Does one verb of the ledger.
 pub(crate) async fn run(global: &Global, verb: LedgerVerb, output: &Output) -> Result<(), ApiError> {
+    // Needs no cluster where it is given the keys.
+    if let LedgerVerb::Verify(args) = &verb {
+        return ledger_verify::run(global, args, output).await;
+    }
     let client = global.client().await?;
     match verb {
+        LedgerVerb::Verify(_) => {} // was done above
+        LedgerVerb::Keys => {
+            let keys: LedgerKeys = client.get("/v1/ledger/keys").await?;
+            output.view(&keys, |output| shown(&keys, output));
+        }
         LedgerVerb::Assess { year } => {
             let done: AssessmentDone = client.post("/v1/ledger/assess", &Assess { year }).await?;
             output.view(&done, |_| {
@@ -159,6 +169,21 @@ async fn export(client: &Client, output: &Output, format: ExportFormat) -> Resul
         output.view(&serde_json::json!({ "format": form, text: whole }), |_| String::new());
     }
     Ok(())
+}
+
+/// The keys, as options of `ledger verify`.
+fn shown(keys: &LedgerKeys, output: &Output) -> String {
+    let lines = keys.voters.iter().map(|voter| match (&voter.log, &voter.witness) {
+        (Some(log), Some(witness)) => format!("{}\n  --log {log}\n  --witness {witness}", voter.node),
+        _ => output.paint(Tone::Warn, &format!("{}\n  cannot be asked, or has no log yet", voter.node)),
+    });
+    let lines: Vec<String> = lines.collect();
+    format!(
+        "{}\nof the other voters, {} cosign each checkpoint: --quorum {}",
+        lines.join("\n"),
+        keys.quorum,
+        keys.quorum
+    )
 }
 
 /// All pages of the accounts.

@@ -1,6 +1,6 @@
 //! What the ledger of a node consists of. A resource of the node.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,13 +9,14 @@ use std::time::Duration;
 use covenant_book::Projects;
 use covenant_consensus::{Consensus, ConsensusConfig, Folder, Groups, Sender, Status, View};
 use covenant_env::Env;
-use covenant_ledger_state::{Ledger, LedgerConfig as BookConfig, OpenError};
+use covenant_ledger_state::{Ledger, LedgerConfig as BookConfig, OpenError, Reader};
 use covenant_types::{NodeId, NodeName, Role};
 use tokio::sync::Mutex;
 
 use crate::BackupHead;
 use crate::member::Member;
 use crate::places::Places;
+use crate::public_log::LogKeys;
 use crate::{LedgerError, Nations};
 
 /// What the group is called.
@@ -28,6 +29,8 @@ pub(crate) const LOG: &str = "log";
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// How long this node may take to come up with what the group had when a backup was asked for.
 const BACKUP_WITHIN: Duration = Duration::from_secs(5);
+/// Troubles that are told of at a time.
+const TROUBLES_MAX: usize = 32;
 /// How long a member may take to stop in order.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 
@@ -36,6 +39,8 @@ pub struct LedgerConfig {
     /// This node.
     pub(crate) me: Sender,
     pub(crate) name: NodeName,
+    /// What the cluster is called, by which its public logs are named.
+    pub(crate) cluster: String,
     folder: PathBuf,
     pub(crate) groups: Groups,
     pub(crate) places: Arc<dyn Places>,
@@ -44,6 +49,10 @@ pub struct LedgerConfig {
     /// The member of the group that this node is. An incarnation of its actor may end while it has a write under way, and its
     /// files cannot be opened twice: the next one finds it here.
     member: Mutex<Option<Open>>,
+    /// What is wrong with public logs, and with which.
+    troubles: parking_lot::Mutex<BTreeMap<String, String>>,
+    /// The public halves of the keys of this node's log, once it has one.
+    keys: parking_lot::Mutex<Option<LogKeys>>,
 }
 
 /// A backup that is about to be written.
@@ -65,7 +74,7 @@ impl fmt::Debug for Backup {
 struct Open {
     member: Arc<Consensus<Member>>,
     /// Closes with its last handle.
-    _book: Ledger,
+    book: Ledger,
 }
 
 /// The file that lets a node begin a ledger.
@@ -86,13 +95,27 @@ impl LedgerConfig {
         Self {
             me,
             name,
+            cluster: "covenant".to_owned(),
             folder,
             groups,
             places,
             nations: Arc::new(Nations::embedded().clone()),
             projects: Arc::new(Projects::embedded().clone()),
             member: Mutex::new(None),
+            troubles: parking_lot::Mutex::default(),
+            keys: parking_lot::Mutex::default(),
         }
+    }
+
+    /// In the cluster of this name.
+    #[must_use]
+    pub fn in_cluster(self, cluster: String) -> Self {
+        Self { cluster, ..self }
+    }
+
+    /// What is wrong with the public logs of the ledger, as this node sees it: with which, and what.
+    pub fn troubles(&self) -> Vec<(String, String)> {
+        self.troubles.lock().clone().into_iter().collect()
     }
 
     /// With another table of nations than the one built in. Years that were assessed by another table stay as they are.
@@ -150,7 +173,7 @@ impl LedgerConfig {
         let member = Consensus::start(config, self.me.node, env.clone(), Arc::new(disk), network, make_state).await;
         let member = Arc::new(member.map_err(LedgerError::failed)?);
         self.groups.serve(GROUP, &member);
-        *slot = Some(Open { member: member.clone(), _book: book });
+        *slot = Some(Open { member: member.clone(), book });
         Ok(member)
     }
 
@@ -197,6 +220,37 @@ impl LedgerConfig {
             state: blake3::Hash::from_bytes(state_hash).to_hex().to_string(),
         };
         Ok(Some(Backup { head, view }))
+    }
+
+    /// A reader of the book and those who vote on it; `None` while it is not open. It keeps the book open: let go of it soon.
+    pub(crate) async fn reading(&self) -> Option<(Reader, BTreeSet<NodeId>)> {
+        let slot = self.member.lock().await;
+        slot.as_ref().map(|open| (open.book.reader(), open.member.status().voters))
+    }
+
+    pub(crate) fn own_keys(&self) -> Option<LogKeys> {
+        self.keys.lock().clone()
+    }
+
+    pub(crate) fn has_keys(&self, keys: LogKeys) {
+        *self.keys.lock() = Some(keys);
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Tells of something that is wrong, until it [`is_well`](Self::is_well).
+    pub(crate) fn is_troubled(&self, subject: String, what: String) {
+        let mut troubles = self.troubles.lock();
+        if troubles.len() < TROUBLES_MAX && troubles.get(&subject) != Some(&what) {
+            tracing::warn!(subject, what, "trouble with a public log of the ledger");
+            troubles.insert(subject, what);
+        }
+    }
+
+    pub(crate) fn is_well(&self, subject: &str) {
+        self.troubles.lock().remove(subject);
     }
 
     /// Whether this node may begin the ledger, and has not yet.

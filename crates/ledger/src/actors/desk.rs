@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 
 use super::book::{BookMessage, CHANGE_WITHIN, VOTERS, VotersAnswer, VotersChange};
 use super::config::GROUP;
-use super::{Backup, LedgerConfig};
+use super::{Backup, LedgerConfig, keys};
 use crate::error::LedgerErrorKind;
 use crate::order::{self, Wanted};
 use crate::places::name_of;
@@ -33,7 +33,7 @@ use crate::question::{AccountText, Question, Said};
 use crate::report::{Gathered, PAGES_MAX};
 use crate::{
     Account, AsOf, AssessmentDone, Balances, CheckDone, ClosedDone, DistributionDone, ExportForm, ExportPage,
-    LedgerError, LedgerStatus, Statement, Step, TransferDone, VotersDone, YearReport,
+    LedgerError, LedgerKeys, LedgerStatus, Statement, Step, TransferDone, VotersDone, YearReport,
 };
 
 /// What a desk is asked, by callers of its own node.
@@ -135,6 +135,11 @@ pub enum DeskMessage {
         /// Where the answer goes.
         reply: Reply<Result<LedgerStatus, LedgerError>>,
     },
+    /// The keys of the public logs.
+    Keys {
+        /// Where the answer goes.
+        reply: Reply<Result<LedgerKeys, LedgerError>>,
+    },
     /// Change who keeps the book and votes.
     Voters {
         /// The change.
@@ -192,6 +197,7 @@ impl Behaviour for Desk {
             DeskMessage::Export { .. } => "Export",
             DeskMessage::Backup { .. } => "Backup",
             DeskMessage::Status { .. } => "Status",
+            DeskMessage::Keys { .. } => "Keys",
             DeskMessage::Voters { .. } => "Voters",
         }
     }
@@ -283,6 +289,9 @@ impl Way {
             DeskMessage::Export { from, form, reply } => reply.send(self.export(from, form).await),
             DeskMessage::Backup { reply } => reply.send(self.backup().await),
             DeskMessage::Status { reply } => reply.send(self.status().await),
+            DeskMessage::Keys { reply } => {
+                reply.send(Ok(keys::of(&self.config, self.cluster.as_ref(), self.voters()).await));
+            }
             DeskMessage::Voters { change, reply } => reply.send(self.change(change).await),
         }
     }

@@ -20,7 +20,7 @@ impl TreeSource for Files {
         let child = |id: &str| format!("[[child]]\nid = \"{id}\"\nbehaviour = \"ledger.{id}\"\n");
         match name {
             "root" => Ok("[[child]]\nid = \"ledger\"\ntree = \"ledger\"\n".to_owned()),
-            "ledger" => Ok(format!("intensity = 100\n{}{}", child("book"), child("desk"))),
+            "ledger" => Ok(format!("intensity = 100\n{}{}{}", child("book"), child("log"), child("desk"))),
             _ => Err(TreeSourceError::NotFound),
         }
     }

@@ -28,7 +28,7 @@ impl TreeSource for Files {
         let child = |id: &str| format!("[[child]]\nid = \"{id}\"\nbehaviour = \"ledger.{id}\"\n");
         match name {
             "root" => Ok("[[child]]\nid = \"ledger\"\ntree = \"ledger\"\n".to_owned()),
-            "ledger" => Ok(child("book") + &child("desk")),
+            "ledger" => Ok(child("book") + &child("log") + &child("desk")),
             _ => Err(TreeSourceError::NotFound),
         }
     }
@@ -111,11 +111,6 @@ impl Node {
     ) -> Result<T, LedgerError> {
         let desk: Ref<DeskMessage> = self.system.lookup(&"/ledger/desk".parse().unwrap()).unwrap();
         desk.call(make, PATIENCE).await.unwrap()
-    }
-
-    /// Waits until this node sees the first hub as `state`, with a connection where it is reachable.
-    pub(crate) async fn until_home_is(&self, state: MemberState) {
-        self.until(HOME, state).await;
     }
 
     /// Waits until this node sees another as `state`, with a connection where it is reachable.

@@ -10,8 +10,8 @@ use axum::{Extension, Json};
 use covenant_identity::Verb;
 use covenant_ledger::{
     AssessmentDone, Balances, CheckDone, ClosedDone, DeskMessage, DistributionDone, ExportForm, ExportPage,
-    LedgerError, LedgerErrorKind, LedgerStatus, Statement, Step, TransferDone, VOTERS, VotersChange, VotersDone,
-    YearReport, plot,
+    LedgerError, LedgerErrorKind, LedgerKeys, LedgerStatus, Statement, Step, TransferDone, VOTERS, VotersChange,
+    VotersDone, YearReport, plot,
 };
 use covenant_runtime::Reply;
 use covenant_types::{Name, NodeName};
@@ -228,6 +228,11 @@ pub(crate) async fn voters(
         Ok(Done { answer, before: String::new(), after })
     })
     .await
+}
+
+pub(crate) async fn keys(State(control): State<Control>, Extension(caller): Extension<Caller>) -> Answer<LedgerKeys> {
+    control.allow(&caller, Verb::Balances).await?;
+    ask(&control, |reply| DeskMessage::Keys { reply }).await.map(Json)
 }
 
 pub(crate) async fn check(State(control): State<Control>, Extension(caller): Extension<Caller>) -> Answer<CheckDone> {

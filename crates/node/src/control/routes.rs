@@ -85,6 +85,7 @@ pub(crate) fn router(control: Control) -> Router {
         .route("/v1/ledger/check", get(ledger::check))
         .route("/v1/ledger/status", get(ledger::status))
         .route("/v1/ledger/export", get(ledger::export))
+        .route("/v1/ledger/keys", get(ledger::keys))
         .route("/v1/content", get(content::view))
         .route("/v1/content/publish", post(content::publish))
         .route("/v1/content/get", post(content::get))

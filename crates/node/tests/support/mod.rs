@@ -73,7 +73,7 @@ impl World {
 
     fn place(&self, name: &str, listen: SocketAddr, control: Option<SocketAddr>) -> NodePlace {
         let (dir, profile) = (self.dir(name), LinkProfile::Loopback);
-        NodePlace { dir, listen, control, metrics: None, subscribe: vec![], profile }
+        NodePlace { dir, listen, control, metrics: None, ledger: None, subscribe: vec![], profile }
     }
 
     /// Makes the first node of a cluster.

@@ -120,6 +120,7 @@ impl World {
             listen,
             control: None,
             metrics: None,
+            ledger: None,
             subscribe: vec![],
             profile: LinkProfile::Loopback,
         };

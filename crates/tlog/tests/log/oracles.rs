@@ -1,7 +1,5 @@
 //! Implementations that we did not write accept our notes, tiles and proofs, and refuse what was changed.
 
-use std::path::{Path, PathBuf};
-
 use covenant_tlog::{CHECKPOINT_FILE, Hash, MemoryFiles, Prover, TileKind, TilePath};
 use ct_merkle::mem_backed_tree::MemoryBackedTree;
 use ct_merkle::{ConsistencyProof, InclusionProof};
@@ -137,9 +135,4 @@ fn signed_note_verifies_our_checkpoints() {
     let changed = bytes.iter().map(|byte| if *byte == b'3' { b'4' } else { *byte }).collect::<Vec<u8>>();
     let key: Box<dyn Verifier> = Box::new(StandardVerifier::new(&policy.log().to_string()).unwrap());
     assert!(Note::from_bytes(&changed).is_ok_and(|note| note.verify(&VerifierList::new(vec![key])).is_err()));
-}
-
-/// The verifier in Python, written from the specifications.
-pub(crate) fn python_verifier() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/tlog/verify.py")
 }

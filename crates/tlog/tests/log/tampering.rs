@@ -1,13 +1,12 @@
 //! Every way to change a log is found, by us and by a verifier in another language.
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
 
 use covenant_tlog::{CHECKPOINT_FILE, Hash, Head, MemoryFiles, VerifyError, parse_bundle, verify};
 
+use crate::edits::edits;
 use crate::fixture::{Authors, entries, tiles};
-use crate::oracles::python_verifier;
+use crate::python::{Python, write, write_all};
 
 const SIZE: u64 = 10_000;
 
@@ -159,74 +158,6 @@ fn histories(all: &[Vec<u8>], files: &MemoryFiles, list: &mut Vec<Tampering>) {
             list.push(Tampering { what: format!("entry {place} is {what} and all tiles are made anew"), changed });
         }
     }
-}
-
-fn edits<'a>(entries: &[&'a [u8]], place: usize) -> Vec<(&'static str, Vec<&'a [u8]>)> {
-    let edit = |change: &dyn Fn(&mut Vec<&'a [u8]>)| {
-        let mut edited = entries.to_vec();
-        change(&mut edited);
-        edited
-    };
-    vec![
-        ("dropped", edit(&|edited| _ = edited.remove(place))),
-        ("there twice", edit(&|edited| edited.insert(place, edited[place]))),
-        ("preceded by a new one", edit(&|edited| edited.insert(place, b"a new entry"))),
-        ("another", edit(&|edited| edited[place] = b"another entry")),
-        ("swapped with its neighbour", edit(&|edited| edited.swap(place, if place == 0 { 1 } else { place - 1 }))),
-        ("swapped with a far one", edit(&|edited| edited.swap(place, (place + entries.len() / 2) % entries.len()))),
-    ]
-}
-
-/// The verifier in Python, kept running.
-struct Python {
-    child: Child,
-    answers: BufReader<ChildStdout>,
-}
-
-impl Python {
-    fn new(authors: &Authors, earlier: &[&Path]) -> Self {
-        let mut command = Command::new("python3");
-        command.arg("-B").arg(python_verifier()).args(["--log", &authors.policy.log().to_string()]);
-        for key in authors.policy.witnesses() {
-            command.args(["--witness", &key.to_string()]);
-        }
-        command.args(["--quorum", &authors.witnesses.len().to_string()]);
-        for file in earlier {
-            command.arg("--earlier").arg(file);
-        }
-        let mut child = command.arg("-").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let answers = BufReader::new(child.stdout.take().unwrap());
-        Self { child, answers }
-    }
-
-    fn answer(&mut self, folder: &Path) -> String {
-        writeln!(self.child.stdin.as_mut().unwrap(), "{}", folder.display()).unwrap();
-        let mut line = String::new();
-        self.answers.read_line(&mut line).unwrap();
-        line
-    }
-}
-
-impl Drop for Python {
-    fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        let _ended = self.child.wait();
-    }
-}
-
-fn write(folder: &Path, name: &str, bytes: Option<&Vec<u8>>) {
-    let path = folder.join(name);
-    match bytes {
-        Some(bytes) => {
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, bytes).unwrap();
-        }
-        None => std::fs::remove_file(path).unwrap(),
-    }
-}
-
-fn write_all(folder: &Path, files: &MemoryFiles) {
-    files.iter().for_each(|(name, bytes)| write(folder, name, Some(bytes)));
 }
 
 #[test]
