@@ -1,9 +1,10 @@
-//! What arrives from other nodes, for the fuzzer: a question to the book, and its answer.
+//! What arrives from others, for the fuzzer: a question to the book and its answer, and the entries of a public log.
 
 use covenant_book::{Book, Command, MemoryStore};
 use covenant_types::{TransferId, WallTime};
 
 use crate::order::{self, Wanted};
+use crate::public_log::{Joiner, entries_of};
 use crate::question::{Question, Said, answer_bytes};
 use crate::{ExportForm, Nations};
 
@@ -58,4 +59,40 @@ pub fn ledger_question_seeds() -> Vec<Vec<u8>> {
         book().iter().flat_map(|book| seeds.iter().filter_map(|seed| answer_bytes(book, seed).ok())).collect();
     seeds.extend(answers.into_iter().filter(|answer| answer.len() < 4096));
     seeds
+}
+
+/// The entries of a public log, each behind its length, that somebody wants to be believed. What is put together is taken apart
+/// again to the same entries.
+///
+/// # Panics
+/// It is not.
+pub fn fuzz_ledger_entries(mut bytes: &[u8]) {
+    let (mut joiner, mut since, mut position) = (Joiner::default(), Vec::new(), 1);
+    while let Some((length, rest)) = bytes.split_first_chunk() {
+        let Some((entry, rest)) = rest.split_at_checked(u16::from_be_bytes(*length).into()) else { return };
+        bytes = rest;
+        since.push(entry.to_vec());
+        match joiner.push(entry) {
+            Ok(Some(record)) => {
+                let again: Vec<Vec<u8>> = entries_of(position, &record).collect();
+                assert_eq!(again, since, "a command has one form");
+                since.clear();
+                position += 1;
+            }
+            Ok(None) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Three commands, one of which takes two entries.
+pub fn ledger_entries_seeds() -> Vec<Vec<u8>> {
+    let records = [vec![7; 40], vec![8; 66_000], vec![9; 32]];
+    let entries = (1..).zip(&records).flat_map(|(position, record)| entries_of(position, record));
+    let behind_length = entries.filter_map(|entry| {
+        let length = u16::try_from(entry.len()).ok()?;
+        Some([&length.to_be_bytes()[..], &entry].concat())
+    });
+    let all: Vec<Vec<u8>> = behind_length.collect();
+    vec![all.first().cloned().unwrap_or_default(), all.concat()]
 }

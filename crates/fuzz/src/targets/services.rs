@@ -20,6 +20,7 @@ pub(crate) const TARGETS: &[Target] = &[
     Target::new("manifest", fuzz_manifest, manifest_seeds),
     Target::new("signed-manifest", fuzz_signed_manifest, signed_manifest_seeds),
     Target::new("store-message", fuzz_store_message, store_message_seeds),
+    Target::new("ledger-entries", ledger::fuzz_ledger_entries, ledger::ledger_entries_seeds),
     Target::new("ledger-question", ledger::fuzz_ledger_question, ledger::ledger_question_seeds),
     Target::new("book-message", fuzz_book_message, book_message_seeds),
     Target::new("nations", fuzz_nations, nations_seeds),
