@@ -14,4 +14,5 @@ mod snapshots;
 mod standalone;
 mod trees;
 mod up;
+mod verify;
 mod weather;

@@ -75,7 +75,7 @@ pub(crate) async fn run(global: &Global, args: &Up, output: &Output) -> Result<(
             }
         }
     } else {
-        for line in story::what_to_try(&global.folder) {
+        for line in story::what_to_try(&global.folder, &cluster.layout) {
             output.talk(&line);
         }
         tokio::select! {

@@ -17,22 +17,23 @@ use crate::output::Output;
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// Commands for another terminal.
-pub(crate) fn what_to_try(folder: &Path) -> Vec<String> {
+pub(crate) fn what_to_try(folder: &Path, layout: &Layout) -> Vec<String> {
     let folder = match folder == Path::new("covenant-data") {
         true => String::new(),
         false => format!(" --folder {}", folder.display()),
     };
-    [
+    let log = layout.node.iter().find_map(|node| node.ledger);
+    let verify = log.map(|at| format!("ledger verify --from http://{at}/ledger"));
+    let verbs = [
         "members",
         "actor kill hub-africa:/sync/scheduler",
         "node kill hub-europe",
         "ledger assess --year 2024",
         "content publish docs --name docs --class health",
         "content ls",
-    ]
-    .iter()
-    .map(|verb| format!("  try: covenant {verb}{folder}"))
-    .collect()
+    ];
+    let verbs = verbs.into_iter().map(str::to_owned).chain(verify);
+    verbs.map(|verb| format!("  try: covenant {verb}{folder}")).collect()
 }
 
 /// Tells what changes, for ever.
