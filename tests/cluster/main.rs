@@ -9,6 +9,7 @@ mod denied;
 mod harness;
 mod kill_rounds;
 mod new;
+mod offline;
 mod part;
 mod snapshots;
 mod standalone;

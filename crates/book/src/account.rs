@@ -4,7 +4,7 @@ use std::fmt;
 
 use covenant_types::canonical::Writer;
 
-use crate::{Alpha3, Asset, ProjectCode};
+use crate::{Alpha3, Asset, DeviceId, ProjectCode};
 
 /// What names an account: 128 bits that its owner made, or the book for accounts of the covenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +44,8 @@ pub enum Purpose {
     Nation(Alpha3),
     /// What a project received, less what it spent.
     Project(ProjectCode),
+    /// What a device may spend while nobody hears it.
+    Allowance(DeviceId),
 }
 
 impl Purpose {
@@ -57,11 +59,11 @@ impl Purpose {
         Some(AccountId(made_id(&writer.finish())))
     }
 
-    /// What the covenant's account for this purpose may never come to: communities, the pool and projects spend what they
-    /// have; nations owe, and the reserve may advance money that later distributions bring back.
+    /// What the covenant's account for this purpose may never come to: communities, the pool, projects and allowances spend
+    /// what they have; nations owe, and the reserve may advance money that later distributions bring back.
     pub fn limit(self) -> Limit {
         match self {
-            Self::Pool | Self::Communities | Self::Project(_) => Limit::DebitsWithinCredits,
+            Self::Pool | Self::Communities | Self::Project(_) | Self::Allowance(_) => Limit::DebitsWithinCredits,
             Self::Other | Self::Treasury | Self::Reserve | Self::Nation(_) => Limit::None,
         }
     }
@@ -77,6 +79,7 @@ impl fmt::Display for Purpose {
             Self::Reserve => f.write_str("reserve"),
             Self::Nation(code) => write!(f, "nation:{code}"),
             Self::Project(code) => write!(f, "project:{code}"),
+            Self::Allowance(device) => write!(f, "allowance:{device}"),
         }
     }
 }

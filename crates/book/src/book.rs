@@ -3,7 +3,10 @@
 mod check;
 mod covenant;
 mod draft;
+mod inbox;
+mod intents;
 mod movement;
+mod offline;
 mod queries;
 mod request;
 mod transfers;
@@ -145,6 +148,10 @@ impl<S: Store> Draft<'_, S> {
             Order::AdoptProjects { text } => self.adopt_projects(text),
             Order::Assess { year, table } => self.assess(*year, *table),
             Order::Distribute { id, amount, period, table } => self.distribute(*id, *amount, *period, *table),
+            Order::OpenAllowance(order) => self.open_allowance(order),
+            Order::Intents(intents) => self.intents(intents),
+            Order::WriteOff { device, reason, period } => self.write_off(*device, reason, *period),
+            Order::Resolve { entry, decision, reason, period } => self.decide(*entry, *decision, reason, *period),
         }
     }
 }

@@ -10,7 +10,11 @@ use covenant_types::{TransferId, WallTime};
 
 use crate::command::{AccountOrder, Answer, Command, Order, Outcome};
 use crate::compact;
-use crate::records::{Head, Receipt, Total};
+use crate::offline::{
+    Allowance, AllowanceOrder, AllowanceState, Decision, DeviceId, InboxEntry, InboxReason, Intent, IntentState,
+    KeptIntent, Resolution, SignedIntent, Wish,
+};
+use crate::records::{Entries, Head, Receipt, Total};
 use crate::refusal::Difference;
 use crate::transfer::{Action, Movement, NewTransfer, Standing, Tags, Transfer};
 use crate::{
@@ -155,6 +159,15 @@ structs! {
     Difference { field, recorded, asked }
     Head { position, transfers, at, closed, chain, sum }
     Total { count, amount }
+    Entries { last }
+    DeviceId { 0 }
+    AllowanceOrder { key, id, from, amount, period }
+    Intent { device, sequence, wish }
+    SignedIntent { intent, signature }
+    KeptIntent { signed, state }
+    Allowance { key, home, funded, state, next, waiting, in_inbox }
+    Resolution { decision, reason, at, transfer }
+    InboxEntry { number, signed, why, at, resolution }
 }
 
 enums! {
@@ -176,6 +189,10 @@ enums! {
         6 = AdoptProjects { text },
         7 = Assess { year, table },
         8 = Distribute { id, amount, period, table },
+        9 = OpenAllowance(allowance),
+        10 = Intents(intents),
+        11 = WriteOff { device, reason, period },
+        12 = Resolve { entry, decision, reason, period },
     }
     Outcome {
         1 = Answers(answers),
@@ -185,6 +202,10 @@ enums! {
         5 = Assessed { booked, pool, unknown, again },
         6 = Distributed { first, transfers, carried, unknown, again },
         7 = Refused(refusal),
+        8 = AllowanceOpened { account, transfer, again },
+        9 = Intents(answers),
+        10 = WrittenOff { returned, again },
+        11 = Resolved { state, again },
     }
     Receipt {
         1 = Booked(number),
@@ -227,7 +248,31 @@ enums! {
         33 = ClosedAlready(through),
         34 = ProjectMoved { project, is, asked },
         35 = BatchTooLong(entries),
+        36 = BadDevice,
+        37 = UnknownDevice(device),
+        38 = BadSignature(device),
+        39 = BadSequence,
+        40 = TooFarAhead { next, asked },
+        41 = InboxFull(device),
+        42 = AllowanceOnly(account),
+        43 = AllowanceEnded(device),
+        44 = BadReason,
+        45 = UnknownEntry(entry),
+        46 = ResolvedAlready(entry),
+        47 = NothingToBook(entry),
+        48 = RejectedByPerson(reason),
+        49 = IntentsTooMany(intents),
     }
+    Wish { 1 = Pay { id, to, amount, tags, period }, 2 = Close { period } }
+    IntentState { 1 = Waiting, 2 = Applied { transfer }, 3 = Rejected(refusal), 4 = Inbox(entry) }
+    AllowanceState {
+        1 = Open,
+        2 = Quarantined { sequence },
+        3 = Closed { returned },
+        4 = WrittenOff { returned, reason },
+    }
+    InboxReason { 1 = Equivocation, 2 = Quarantined, 3 = Ended, 4 = Refused(refusal) }
+    Decision { 1 = Book, 2 = Reject }
 }
 
 compact! {
@@ -242,6 +287,13 @@ records! {
     Total "covenant/book-total/1",
     Command "covenant/book-command/1",
     Outcome "covenant/book-outcome/1",
+    Intent "covenant/intent/1",
+    SignedIntent "covenant/signed-intent/1",
+    KeptIntent "covenant/book-intent/1",
+    IntentState "covenant/intent-state/1",
+    Allowance "covenant/book-allowance/1",
+    InboxEntry "covenant/book-inbox-entry/1",
+    Entries "covenant/book-inbox/1",
 }
 
 impl Canon for bool {
@@ -266,14 +318,20 @@ impl Canon for Amount {
     }
 }
 
-impl Canon for [u8; 32] {
-    fn write(&self, writer: &mut Writer) {
-        writer.bytes(self);
-    }
-    fn read(reader: &mut Reader<'_>) -> Result<Self, CanonicalError> {
-        reader.bytes()?.try_into().map_err(|_| CanonicalError::BadValue("hash"))
-    }
+macro_rules! fixed {
+    ($($length:literal $field:literal),+) => { $(
+        impl Canon for [u8; $length] {
+            fn write(&self, writer: &mut Writer) {
+                writer.bytes(self);
+            }
+            fn read(reader: &mut Reader<'_>) -> Result<Self, CanonicalError> {
+                reader.bytes()?.try_into().map_err(|_| CanonicalError::BadValue($field))
+            }
+        }
+    )+ };
 }
+
+fixed!(32 "hash", 64 "signature");
 
 impl<T: Canon> Canon for Option<T> {
     fn write(&self, writer: &mut Writer) {
@@ -385,7 +443,7 @@ macro_rules! kept {
     )+ };
 }
 
-kept!(Account, Transfer, Head);
+kept!(Account, Transfer, Head, Intent, IntentState, SignedIntent);
 
 #[cfg(test)]
 mod tests;

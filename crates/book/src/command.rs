@@ -2,6 +2,7 @@
 
 use covenant_types::{TransferId, WallTime};
 
+use crate::offline::{AllowanceOrder, Decision, DeviceId, IntentState, SignedIntent};
 use crate::{AccountId, Alpha3, Amount, Asset, Limit, NewTransfer, Period, Refusal};
 
 /// One entry of the log.
@@ -62,6 +63,30 @@ pub enum Order {
         period: Period,
         /// BLAKE3 of the table of nations that it follows from.
         table: [u8; 32],
+    },
+    /// Opens an allowance for a device, and fills it.
+    OpenAllowance(AllowanceOrder),
+    /// What devices signed, in order, at most [`INTENTS_MAX`](crate::INTENTS_MAX).
+    Intents(Vec<SignedIntent>),
+    /// Ends an allowance whose device does not come back: what is left goes back, and what still comes needs a person.
+    WriteOff {
+        /// The device.
+        device: DeviceId,
+        /// Why, in at most [`REASON_BYTES_MAX`](crate::REASON_BYTES_MAX) bytes.
+        reason: String,
+        /// The period in which what is left is booked back.
+        period: Period,
+    },
+    /// A person decides on an intent in the inbox.
+    Resolve {
+        /// The number of the entry.
+        entry: u64,
+        /// What was decided.
+        decision: Decision,
+        /// Why, in at most [`REASON_BYTES_MAX`](crate::REASON_BYTES_MAX) bytes.
+        reason: String,
+        /// The period in which it is booked, whatever the intent says: that one may be closed.
+        period: Period,
     },
 }
 
@@ -133,4 +158,29 @@ pub enum Outcome {
     },
     /// Nothing of the command happened.
     Refused(Refusal),
+    /// An allowance is open and filled.
+    AllowanceOpened {
+        /// Its account.
+        account: AccountId,
+        /// The number of the transfer that filled it.
+        transfer: u64,
+        /// Whether it was opened before, by the same order.
+        again: bool,
+    },
+    /// Of [`Order::Intents`]: one answer each, in order. An error was not kept: the intent may come again.
+    Intents(Vec<Result<IntentState, Refusal>>),
+    /// An allowance is given up.
+    WrittenOff {
+        /// What was left and went back, in minor units.
+        returned: i128,
+        /// Whether it was given up before.
+        again: bool,
+    },
+    /// An entry of the inbox is resolved.
+    Resolved {
+        /// What became of the intent.
+        state: IntentState,
+        /// Whether it was decided alike before.
+        again: bool,
+    },
 }

@@ -11,7 +11,7 @@ use covenant_types::{TransferId, WallTime};
 use crate::codec::Canon;
 use crate::records::Receipt;
 use crate::transfer::{Kind, Movement, Tags, Transfer};
-use crate::{Account, AccountId, Asset, Balances, Limit, NewAccount, Period, Purpose};
+use crate::{Account, AccountId, Asset, Balances, DeviceId, Limit, NewAccount, Period, Purpose};
 
 /// The first byte of each form.
 const ACCOUNT: u8 = 0xa1;
@@ -37,6 +37,7 @@ pub(crate) fn write_account(account: &Account) -> Vec<u8> {
         Purpose::Reserve => out.byte(4),
         Purpose::Nation(code) => out.byte(5).text(code.as_str()),
         Purpose::Project(code) => out.byte(6).text(code.as_str()),
+        Purpose::Allowance(device) => out.byte(7).id(device.0),
     };
     out.number(u128::from(*opened)).balances(balances);
     out.0
@@ -61,6 +62,7 @@ pub(crate) fn read_account(bytes: &[u8]) -> Result<Account, CanonicalError> {
         4 => Purpose::Reserve,
         5 => Purpose::Nation(from.text("nation")?),
         6 => Purpose::Project(from.text("project")?),
+        7 => Purpose::Allowance(DeviceId(from.id()?)),
         _ => return Err(CanonicalError::BadValue("purpose")),
     };
     let (opened, balances) = (from.small()?, from.balances()?);
@@ -309,12 +311,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn records_are_read_as_they_were_written(transfer in transfer(), balances in balances(), purpose in 0..7usize) {
+        fn records_are_read_as_they_were_written(transfer in transfer(), balances in balances(), purpose in 0..8usize) {
             prop_assert_eq!(read_transfer(&write_transfer(&transfer)), Ok(transfer));
             let nation = Purpose::Nation("KEN".parse().unwrap());
             let project = Purpose::Project("clean-water".parse().unwrap());
             let purposes = [Purpose::Other, Purpose::Treasury, Purpose::Pool, Purpose::Communities, Purpose::Reserve];
-            let purpose = purposes.into_iter().chain([nation, project]).nth(purpose).unwrap();
+            let purpose = purposes.into_iter().chain([nation, project, Purpose::Allowance(DeviceId(7))]).nth(purpose).unwrap();
             let spec = NewAccount { id: transfer.movement.debit, asset: Asset::USD, limit: Limit::None, purpose };
             let account = Account { spec, opened: transfer.position, balances };
             prop_assert_eq!(read_account(&write_account(&account)), Ok(account));

@@ -25,12 +25,19 @@
 //! touch a project name it, its sector and a nation. Tables of nations and lists of projects come into the book by the log,
 //! and what follows from a table names it by its hash. A nation without a known GDP owes nothing and is listed.
 //!
+//! # While nobody hears
+//! A device signs *intents* to spend from an *allowance* that was filled for it, and numbers them. They are applied in the
+//! order of their numbers, each at most once, or get a record of why not; a gap waits; two that differ under one number
+//! quarantine the device. An allowance ends by its device's closing statement or an operator's write-off, and what cannot be
+//! settled then is in the *inbox*, where a person decides, once. The book verifies the signatures itself, so that whoever
+//! replays the log does too.
+//!
 //! # Not here
 //! Who may ask for what, agreement between nodes, files, and proofs for others.
 //!
 //! # Reading order
 //! 1. [`Account`], [`Transfer`], [`NewTransfer`]  2. [`Command`], [`Outcome`], [`Refusal`]  3. [`Book`]  4. [`Store`]
-//! 5. [`Nations`], [`Projects`], [`rules`], [`Entitlements`]
+//! 5. [`Nations`], [`Projects`], [`rules`], [`Entitlements`]  6. [`Intent`], [`Allowance`], [`InboxEntry`]
 #![deny(clippy::disallowed_methods)]
 
 mod account;
@@ -42,6 +49,7 @@ mod command;
 mod compact;
 mod entitlement;
 mod nations;
+mod offline;
 mod records;
 mod refusal;
 pub mod rules;
@@ -57,6 +65,10 @@ pub use codes::{Alpha3, Asset, AssetCode, CodeError, ProjectCode};
 pub use command::{AccountOrder, Answer, Command, Order, Outcome};
 pub use entitlement::{Due, Entitlements, GRID, Party};
 pub use nations::{Gdp, NATIONS_BYTES_MAX, Nation, Nations, NationsError};
+pub use offline::{
+    Allowance, AllowanceOrder, AllowanceState, Decision, DeviceError, DeviceId, InboxEntry, InboxReason, Intent,
+    IntentState, KeptIntent, Resolution, SignedIntent, Wish,
+};
 pub use records::{BookError, Dimension, Head, Side, Total, TotalKey};
 pub use refusal::{Difference, Refusal};
 pub use sector::{PROJECTS_BYTES_MAX, PROJECTS_MAX, Project, Projects, ProjectsError, Sector};
@@ -70,5 +82,13 @@ pub const BATCH_MAX: usize = 8192;
 pub const COMMAND_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// The most rows that one question is answered with.
 pub const PAGE_MAX: usize = 1000;
+/// The most intents in one command: each has a signature to check.
+pub const INTENTS_MAX: usize = 256;
+/// How far ahead of the next one an intent may be: so many wait for one that is missing, and no more.
+pub const WAITING_MAX: u64 = 1024;
+/// The most intents of one device that wait for a person.
+pub const INBOX_MAX: u32 = 10_000;
+/// The longest reason of an operator, in bytes.
+pub const REASON_BYTES_MAX: usize = 500;
 /// The most problems that a check lists.
 pub const PROBLEMS_MAX: usize = 20;

@@ -5,7 +5,7 @@ use covenant_types::{TransferId, WallTime};
 
 use crate::store::{KEY_BYTES_MAX, Table};
 use crate::transfer::NewTransfer;
-use crate::{AccountId, Alpha3, Amount, Asset, Outcome, Period, ProjectCode, Purpose, Refusal, Sector};
+use crate::{AccountId, Alpha3, Amount, Asset, DeviceId, Outcome, Period, ProjectCode, Purpose, Refusal, Sector};
 
 /// How far the book is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +33,12 @@ pub(crate) enum Receipt {
     Refused { request: NewTransfer, refusal: Refusal },
     /// A distribution, shared or refused.
     Distributed { amount: Amount, period: Period, outcome: Box<Outcome> },
+}
+
+/// How many entries the inbox ever had, which is the number of the last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Entries {
+    pub(crate) last: u64,
 }
 
 /// What moved, added up.
@@ -76,12 +82,22 @@ pub enum Side {
     Nation,
     /// Projects.
     Project,
+    /// Allowances of devices.
+    Allowance,
 }
 
 impl Side {
     /// Every side, in a fixed order.
-    pub const ALL: [Self; 7] =
-        [Self::Other, Self::Treasury, Self::Pool, Self::Communities, Self::Reserve, Self::Nation, Self::Project];
+    pub const ALL: [Self; 8] = [
+        Self::Other,
+        Self::Treasury,
+        Self::Pool,
+        Self::Communities,
+        Self::Reserve,
+        Self::Nation,
+        Self::Project,
+        Self::Allowance,
+    ];
 }
 
 impl From<Purpose> for Side {
@@ -94,6 +110,7 @@ impl From<Purpose> for Side {
             Purpose::Reserve => Self::Reserve,
             Purpose::Nation(_) => Self::Nation,
             Purpose::Project(_) => Self::Project,
+            Purpose::Allowance(_) => Self::Allowance,
         }
     }
 }
@@ -197,6 +214,25 @@ impl Key {
         Self::EMPTY.with(&[4])
     }
 
+    pub(crate) fn offline(record: Offline) -> Self {
+        match record {
+            Offline::Allowance(device) => Self::EMPTY.with(&[1]).with(&device.0.to_be_bytes()),
+            Offline::Intent(device, sequence) => {
+                Self::EMPTY.with(&[2]).with(&device.0.to_be_bytes()).with_u64(sequence)
+            }
+            Offline::Other(device, sequence, digest) => {
+                Self::EMPTY.with(&[3]).with(&device.0.to_be_bytes()).with_u64(sequence).with(&digest)
+            }
+            Offline::Entry(number) => Self::EMPTY.with(&[4]).with_u64(number),
+            Offline::Unresolved(number) => Self::EMPTY.with(&[5]).with_u64(number),
+            Offline::Entries => Self::EMPTY.with(&[6]),
+        }
+    }
+
+    fn with_u64(self, number: u64) -> Self {
+        self.with(&number.to_be_bytes())
+    }
+
     pub(crate) fn covenant(record: Covenant) -> Self {
         match record {
             Covenant::Nations(hash) => Self::EMPTY.with(&[1]).with(&hash),
@@ -206,6 +242,23 @@ impl Key {
             Covenant::Entitlements => Self::EMPTY.with(&[5]),
         }
     }
+}
+
+/// Records of the table [`Table::Offline`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Offline {
+    /// An allowance.
+    Allowance(DeviceId),
+    /// The first intent that came with a number.
+    Intent(DeviceId, u64),
+    /// Another intent that came with it.
+    Other(DeviceId, u64, [u8; 16]),
+    /// An entry of the inbox.
+    Entry(u64),
+    /// An entry that nobody has resolved.
+    Unresolved(u64),
+    /// How many entries the inbox ever had.
+    Entries,
 }
 
 /// Records of the table [`Table::Covenant`].

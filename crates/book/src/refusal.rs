@@ -2,7 +2,7 @@
 
 use covenant_types::{TransferId, WallTime};
 
-use crate::{AccountId, Alpha3, Asset, Period, ProjectCode, Sector};
+use crate::{AccountId, Alpha3, Asset, DeviceId, Period, ProjectCode, Sector};
 
 /// Where two uses of one id differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,4 +196,55 @@ pub enum Refusal {
     /// A batch is too long.
     #[error("a batch has at most {max} entries, and this one {0}", max = crate::BATCH_MAX)]
     BatchTooLong(u64),
+    /// Not the public key of a device.
+    #[error("a device is an Ed25519 public key of 32 bytes, and this is none that can sign")]
+    BadDevice,
+    /// There is no allowance for this device.
+    #[error("no allowance was opened for the device {0}")]
+    UnknownDevice(DeviceId),
+    /// Somebody else signed it, or it was changed since.
+    #[error("the device {0} did not sign this")]
+    BadSignature(DeviceId),
+    /// A number that no intent has.
+    #[error("a device numbers its intents from 1 on")]
+    BadSequence,
+    /// Too many intents before it are missing.
+    #[error("the intent {next} comes next, and {asked} is too far ahead: send those before it first")]
+    TooFarAhead {
+        /// The number of the intent that is applied next.
+        next: u64,
+        /// The one that came.
+        asked: u64,
+    },
+    /// Too many of the device's intents wait for a person.
+    #[error("{max} intents of the device {0} wait in the inbox: resolve some, then send it again", max = crate::INBOX_MAX)]
+    InboxFull(DeviceId),
+    /// What is in an allowance is spent by its device alone.
+    #[error(
+        "{0} is an allowance: transfers that are posted at once fill it, and only what its device signs spends from it"
+    )]
+    AllowanceOnly(AccountId),
+    /// The allowance has ended, or its device is quarantined.
+    #[error("the allowance of the device {0} is not open")]
+    AllowanceEnded(DeviceId),
+    /// Nothing that could be read as a reason later.
+    #[error("a reason has 1 to {max} bytes of text", max = crate::REASON_BYTES_MAX)]
+    BadReason,
+    /// The inbox has no such entry.
+    #[error("the inbox has no entry {0}")]
+    UnknownEntry(u64),
+    /// Somebody decided before, and otherwise.
+    #[error("the entry {0} of the inbox was decided otherwise before")]
+    ResolvedAlready(u64),
+    /// Closing an allowance is no payment.
+    #[error(
+        "the entry {0} of the inbox would close an allowance, which books nothing: reject it, and write the allowance off"
+    )]
+    NothingToBook(u64),
+    /// A person rejected it.
+    #[error("it was rejected: {0}")]
+    RejectedByPerson(String),
+    /// Too many intents at once.
+    #[error("at most {max} intents come at once, and these are {0}", max = crate::INTENTS_MAX)]
+    IntentsTooMany(u64),
 }

@@ -29,11 +29,13 @@ pub enum Table {
     Index,
     /// Sums by period and nation, sector and project. They follow from the transfers.
     Totals,
+    /// Allowances, what devices signed, and the inbox.
+    Offline,
 }
 
 impl Table {
     /// Every table, in a fixed order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Head,
         Self::Accounts,
         Self::Transfers,
@@ -44,12 +46,15 @@ impl Table {
         Self::Positions,
         Self::Index,
         Self::Totals,
+        Self::Offline,
     ];
 
     /// Whether its records are counted into the hash of the state. The others follow from those.
     pub fn is_hashed(self) -> bool {
         match self {
-            Self::Accounts | Self::Transfers | Self::Receipts | Self::Standings | Self::Covenant => true,
+            Self::Accounts | Self::Transfers | Self::Receipts | Self::Standings | Self::Covenant | Self::Offline => {
+                true
+            }
             Self::Head | Self::Expiries | Self::Positions | Self::Index | Self::Totals => false,
         }
     }

@@ -21,8 +21,8 @@ pub(crate) use cert::{CertVerb, Remove, Replace, Revoke};
 pub(crate) use fault::FaultVerb;
 pub(crate) use identity::{Addresses, Init, Join, OperatorVerb, TokenVerb};
 pub(crate) use part::{Drain, DrainVerb, Events, Leave, Sleep, Wait, Wanted};
+pub(crate) use services::{AllowanceVerb, ContentVerb, ExportFormat, InboxVerb, LedgerVerb, VerifyArgs, VotersVerb};
 pub(crate) use snapshot::{SnapshotRestore, SnapshotVerb};
-pub(crate) use services::{ContentVerb, ExportFormat, LedgerVerb, VerifyArgs, VotersVerb};
 
 /// Trees of supervised actors on clustered nodes that mend themselves.
 ///

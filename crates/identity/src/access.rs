@@ -139,6 +139,12 @@ verbs! {
     LedgerTransfer = "ledger transfer" needs Operator,
     /// Takes a copy of the whole ledger.
     LedgerBackup = "ledger backup" needs Operator,
+    /// Opens allowances of devices, and writes them off.
+    LedgerAllowance = "ledger allowance" needs Operator,
+    /// Has a tower sign what it wants booked.
+    LedgerIntend = "ledger intend" needs Operator,
+    /// Decides on what only a person can settle.
+    LedgerResolve = "ledger inbox resolve" needs Operator,
     /// Closes the books of years, for ever.
     LedgerClose = "ledger close" needs Admin,
     /// Gives nodes a vote on the ledger, and takes it.
@@ -255,6 +261,9 @@ mod tests {
             (Verb::LedgerDistribute, &[Operator, Admin]),
             (Verb::LedgerTransfer, &[Operator, Admin]),
             (Verb::LedgerBackup, &[Operator, Admin]),
+            (Verb::LedgerAllowance, &[Operator, Admin]),
+            (Verb::LedgerIntend, &[Operator, Admin]),
+            (Verb::LedgerResolve, &[Operator, Admin]),
             (Verb::LedgerClose, &[Admin]),
             (Verb::LedgerVoters, &[Admin]),
             (Verb::TokenCreate, &[Operator, Admin]),

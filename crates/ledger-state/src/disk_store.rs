@@ -119,7 +119,8 @@ fn is_cached(table: Table) -> bool {
         | Table::Standings
         | Table::Expiries
         | Table::Positions
-        | Table::Index => false,
+        | Table::Index
+        | Table::Offline => false,
     }
 }
 

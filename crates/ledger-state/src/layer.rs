@@ -33,7 +33,9 @@ pub(crate) struct Layer {
 fn is_ordered(table: Table) -> bool {
     match table {
         Table::Head | Table::Expiries | Table::Totals | Table::Covenant | Table::Positions => true,
-        Table::Accounts | Table::Transfers | Table::Receipts | Table::Standings | Table::Index => false,
+        Table::Accounts | Table::Transfers | Table::Receipts | Table::Standings | Table::Index | Table::Offline => {
+            false
+        }
     }
 }
 

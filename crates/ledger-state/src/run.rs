@@ -68,7 +68,7 @@ struct Block {
 /// Whether keys of a table are looked for that may not be there. Transfers are found by numbers that are.
 pub(crate) fn is_filtered(table: Table) -> bool {
     match table {
-        Table::Accounts | Table::Receipts | Table::Standings | Table::Covenant | Table::Totals => true,
+        Table::Accounts | Table::Receipts | Table::Standings | Table::Covenant | Table::Totals | Table::Offline => true,
         Table::Head | Table::Transfers | Table::Expiries | Table::Positions | Table::Index => false,
     }
 }

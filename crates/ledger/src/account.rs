@@ -8,7 +8,7 @@ use covenant_book::{AccountId, Purpose};
 /// An account of the book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Account {
-    /// One of the covenant's: `treasury`, `pool`, `communities`, `reserve`, `nation:XXX` or `project:CODE`.
+    /// One of the covenant's: `treasury`, `pool`, `communities`, `reserve`, `nation:XXX`, `project:CODE` or `allowance:DEVICE`.
     Covenant(Purpose),
     /// One that was opened by request, by its id: 32 hexadecimal digits.
     Opened(AccountId),
@@ -50,6 +50,7 @@ impl FromStr for Account {
             other => match other.split_once(':') {
                 Some(("nation", code)) => Purpose::Nation(code.parse().map_err(|_| AccountError)?),
                 Some(("project", code)) => Purpose::Project(code.parse().map_err(|_| AccountError)?),
+                Some(("allowance", device)) => Purpose::Allowance(device.parse().map_err(|_| AccountError)?),
                 Some(_) | None => return opened(other),
             },
         };
@@ -66,8 +67,8 @@ fn opened(text: &str) -> Result<Account, AccountError> {
 /// A text that names no account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "an account is treasury, pool, communities, reserve, nation:XXX with an ISO alpha-3 code, project:CODE, or the 32 hexadecimal \
-     digits of one that was opened"
+    "an account is treasury, pool, communities, reserve, nation:XXX with an ISO alpha-3 code, project:CODE, allowance:DEVICE, or \
+     the 32 hexadecimal digits of one that was opened"
 )]
 pub struct AccountError;
 
@@ -78,7 +79,8 @@ mod tests {
     #[test]
     fn accounts_are_read_as_they_are_written() {
         let id = "0123456789abcdef0123456789abcdef";
-        for text in ["treasury", "pool", "communities", "reserve", "nation:TUV", id] {
+        let allowance = format!("allowance:{id}");
+        for text in ["treasury", "pool", "communities", "reserve", "nation:TUV", &allowance, id] {
             assert_eq!(text.parse::<Account>().unwrap().to_string(), text);
         }
         let zero = "0".repeat(32);

@@ -3,6 +3,7 @@
 use covenant_book::{Book, Command, MemoryStore};
 use covenant_types::{TransferId, WallTime};
 
+use crate::offline::{self, OfflineQuestion, Outbox};
 use crate::order::{self, Wanted};
 use crate::public_log::{Joiner, entries_of};
 use crate::question::{Question, Said, answer_bytes};
@@ -52,6 +53,9 @@ pub fn ledger_question_seeds() -> Vec<Vec<u8>> {
         String::from("0").try_into().ok().map(|account| Question::Statement { account, from: 0 }),
         Some(Question::Status),
         Some(Question::Parts { first: 0, transfers: 2 }),
+        Some(Question::Offline(OfflineQuestion::Allowances { from: "0".repeat(32), alone: false })),
+        Some(Question::Offline(OfflineQuestion::Inbox { from: 0 })),
+        Some(Question::Offline(OfflineQuestion::Fates { intents: vec![] })),
     ];
     let mut seeds: Vec<Vec<u8>> =
         questions.into_iter().flatten().filter_map(|question| serde_json::to_vec(&question).ok()).collect();
@@ -95,4 +99,20 @@ pub fn ledger_entries_seeds() -> Vec<Vec<u8>> {
     });
     let all: Vec<Vec<u8>> = behind_length.collect();
     vec![all.first().cloned().unwrap_or_default(), all.concat()]
+/// A device that only exists here.
+const DEVICE: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH\n-----END PRIVATE KEY-----\n";
+
+/// The record of an outbox, without the hash at its end.
+///
+/// # Panics
+/// What was read cannot be read again.
+pub fn fuzz_ledger_outbox(bytes: &[u8]) {
+    if let Ok(outbox) = Outbox::from_record(bytes) {
+        assert_eq!(Outbox::from_bytes(&outbox.to_bytes()), Ok(outbox));
+    }
+}
+
+/// What such a record looks like.
+pub fn ledger_outbox_seeds() -> Vec<Vec<u8>> {
+    covenant_identity::NodeKey::from_pem(DEVICE).map(|key| offline::outbox_seeds(&key)).unwrap_or_default()
 }

@@ -34,6 +34,7 @@
 //!
 //! # Reading order
 //! 1. [`Account`]  2. `order`, `question`, `journal`  3. [`LedgerConfig`], [`Places`]  4. [`Desk`], [`Book`]  5. `public_log`, [`Log`]
+//! 1. [`Account`]  2. `order`, `question`, `offline`, `journal`  3. [`LedgerConfig`], [`Places`]  4. [`Desk`], [`Book`], [`OutboxActor`]
 #![deny(clippy::disallowed_methods)]
 
 mod account;
@@ -44,6 +45,7 @@ pub mod fuzz;
 mod journal;
 mod member;
 mod nations_file;
+mod offline;
 mod order;
 mod places;
 mod public_log;
@@ -54,7 +56,7 @@ mod views;
 
 pub use account::{Account, AccountError};
 pub use actors::{Backup, Book, BookMessage, Desk, DeskMessage, LedgerConfig, Log, LogMessage};
-pub use actors::{VOTERS, VotersAnswer, VotersChange, register};
+pub use actors::{OfflineMessage, OutboxActor, OutboxMessage, VOTERS, VotersAnswer, VotersChange, register};
 pub use backup::{
     BackupChecked, BackupError, BackupFile, BackupHead, Restore, RestoreDone, Until, check as check_backup,
     restore as restore_backup, write as write_backup,
@@ -63,6 +65,10 @@ pub use covenant_book::{Alpha3, Amount, AmountError, Gdp, Nation, Nations, Natio
 pub use error::{LedgerError, LedgerErrorKind};
 pub use journal::EXPORT_PAGE_BYTES_MAX;
 pub use nations_file::read_nations;
+pub use offline::{
+    AllowanceList, AllowanceOpened, AllowanceView, Inbox, InboxView, IntentView, IntentWanted, OutboxView, Resolved,
+    WrittenOff,
+};
 pub use order::{EXPIRES_AFTER_MAX, Step};
 pub use places::{Place, Places};
 pub use public_log::{CosignAnswer, Counted, LogKeys, Replay, ReplayError, Replayed};

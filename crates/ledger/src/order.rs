@@ -74,7 +74,7 @@ pub(crate) fn transfer(
 }
 
 /// From where to where, how much, and what for.
-fn movement(wanted: &Wanted, nations: &Nations, projects: &Projects) -> Result<Movement, LedgerError> {
+pub(crate) fn movement(wanted: &Wanted, nations: &Nations, projects: &Projects) -> Result<Movement, LedgerError> {
     let (from, to) = (account(&wanted.from, nations, projects)?, account(&wanted.to, nations, projects)?);
     if from == to {
         return Err(LedgerError::bad(format_args!("{from} cannot give to itself")));
@@ -109,7 +109,7 @@ fn tags(from: Account, to: Account, nation: Option<Alpha3>, projects: &Projects)
     Ok(Tags { nation, sector, project: Some(code) })
 }
 
-fn account(name: &str, nations: &Nations, projects: &Projects) -> Result<Account, LedgerError> {
+pub(crate) fn account(name: &str, nations: &Nations, projects: &Projects) -> Result<Account, LedgerError> {
     let account = name.parse().map_err(LedgerError::bad)?;
     match account {
         Account::Covenant(Purpose::Nation(code)) if nations.by_iso3(code).is_none() => Err(unknown_nation(code)),
@@ -128,7 +128,7 @@ fn unknown_nation(code: Alpha3) -> LedgerError {
     LedgerError::bad(format_args!("no nation of the table has the code {code}"))
 }
 
-fn positive(amount: &str) -> Result<Amount, LedgerError> {
+pub(crate) fn positive(amount: &str) -> Result<Amount, LedgerError> {
     let amount = amount.parse().map_err(LedgerError::bad)?;
     if amount == Amount::ZERO { Err(LedgerError::bad("an amount is more than 0.00")) } else { Ok(amount) }
 }
@@ -193,7 +193,11 @@ fn period_of_before(outcome: &Outcome) -> Option<Period> {
         | Outcome::Closed
         | Outcome::Adopted { .. }
         | Outcome::Assessed { .. }
-        | Outcome::Distributed { .. } => return None,
+        | Outcome::Distributed { .. }
+        | Outcome::AllowanceOpened { .. }
+        | Outcome::Intents(_)
+        | Outcome::WrittenOff { .. }
+        | Outcome::Resolved { .. } => return None,
     };
     let Refusal::IdUsed(difference) = refusal else { return None };
     let recorded = difference.recorded.parse().ok()?;
@@ -243,14 +247,14 @@ impl Shared {
     }
 }
 
-fn strange(outcome: &Outcome) -> LedgerError {
+pub(crate) fn strange(outcome: &Outcome) -> LedgerError {
     LedgerError::unsure(format_args!("the book answered something else than was asked: {outcome:?}"))
 }
 
 /// A refusal, and what sort of failure it is.
 fn no(refusal: &Refusal) -> LedgerError {
     let kind = match refusal {
-        Refusal::IdUsed(_) => LedgerErrorKind::Conflict,
+        Refusal::IdUsed(_) | Refusal::ResolvedAlready(_) => LedgerErrorKind::Conflict,
         Refusal::IdZero
         | Refusal::IdReserved
         | Refusal::AmountZero
@@ -270,7 +274,14 @@ fn no(refusal: &Refusal) -> LedgerError {
         | Refusal::UnknownNation(_)
         | Refusal::UnknownProject(_)
         | Refusal::UnknownTransfer(_)
-        | Refusal::UnknownTable(_) => LedgerErrorKind::BadRequest,
+        | Refusal::UnknownTable(_)
+        | Refusal::BadDevice
+        | Refusal::UnknownDevice(_)
+        | Refusal::BadSignature(_)
+        | Refusal::BadSequence
+        | Refusal::BadReason
+        | Refusal::UnknownEntry(_)
+        | Refusal::IntentsTooMany(_) => LedgerErrorKind::BadRequest,
         Refusal::Overflow { .. }
         | Refusal::TotalOverflow(_)
         | Refusal::PeriodClosed { .. }
@@ -284,20 +295,26 @@ fn no(refusal: &Refusal) -> LedgerError {
         | Refusal::ChainBroken { .. }
         | Refusal::Assessed { .. }
         | Refusal::ClosedAlready(_)
-        | Refusal::ProjectMoved { .. } => LedgerErrorKind::Refused,
+        | Refusal::ProjectMoved { .. }
+        | Refusal::TooFarAhead { .. }
+        | Refusal::InboxFull(_)
+        | Refusal::AllowanceOnly(_)
+        | Refusal::AllowanceEnded(_)
+        | Refusal::NothingToBook(_)
+        | Refusal::RejectedByPerson(_) => LedgerErrorKind::Refused,
     };
     LedgerError::new(kind, format!("{}; nothing was booked", words(refusal)))
 }
 
 /// The book names accounts by their ids, and people by their names.
-fn words(refusal: &Refusal) -> String {
+pub(crate) fn words(refusal: &Refusal) -> String {
     if let Refusal::Short { account, by } = refusal {
         return format!("{} holds {} too little", account_name(*account), Amount::cents(*by));
     }
     refusal.to_string()
 }
 
-fn account_name(id: covenant_book::AccountId) -> String {
+pub(crate) fn account_name(id: covenant_book::AccountId) -> String {
     let fixed = [Purpose::Treasury, Purpose::Pool, Purpose::Communities, Purpose::Reserve];
     let nations = Nations::embedded().iter().map(|nation| Purpose::Nation(nation.iso3));
     let projects = Projects::embedded().iter().map(|project| Purpose::Project(project.code));

@@ -12,6 +12,7 @@ use covenant_types::WallTime;
 use serde::{Deserialize, Serialize};
 
 use crate::error::LedgerError;
+use crate::offline::{self, OfflineQuestion, OfflineSaid};
 use crate::{Account, AccountBalance, CheckDone, ExportForm, StatementLine, journal, report, statement};
 
 /// A question.
@@ -36,6 +37,8 @@ pub(crate) enum Question {
     Status,
     /// What a distribution gave to whom, by its transfers.
     Parts { first: u64, transfers: u32 },
+    /// What devices do.
+    Offline(OfflineQuestion),
 }
 
 /// An account id as text: JSON has no such numbers.
@@ -78,6 +81,7 @@ pub(crate) enum Said {
         lines: Option<Vec<StatementLine>>,
         next: Option<u64>,
     },
+    Offline(OfflineSaid),
     No(LedgerError),
 }
 
@@ -122,6 +126,7 @@ fn answer<S: Store>(book: &Book<S>, question: &Question) -> Result<Said, BookErr
             Ok(Said::Status(Progress { position: head.position, transfers: head.transfers, at: head.at }))
         }
         Question::Parts { first, transfers } => parts(book, *first, *transfers),
+        Question::Offline(question) => Ok(offline::answer(book, question)?.map_or_else(Said::No, Said::Offline)),
     }
 }
 
@@ -204,7 +209,10 @@ fn parts<S: Store>(book: &Book<S>, first: u64, transfers: u32) -> Result<Said, B
                 Some(Purpose::Communities) => &mut parts.communities,
                 Some(Purpose::Reserve) => &mut parts.reserve,
                 Some(Purpose::Nation(_)) => &mut parts.nations,
-                Some(Purpose::Other | Purpose::Treasury | Purpose::Pool | Purpose::Project(_)) | None => continue,
+                Some(
+                    Purpose::Other | Purpose::Treasury | Purpose::Pool | Purpose::Project(_) | Purpose::Allowance(_),
+                )
+                | None => continue,
             };
             *part = part.saturating_add(transfer.movement.amount);
         }

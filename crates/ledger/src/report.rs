@@ -202,16 +202,17 @@ fn head<S: Store>(book: &Book<S>, year: Period) -> Result<Head, BookError<S::Err
     Ok(Head { table, communities, reserve, projects: paid })
 }
 
-/// What went into accounts for `to` in a year: of communities and the reserve what was shared, of projects what communities paid.
+/// What went into accounts for `to` in a year: of communities and the reserve what was shared, of projects what communities paid,
+/// and towers from their allowances.
 fn into<S: Store>(
     book: &Book<S>,
     year: Period,
     dimension: Dimension,
     to: Side,
 ) -> Result<(i128, u64), BookError<S::Error>> {
-    let from = if to == Side::Project { Side::Communities } else { Side::Treasury };
+    let from = if to == Side::Project { [Side::Communities, Side::Allowance] } else { [Side::Treasury; 2] };
     let totals = book.totals(year, dimension)?;
-    let wanted = totals.iter().filter(|(key, _)| key.from == from && key.to == to && key.asset == Asset::USD);
+    let wanted = totals.iter().filter(|(key, _)| from.contains(&key.from) && key.to == to && key.asset == Asset::USD);
     let add = |(amount, count): (i128, u64), total: &covenant_book::Total| {
         (amount.saturating_add(total.amount), count.saturating_add(total.count))
     };

@@ -132,6 +132,42 @@ pub struct Voters {
     pub add: bool,
 }
 
+/// `POST /v1/ledger/allowances`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenAllowance {
+    /// The device's public key in hexadecimal.
+    pub device: String,
+    /// The client's id; doing it twice does it once.
+    pub id: TransferId,
+    /// The account that fills it.
+    pub from: String,
+    /// Dollars and cents, as `1234.56`.
+    pub amount: String,
+}
+
+/// `POST /v1/ledger/allowances/write-off`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WriteOff {
+    /// The device.
+    pub device: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// `POST /v1/ledger/inbox/resolve`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resolve {
+    /// The number of the entry.
+    pub entry: u64,
+    /// Whether it is booked, or rejected.
+    pub book: bool,
+    /// Why.
+    pub reason: String,
+}
+
 /// `POST /v1/content/publish`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -35,10 +35,10 @@ fn each_role_runs_what_it_needs_in_this_order() {
     };
     let (watcher, store) = ("/watch/watcher watch.watcher", "/content/store content.store");
     let (book, log, desk) = ("/ledger/book ledger.book", "/ledger/log ledger.log", "/ledger/desk ledger.desk");
-    let table = "/placement/table placement.table";
+    let (table, outbox) = ("/placement/table placement.table", "/ledger/outbox ledger.outbox");
     let (scheduler, warmer) = ("/sync/scheduler sync.scheduler", "/sync/warmer sync.warmer");
     assert_eq!(workers_of("hub"), [watcher, store, book, log, desk, scheduler, warmer, table]);
-    assert_eq!(workers_of("tower"), [watcher, store, desk, scheduler, warmer]);
+    assert_eq!(workers_of("tower"), [watcher, store, desk, outbox, scheduler, warmer]);
     assert_eq!(workers_of("voter"), [watcher, book, log, desk, table]);
 }
 

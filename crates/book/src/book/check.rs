@@ -23,7 +23,7 @@ pub struct Checked {
 }
 
 impl Checked {
-    fn problem(&mut self, what: String) {
+    pub(super) fn problem(&mut self, what: String) {
         if self.problems.len() < PROBLEMS_MAX {
             self.problems.push(what);
         }
@@ -72,6 +72,7 @@ impl<S: Store> Book<S> {
             self.repeat(&mut replay, &transfer)
         })?;
         self.compare(&mut replay)?;
+        self.check_offline(&mut replay.checked)?;
         Ok(replay.checked)
     }
 
@@ -164,7 +165,7 @@ impl<S: Store> Book<S> {
     }
 
     /// Shows every row of a table, in order.
-    fn each_row(
+    pub(super) fn each_row(
         &self,
         table: Table,
         mut see: impl FnMut(&[u8], &[u8]) -> Result<(), BookError<S::Error>>,

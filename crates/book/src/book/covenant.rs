@@ -48,7 +48,7 @@ impl<S: Store> Draft<'_, S> {
         Ok(Answer { result: Ok(account.opened), again: true })
     }
 
-    fn open_account(&mut self, spec: NewAccount) -> Result<u64, BookError<S::Error>> {
+    pub(super) fn open_account(&mut self, spec: NewAccount) -> Result<u64, BookError<S::Error>> {
         let account = Account { spec, opened: self.head.position, balances: Balances::default() };
         self.set_account(&account)?;
         Ok(account.opened)
@@ -216,7 +216,8 @@ impl<S: Store> Draft<'_, S> {
                 | Purpose::Pool
                 | Purpose::Communities
                 | Purpose::Reserve
-                | Purpose::Project(_) => None,
+                | Purpose::Project(_)
+                | Purpose::Allowance(_) => None,
             };
             let leg = Leg { from: Purpose::Treasury, to, amount, nation };
             judged!(self.book_leg(TransferId(made_id(&leg_id.finish())), period, leg)?);
@@ -260,6 +261,10 @@ fn said_again(outcome: Outcome) -> Outcome {
         | Outcome::Closed
         | Outcome::Adopted { .. }
         | Outcome::Assessed { .. }
-        | Outcome::Refused(_) => outcome,
+        | Outcome::Refused(_)
+        | Outcome::AllowanceOpened { .. }
+        | Outcome::Intents(_)
+        | Outcome::WrittenOff { .. }
+        | Outcome::Resolved { .. } => outcome,
     }
 }

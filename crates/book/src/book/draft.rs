@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::codec::Record;
-use crate::records::{BookError, Covenant, Head, Key, Receipt};
+use crate::records::{BookError, Covenant, Head, Key, Offline, Receipt};
 use crate::store::{Store, Table};
 use crate::sum::{Sign, count_into, record_hash};
 use crate::transfer::{Standing, Transfer};
-use crate::{Account, AccountId};
+use crate::{Account, AccountId, Allowance, DeviceId};
 use covenant_types::TransferId;
 
 /// One record that the command touched.
@@ -149,6 +149,18 @@ impl<'s, S: Store> Draft<'s, S> {
             table: Table::Transfers,
             what: format!("the transfer {number} is missing"),
         })
+    }
+
+    pub(super) fn offline<T: Record>(&mut self, record: Offline) -> Result<Option<T>, BookError<S::Error>> {
+        self.record(Table::Offline, Key::offline(record))
+    }
+
+    pub(super) fn set_offline<T: Record>(&mut self, record: Offline, value: &T) -> Result<(), BookError<S::Error>> {
+        self.set(Table::Offline, Key::offline(record), Some(value.to_record()))
+    }
+
+    pub(super) fn allowance(&mut self, device: DeviceId) -> Result<Option<Allowance>, BookError<S::Error>> {
+        self.offline(Offline::Allowance(device))
     }
 
     pub(super) fn covenant(&mut self, record: Covenant) -> Result<Option<Vec<u8>>, BookError<S::Error>> {

@@ -8,7 +8,7 @@ use crate::codec::Record;
 use crate::records::{BookError, Covenant, Dimension, Key, Receipt, Side, Total, TotalKey};
 use crate::store::{Store, Table};
 use crate::transfer::{Kind, Movement, Period, Transfer};
-use crate::{Account, Asset, Balances, Limit, Purpose, Refusal};
+use crate::{Account, Allowance, AllowanceState, Asset, Balances, Limit, Purpose, Refusal};
 
 /// A transfer that is right in itself and is to be booked.
 #[derive(Clone, Copy, Debug)]
@@ -22,9 +22,20 @@ pub(super) struct Entry {
     pub(super) released: i128,
 }
 
+/// Who wants a movement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// A client, at once.
+    Client,
+    /// A client, in two steps.
+    Pending,
+    /// A device that signed it, or a person who decided on what it signed.
+    Device,
+}
+
 impl<S: Store> Draft<'_, S> {
     /// Whether a movement may be booked for the first time: amounts, accounts, period and tags, in this order.
-    pub(super) fn judge_movement(&mut self, movement: &Movement, period: Period) -> Judged<(), S::Error> {
+    pub(super) fn judge_movement(&mut self, movement: &Movement, period: Period, by: By) -> Judged<(), S::Error> {
         judged!(above_zero(movement.amount));
         if movement.debit == movement.credit {
             return Ok(Err(Refusal::SameAccount(movement.debit)));
@@ -40,7 +51,29 @@ impl<S: Store> Draft<'_, S> {
         if assets[0] != assets[1] {
             return Ok(Err(Refusal::AssetsDiffer { debit: assets[0], credit: assets[1] }));
         }
-        self.judge_tags(movement, [debit.spec.purpose, credit.spec.purpose])
+        let purposes = [debit.spec.purpose, credit.spec.purpose];
+        judged!(self.judge_allowances(movement, purposes, by)?);
+        self.judge_tags(movement, purposes)
+    }
+
+    /// Only its device spends from an allowance, and only an open one is filled.
+    pub(super) fn judge_allowances(
+        &mut self,
+        movement: &Movement,
+        [debit, credit]: [Purpose; 2],
+        by: By,
+    ) -> Judged<(), S::Error> {
+        if matches!(debit, Purpose::Allowance(_)) && by != By::Device {
+            return Ok(Err(Refusal::AllowanceOnly(movement.debit)));
+        }
+        let Purpose::Allowance(device) = credit else { return Ok(Ok(())) };
+        if by == By::Pending {
+            return Ok(Err(Refusal::AllowanceOnly(movement.credit)));
+        }
+        match self.allowance(device)? {
+            Some(Allowance { state: AllowanceState::Open, .. }) => Ok(Ok(())),
+            Some(_) | None => Ok(Err(Refusal::AllowanceEnded(device))),
+        }
     }
 
     pub(super) fn judge_period(&self, period: Period) -> Result<(), Refusal> {

@@ -247,7 +247,7 @@ impl<S: Store> Book<S> {
         }
     }
 
-    fn rows(
+    pub(super) fn rows(
         &self,
         table: Table,
         from: Key,

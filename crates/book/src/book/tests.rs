@@ -2,6 +2,8 @@
 
 mod covenant;
 mod model;
+mod offline;
+mod offline_model;
 
 use covenant_types::TransferId;
 

@@ -4,14 +4,14 @@ use covenant_types::canonical::Writer;
 use covenant_types::{TransferId, WallTime};
 
 use super::draft::Draft;
-use super::movement::{Entry, above_zero};
+use super::movement::{By, Entry, above_zero};
 use super::{Judged, judged};
 use crate::account::{is_reserved, made_id};
 use crate::codec::Record;
 use crate::records::{BookError, Key, Receipt};
 use crate::store::{Store, Table};
 use crate::transfer::{Action, Kind, Movement, NewTransfer, Standing, Transfer};
-use crate::{Answer, BATCH_MAX, Outcome, Refusal};
+use crate::{Account, Answer, BATCH_MAX, Outcome, Purpose, Refusal};
 
 impl<S: Store> Draft<'_, S> {
     /// Books transfers in order. Each chain is booked whole or not at all; with `whole` all of them are one chain.
@@ -65,7 +65,7 @@ impl<S: Store> Draft<'_, S> {
 
     /// Answers with a refusal and keeps it, so that whoever asks again gets the same answer whatever happened since. What
     /// was answered to this id before stays.
-    fn refuse(&mut self, request: &NewTransfer, refusal: Refusal) -> Result<Answer, BookError<S::Error>> {
+    pub(super) fn refuse(&mut self, request: &NewTransfer, refusal: Refusal) -> Result<Answer, BookError<S::Error>> {
         if let Some(answer) = self.known(request)? {
             return Ok(answer);
         }
@@ -77,7 +77,7 @@ impl<S: Store> Draft<'_, S> {
     }
 
     /// Books one transfer whose id is new.
-    fn attempt(&mut self, new: &NewTransfer) -> Judged<u64, S::Error> {
+    pub(super) fn attempt(&mut self, new: &NewTransfer) -> Judged<u64, S::Error> {
         if new.id.0 == 0 {
             return Ok(Err(Refusal::IdZero));
         }
@@ -113,7 +113,8 @@ impl<S: Store> Draft<'_, S> {
     }
 
     fn first_step(&mut self, new: &NewTransfer, movement: Movement, kind: Kind) -> Judged<u64, S::Error> {
-        judged!(self.judge_movement(&movement, new.period)?);
+        let by = if kind == Kind::Posted { By::Client } else { By::Pending };
+        judged!(self.judge_movement(&movement, new.period, by)?);
         self.book(&Entry { id: new.id, kind, movement, period: new.period, asked: None, released: 0 })
     }
 
@@ -192,10 +193,14 @@ impl<S: Store> Draft<'_, S> {
             return Ok(Err(Refusal::MoreThanLeft { of: id, left, asked }));
         }
         let Movement { debit, credit, tags, .. } = wrong.movement;
+        let back = Movement { debit: credit, credit: debit, amount: asked, tags };
+        let purpose = |account: Option<Account>| account.map_or(Purpose::Other, |account| account.spec.purpose);
+        let purposes = [purpose(self.account(back.debit)?), purpose(self.account(back.credit)?)];
+        judged!(self.judge_allowances(&back, purposes, By::Client)?);
         let number = judged!(self.book(&Entry {
             id: new.id,
             kind: Kind::Correction { of: wrong.number },
-            movement: Movement { debit: credit, credit: debit, amount: asked, tags },
+            movement: back,
             period: new.period,
             asked: amount,
             released: 0,

@@ -115,6 +115,32 @@ pub(crate) enum LedgerVerb {
         #[arg(long)]
         svg: Option<PathBuf>,
     },
+    /// What towers may spend while nobody hears them
+    #[command(subcommand)]
+    Allowance(AllowanceVerb),
+    /// On a tower: sign a payment from its allowance, to be booked when the book can be reached
+    Intend {
+        /// The account that receives
+        #[arg(long)]
+        to: String,
+        /// Dollars and cents, as 1234.56
+        #[arg(long, allow_hyphen_values = true)]
+        amount: String,
+        /// The nation that a payment into a project concerns, by its ISO alpha-3 code
+        #[arg(long)]
+        nation: Option<String>,
+        /// 1 to 32 hexadecimal digits; the same id twice is signed once. Random when left out
+        #[arg(long)]
+        id: Option<TransferId>,
+    },
+    /// On a tower: its device, what it signed, and what became of it
+    Outbox,
+    /// What only a person can settle
+    Inbox {
+        /// What to do
+        #[command(subcommand)]
+        verb: Option<InboxVerb>,
+    },
     /// What each account holds
     Balances {
         /// Show what a node near by has, though it may be behind, and how old it is
@@ -157,6 +183,58 @@ pub(crate) struct VerifyArgs {
     /// A checkpoint that was kept: the log must extend it. Once for each
     #[arg(long, value_name = "FILE")]
     pub(crate) earlier: Vec<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AllowanceVerb {
+    /// Open an allowance for the device of a tower, and fill it. What is left at its end goes back
+    Open {
+        /// The device's public key, as `ledger outbox` shows it on the tower
+        #[arg(long)]
+        device: String,
+        /// The account that fills it
+        #[arg(long)]
+        from: String,
+        /// Dollars and cents, as 1234.56
+        #[arg(long, allow_hyphen_values = true)]
+        amount: String,
+        /// 1 to 32 hexadecimal digits; the same id twice books once. Random when left out
+        #[arg(long)]
+        id: Option<TransferId>,
+    },
+    /// What is left of allowances, and what waits for whom
+    Status {
+        /// The device; all when left out
+        device: Option<String>,
+    },
+    /// On a tower: sign that nothing more comes; what is left goes back when the book has it
+    Close,
+    /// End an allowance whose device does not come back; what it signed and comes later goes to the inbox
+    WriteOff {
+        /// The device
+        device: String,
+        /// Why, for those who read it later
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum InboxVerb {
+    /// Book an entry or reject it, once
+    Resolve {
+        /// The number of the entry
+        entry: u64,
+        /// Book it: from its allowance, or from the account that had filled it
+        #[arg(long, required_unless_present = "reject", conflicts_with = "reject")]
+        book: bool,
+        /// Reject it
+        #[arg(long)]
+        reject: bool,
+        /// Why, for those who read it later
+        #[arg(long)]
+        reason: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

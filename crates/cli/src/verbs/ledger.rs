@@ -4,13 +4,13 @@ mod report;
 mod statement;
 
 use covenant_ledger::{
-    AsOf, AssessmentDone, Balances, CheckDone, ClosedDone, DistributionDone, ExportPage, LedgerKeys, LedgerStatus,
-    Step, TransferDone, VotersDone,
+    AsOf, AssessmentDone, Balances, CheckDone, ClosedDone, DistributionDone, ExportPage, IntentWanted, LedgerKeys,
+    LedgerStatus, Step, TransferDone, VotersDone,
 };
 use covenant_node::api::{ApiError, Assess, CloseBooks, Distribute, LedgerStep, Transfer, Voters};
 use covenant_types::{NodeName, TransferId};
 
-use super::ledger_verify;
+use super::{ledger_verify, offline};
 use crate::args::{ExportFormat, Global, LedgerVerb, VotersVerb};
 use crate::client::Client;
 use crate::output::{Output, Tone};
@@ -89,6 +89,14 @@ pub(crate) async fn run(global: &Global, verb: LedgerVerb, output: &Output) -> R
                 }
             });
         }
+        LedgerVerb::Allowance(verb) => offline::allowance(&client, verb, output).await?,
+        LedgerVerb::Intend { to, amount, nation, id } => {
+            let id = id.unwrap_or_else(random_id);
+            output.talk(&format!("id {id}: give it again with --id to be sure that this is signed once"));
+            offline::intend(&client, IntentWanted { id, to, amount, nation }, output).await?;
+        }
+        LedgerVerb::Outbox => offline::outbox(&client, output).await?,
+        LedgerVerb::Inbox { verb } => offline::inbox(&client, verb, output).await?,
         LedgerVerb::Balances { stale } => {
             let balances = balances(&client, stale).await?;
             output.view(&balances, |output| {
@@ -198,7 +206,7 @@ async fn balances(client: &Client, stale: bool) -> Result<Balances, ApiError> {
 }
 
 /// How fresh what is shown is, in words.
-fn freshness(as_of: &AsOf) -> String {
+pub(super) fn freshness(as_of: &AsOf) -> String {
     let position = as_of.position;
     if as_of.linearizable {
         format!("up to date, as of entry {position} of the log")
@@ -207,6 +215,6 @@ fn freshness(as_of: &AsOf) -> String {
     }
 }
 
-fn random_id() -> TransferId {
+pub(super) fn random_id() -> TransferId {
     TransferId((u128::from(covenant_node::entropy()) << 64) | u128::from(covenant_node::entropy()))
 }

@@ -12,6 +12,7 @@ mod http_files;
 mod identity;
 mod ledger;
 pub(crate) mod ledger_verify;
+mod offline;
 mod part;
 mod simulate;
 mod snapshot;

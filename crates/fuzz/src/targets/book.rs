@@ -3,9 +3,11 @@
 use std::sync::OnceLock;
 
 use covenant_book::{
-    AccountId, AccountOrder, Action, Amount, Asset, Book, Command, Entitlements, Limit, MemoryStore, Movement,
-    NewTransfer, Order, Outcome, Period, Projects, Purpose, Tags,
+    AccountId, AccountOrder, Action, AllowanceOrder, Amount, Asset, Book, Command, Decision, DeviceId, Entitlements,
+    Intent, Limit, MemoryStore, Movement, NewTransfer, Order, Outcome, Period, Projects, Purpose, SignedIntent, Tags,
+    Wish,
 };
+use covenant_identity::NodeKey;
 use covenant_types::{TransferId, WallTime};
 
 use super::services::{TABLE, few};
@@ -14,10 +16,13 @@ use crate::Target;
 pub(crate) const TARGETS: &[Target] = &[
     Target::new("book-command", fuzz_book_command, book_command_seeds),
     Target::new("book-outcome", fuzz_book_outcome, book_outcome_seeds),
+    Target::new("signed-intent", fuzz_signed_intent, signed_intent_seeds),
     Target::new("book-entitlements", fuzz_book_entitlements, book_entitlements_seeds),
     Target::new("projects", fuzz_projects, projects_seeds),
 ];
 
+/// Of a device that only exists here.
+const DEVICE_PEM: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH\n-----END PRIVATE KEY-----\n";
 const NOW: WallTime = WallTime(1_790_000_000);
 const PROJECTS: &str = "project,sector,name\nclean-water,health,Wells\nteachers,education,Training\n";
 
@@ -47,8 +52,46 @@ fn commands() -> Vec<Command> {
         Order::Assess { year: Period(2025), table },
         Order::Distribute { id: TransferId(9), amount: Amount::cents(1_000_003), period: Period(2026), table },
         Order::Close { through: Period(2025) },
+        allowance(),
+        Order::Intents(intents()),
+        Order::Resolve { entry: 1, decision: Decision::Reject, reason: "twice".to_owned(), period: Period(2026) },
+        Order::WriteOff {
+            device: DeviceId::of(&device().public_key()),
+            reason: "lost".to_owned(),
+            period: Period(2026),
+        },
     ];
     orders.map(|order| Command { at: NOW, order }).to_vec()
+}
+
+/// The key of a device that only exists here.
+fn device() -> &'static NodeKey {
+    static DEVICE: OnceLock<NodeKey> = OnceLock::new();
+    DEVICE.get_or_init(|| NodeKey::from_pem(DEVICE_PEM).expect("a key"))
+}
+
+fn allowance() -> Order {
+    let from = Purpose::Treasury.account().expect("an account of the covenant");
+    let (key, id, period) = (device().public_key(), TransferId(8), Period(2026));
+    Order::OpenAllowance(AllowanceOrder { key, id, from, amount: 1000, period })
+}
+
+fn signed(sequence: u64, wish: Wish) -> SignedIntent {
+    let intent = Intent { device: DeviceId::of(&device().public_key()), sequence, wish };
+    SignedIntent { intent, signature: device().sign(&intent.to_bytes()) }
+}
+
+/// One that is applied, two that differ under one number, a last one.
+fn intents() -> Vec<SignedIntent> {
+    let pay = |id, to, amount| Wish::Pay {
+        id: TransferId(id),
+        to: AccountId(to),
+        amount,
+        tags: Tags::default(),
+        period: Period(2026),
+    };
+    let close = Wish::Close { period: Period(2026) };
+    vec![signed(1, pay(20, 1, 100)), signed(3, close), signed(2, pay(21, 2, 30)), signed(2, pay(21, 2, 31))]
 }
 
 /// A book in which a little happened.
@@ -76,6 +119,29 @@ fn fuzz_book_command(bytes: &[u8]) {
 
 fn book_command_seeds() -> Vec<Vec<u8>> {
     commands().iter().map(Command::to_bytes).collect()
+}
+
+/// Whatever a device signs, the books balance after it, and what it signed is answered or kept.
+fn fuzz_signed_intent(bytes: &[u8]) {
+    static FILLED: OnceLock<MemoryStore> = OnceLock::new();
+    let Ok(read) = SignedIntent::from_bytes(bytes) else { return };
+    assert_eq!(read.to_bytes(), bytes, "an intent has one form");
+    let filled = FILLED.get_or_init(|| {
+        let mut book = Book::open(begun().clone()).expect("memory holds a book");
+        book.apply(&Command { at: NOW, order: allowance() }).expect("memory holds a book");
+        book.store().clone()
+    });
+    let mut book = Book::open(filled.clone()).expect("memory holds a book");
+    let again = signed(read.intent.sequence, read.intent.wish);
+    for intents in [vec![read, again], intents(), vec![again]] {
+        book.apply(&Command { at: NOW, order: Order::Intents(intents) }).expect("memory holds a book");
+    }
+    let checked = book.check().expect("memory holds a book");
+    assert!(checked.problems.is_empty(), "{:?}", checked.problems);
+}
+
+fn signed_intent_seeds() -> Vec<Vec<u8>> {
+    intents().iter().map(SignedIntent::to_bytes).collect()
 }
 
 fn fuzz_book_outcome(bytes: &[u8]) {

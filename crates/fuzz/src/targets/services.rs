@@ -22,6 +22,7 @@ pub(crate) const TARGETS: &[Target] = &[
     Target::new("store-message", fuzz_store_message, store_message_seeds),
     Target::new("ledger-entries", ledger::fuzz_ledger_entries, ledger::ledger_entries_seeds),
     Target::new("ledger-question", ledger::fuzz_ledger_question, ledger::ledger_question_seeds),
+    Target::new("ledger-outbox", ledger::fuzz_ledger_outbox, ledger::ledger_outbox_seeds),
     Target::new("book-message", fuzz_book_message, book_message_seeds),
     Target::new("nations", fuzz_nations, nations_seeds),
     Target::new("history", history::fuzz_history, history::history_seeds),

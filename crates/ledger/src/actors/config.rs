@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 
 use crate::BackupHead;
 use crate::member::Member;
+use crate::offline::Outbox;
 use crate::places::Places;
 use crate::public_log::LogKeys;
 use crate::{LedgerError, Nations};
@@ -53,6 +54,8 @@ pub struct LedgerConfig {
     troubles: parking_lot::Mutex<BTreeMap<String, String>>,
     /// The public halves of the keys of this node's log, once it has one.
     keys: parking_lot::Mutex<Option<LogKeys>>,
+    /// What the device of this tower signed. A write may be under way when an incarnation ends: the next one waits for it here.
+    pub(crate) outbox: Arc<Mutex<Option<Outbox>>>,
 }
 
 /// A backup that is about to be written.
@@ -104,6 +107,7 @@ impl LedgerConfig {
             member: Mutex::new(None),
             troubles: parking_lot::Mutex::default(),
             keys: parking_lot::Mutex::default(),
+            outbox: Arc::default(),
         }
     }
 
@@ -251,6 +255,11 @@ impl LedgerConfig {
 
     pub(crate) fn is_well(&self, subject: &str) {
         self.troubles.lock().remove(subject);
+    }
+
+    /// Where the outbox of a tower is kept.
+    pub(crate) fn outbox_path(&self) -> PathBuf {
+        self.folder.join("outbox")
     }
 
     /// Whether this node may begin the ledger, and has not yet.

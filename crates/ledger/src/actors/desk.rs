@@ -26,6 +26,7 @@ use tokio::sync::mpsc;
 use super::book::{BookMessage, CHANGE_WITHIN, VOTERS, VotersAnswer, VotersChange};
 use super::config::GROUP;
 use super::{Backup, LedgerConfig, keys};
+use super::offline::OfflineMessage;
 use crate::error::LedgerErrorKind;
 use crate::order::{self, Wanted};
 use crate::places::name_of;
@@ -147,6 +148,8 @@ pub enum DeskMessage {
         /// Where the answer goes.
         reply: Reply<Result<VotersDone, LedgerError>>,
     },
+    /// What devices do.
+    Offline(OfflineMessage),
 }
 
 /// Takes requests on any node and brings them to the book.
@@ -157,7 +160,7 @@ pub struct Desk(mpsc::Sender<Forwarded>);
 type Forwarded = (Option<TraceId>, DeskMessage);
 
 /// How long the group may take to answer a desk.
-const BOOK_WITHIN: Duration = Duration::from_secs(8);
+pub(super) const BOOK_WITHIN: Duration = Duration::from_secs(8);
 /// How long it may take where none of the voters that are known can be reached.
 const NEWCOMERS_WITHIN: Duration = Duration::from_secs(3);
 /// How long it may take to tell how far it is.
@@ -199,6 +202,7 @@ impl Behaviour for Desk {
             DeskMessage::Status { .. } => "Status",
             DeskMessage::Keys { .. } => "Keys",
             DeskMessage::Voters { .. } => "Voters",
+            DeskMessage::Offline(message) => message.kind(),
         }
     }
 
@@ -209,12 +213,12 @@ impl Behaviour for Desk {
 }
 
 /// The way to the book.
-struct Way {
-    config: Arc<LedgerConfig>,
+pub(super) struct Way {
+    pub(super) config: Arc<LedgerConfig>,
     client: GroupClient,
     /// Where there are other nodes.
     cluster: Option<Arc<Cluster>>,
-    env: Env,
+    pub(super) env: Env,
     voters: Name,
     /// The book of this node, where it has one, and where it is on others.
     own: Option<Ref<BookMessage>>,
@@ -293,6 +297,7 @@ impl Way {
                 reply.send(Ok(keys::of(&self.config, self.cluster.as_ref(), self.voters()).await));
             }
             DeskMessage::Voters { change, reply } => reply.send(self.change(change).await),
+            DeskMessage::Offline(message) => self.offline(message).await,
         }
     }
 
@@ -458,7 +463,7 @@ impl Way {
     }
 
     /// Has the tables of this node in the book, once in the life of the desk.
-    async fn adopt(&self) -> Result<(), LedgerError> {
+    pub(super) async fn adopt(&self) -> Result<(), LedgerError> {
         let mut adopted = self.adopted.lock().await;
         if !*adopted {
             for order in order::tables(&self.config.nations) {
@@ -469,7 +474,7 @@ impl Way {
         Ok(())
     }
 
-    async fn submit(&self, command: Vec<u8>) -> Result<Vec<u8>, LedgerError> {
+    pub(super) async fn submit(&self, command: Vec<u8>) -> Result<Vec<u8>, LedgerError> {
         let within = self.look(BOOK_WITHIN)?;
         let (id, began) = (self.ids.lock().random(), self.env.now());
         let answered = self.client.submit(id, command, within).await;
@@ -477,7 +482,7 @@ impl Way {
         answered.map_err(|error| told(&error, &self.voters(), true))
     }
 
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         question: &Question,
         freshness: Freshness,
@@ -527,7 +532,7 @@ impl Way {
     }
 }
 
-fn another() -> LedgerError {
+pub(super) fn another() -> LedgerError {
     LedgerError::failed("it answered another question")
 }
 

@@ -1,3 +1,5 @@
+mod outbox;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +22,11 @@ impl TreeSource for Files {
         let child = |id: &str| format!("[[child]]\nid = \"{id}\"\nbehaviour = \"ledger.{id}\"\n");
         match name {
             "root" => Ok("[[child]]\nid = \"ledger\"\ntree = \"ledger\"\n".to_owned()),
-            "ledger" => Ok(format!("intensity = 100\n{}{}{}", child("book"), child("log"), child("desk"))),
+            "ledger" => {
+                let children = ["book", "log", "desk", "outbox"].map(child).concat();
+                Ok(format!("intensity = 100
+{children}"))
+            }
             _ => Err(TreeSourceError::NotFound),
         }
     }

@@ -1,8 +1,9 @@
-use covenant_book::{Command, MemoryStore, Order, Outcome};
+use covenant_book::{Command, DeviceId, Intent, IntentState, MemoryStore, Order, Outcome, SignedIntent};
 use covenant_types::{TransferId, WallTime};
 
 use super::*;
 use crate::order::{self, Step, Wanted};
+use crate::{IntentWanted, offline};
 
 const AT: WallTime = WallTime(1_790_000_000);
 const YEAR: u16 = 2026;
@@ -137,4 +138,24 @@ fn the_picture_shows_every_region_and_sector_and_is_well_formed() {
     hostile.regions[0].region = "<script>\"&".to_owned();
     let svg = plot(&hostile);
     assert!(!svg.contains("<script") && svg.contains("&lt;script&gt;&quot;&amp;"));
+}
+
+#[test]
+fn what_a_tower_paid_into_a_project_counts_like_what_communities_paid() {
+    let (mut book, key) = (sample(), covenant_identity::NodeKey::generate());
+    let tables = (Nations::embedded(), Projects::embedded());
+    let (period, public) = (Period(YEAR), offline::hex(&key.public_key()));
+    apply(&mut book, offline::open((&public, TransferId(20)), ("communities", "50.00"), period, tables).unwrap());
+    let (to, amount) = ("project:seed-banks".to_owned(), "3.00".to_owned());
+    let wanted = IntentWanted { id: TransferId(21), to, amount, nation: Some("KEN".to_owned()) };
+    let device = DeviceId::of(&key.public_key());
+    let wish = offline::wish(&wanted, device, period, tables).unwrap();
+    let intent = Intent { device, sequence: 1, wish };
+    let signed = SignedIntent { intent, signature: key.sign(&intent.to_bytes()) };
+    let outcome = apply(&mut book, Order::Intents(vec![signed]));
+    assert!(matches!(outcome, Outcome::Intents(answers) if matches!(answers[0], Ok(IntentState::Applied { .. }))));
+    let (report, _) = gather(&mut book, |_| {});
+    assert_eq!((report.sectors[0].amount.as_str(), report.sectors[0].payments), ("45.00", 3));
+    let kenya = report.nations.iter().find(|row| row.nation == "KEN").unwrap();
+    assert_eq!(kenya.sums.into_projects, "45.00");
 }

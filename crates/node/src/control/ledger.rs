@@ -54,7 +54,7 @@ async fn ask_within<T: Send + 'static>(
     desk.call(make, within).await?.map_err(no)
 }
 
-fn no(error: LedgerError) -> ApiError {
+pub(super) fn no(error: LedgerError) -> ApiError {
     let kind = match error.kind {
         LedgerErrorKind::BadRequest => ErrorKind::Usage,
         LedgerErrorKind::Conflict => ErrorKind::Conflict,

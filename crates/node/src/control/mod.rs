@@ -12,6 +12,7 @@ mod content;
 mod fault;
 mod identity;
 mod ledger;
+mod offline;
 mod part;
 mod routes;
 mod state;

@@ -19,8 +19,8 @@ use tokio::sync::oneshot;
 
 use super::caller::{Caller, Done, act};
 use super::{
-    Answer, Control, actor, backup, body, ca, cert, content, fault, identity, ledger, part, state, tree as trees,
-    whereabouts,
+    Answer, Control, actor, backup, body, ca, cert, content, fault, identity, ledger, offline, part, state,
+    tree as trees, whereabouts,
 };
 use crate::api::part::Member;
 use crate::api::{ActorKilled, ApiError, ErrorKind, KillActor, Status};
@@ -77,6 +77,12 @@ pub(crate) fn router(control: Control) -> Router {
         .route("/v1/ledger/steps", post(ledger::step))
         .route("/v1/ledger/close", post(ledger::close))
         .route("/v1/ledger/voters", post(ledger::voters))
+        .route("/v1/ledger/allowances", get(offline::allowances).post(offline::open))
+        .route("/v1/ledger/allowances/write-off", post(offline::write_off))
+        .route("/v1/ledger/inbox", get(offline::inbox))
+        .route("/v1/ledger/inbox/resolve", post(offline::resolve))
+        .route("/v1/ledger/outbox", get(offline::outbox).post(offline::intend))
+        .route("/v1/ledger/outbox/close", post(offline::close))
         .route("/v1/ledger/balances", get(ledger::balances))
         .route("/v1/ledger/statement", get(ledger::statement))
         .route("/v1/ledger/report", get(ledger::report))
