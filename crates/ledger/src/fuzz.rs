@@ -99,6 +99,8 @@ pub fn ledger_entries_seeds() -> Vec<Vec<u8>> {
     });
     let all: Vec<Vec<u8>> = behind_length.collect();
     vec![all.first().cloned().unwrap_or_default(), all.concat()]
+}
+
 /// A device that only exists here.
 const DEVICE: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH\n-----END PRIVATE KEY-----\n";
 

@@ -25,8 +25,8 @@ use tokio::sync::mpsc;
 
 use super::book::{BookMessage, CHANGE_WITHIN, VOTERS, VotersAnswer, VotersChange};
 use super::config::GROUP;
-use super::{Backup, LedgerConfig, keys};
 use super::offline::OfflineMessage;
+use super::{Backup, LedgerConfig, keys};
 use crate::error::LedgerErrorKind;
 use crate::order::{self, Wanted};
 use crate::places::name_of;

@@ -24,8 +24,10 @@ impl TreeSource for Files {
             "root" => Ok("[[child]]\nid = \"ledger\"\ntree = \"ledger\"\n".to_owned()),
             "ledger" => {
                 let children = ["book", "log", "desk", "outbox"].map(child).concat();
-                Ok(format!("intensity = 100
-{children}"))
+                Ok(format!(
+                    "intensity = 100
+{children}"
+                ))
             }
             _ => Err(TreeSourceError::NotFound),
         }
