@@ -86,6 +86,11 @@ scenario file:
 kill-rounds rounds="10":
     COVENANT_KILL_ROUNDS={{rounds}} cargo test --release -p covenant-cli --test cluster -- --nocapture killing_every_process
 
+# Three voters through SIGKILL, SIGSTOP, partitions and bad disks, and what 64 clients were answered: just ledger-torture --minutes 30
+ledger-torture *args:
+    cargo build --release -p covenant-cli -p covenant-torture
+    target/release/ledger-torture {{args}}
+
 # Kill random actors of a running cluster for so many seconds: just actor-kills 600
 actor-kills secs="600":
     COVENANT_ACTOR_KILL_SECS={{secs}} cargo test --release -p covenant-cli --test cluster -- --nocapture killing_random_actors
@@ -143,6 +148,10 @@ sim-core *args:
 # A storm over whole nodes, run twice: what broke, and with --story what happened: just sim 42 --nodes 20 --story
 sim seed *args:
     cargo run --release -q -p covenant-sim --bin sim -- --seed {{seed}} {{args}}
+
+# Storms over the ledger's three voters in virtual time, each seed twice, and what clients were answered: just sim-ledger --seeds 1000
+sim-ledger *args:
+    cargo run --release -q -p covenant-sim --bin sim-ledger -- {{args}}
 
 # Bulk on a narrow line between whole nodes, for an hour of virtual time: is anybody taken for dead?
 sim-narrow secs="3600":

@@ -28,7 +28,7 @@ const LAYERS: &[(&str, Peers, &[&str])] = &[
     ("services", Peers::Apart, &["content", "ledger", "placement", "watch"]),
     ("assembly", Peers::Apart, &["chaos", "node"]),
     ("front", Peers::Earlier, &["covenant", "cli"]),
-    ("beside", Peers::Earlier, &["history", "testkit", "sim", "fuzz", "bench", "tests"]),
+    ("beside", Peers::Earlier, &["history", "testkit", "sim", "fuzz", "bench", "torture", "tests"]),
 ];
 
 /// What no core may reach, however far down: a core that cannot reach a socket, a clock or a runtime cannot misuse one.

@@ -94,6 +94,9 @@ pub(crate) struct Progress {
     pub(crate) transfers: u64,
     /// The latest time that a command carried.
     pub(crate) at: WallTime,
+    /// The hash of the state, in hexadecimal. Nodes of before did not say it.
+    #[serde(default)]
+    pub(crate) state: String,
 }
 
 /// What a distribution came to, in cents.
@@ -122,8 +125,8 @@ fn answer<S: Store>(book: &Book<S>, question: &Question) -> Result<Said, BookErr
         Question::Year { year, start } => report::page(book, Period(*year), start.as_ref()).map(Said::Year),
         Question::Statement { account, from } => statement::page(book, account.0, *from),
         Question::Status => {
-            let head = book.head();
-            Ok(Said::Status(Progress { position: head.position, transfers: head.transfers, at: head.at }))
+            let (head, state) = (book.head(), hash_text(book));
+            Ok(Said::Status(Progress { position: head.position, transfers: head.transfers, at: head.at, state }))
         }
         Question::Parts { first, transfers } => parts(book, *first, *transfers),
         Question::Offline(question) => Ok(offline::answer(book, question)?.map_or_else(Said::No, Said::Offline)),
@@ -185,9 +188,13 @@ fn check<S: Store>(book: &Book<S>) -> Result<Said, BookError<S::Error>> {
         ok: problems.is_empty(),
         entries: checked.transfers,
         sum: amount_text(sum, Asset::USD),
-        state: blake3::Hash::from_bytes(book.state_hash()).to_hex().to_string(),
+        state: hash_text(book),
         problems,
     }))
+}
+
+fn hash_text<S: Store>(book: &Book<S>) -> String {
+    blake3::Hash::from_bytes(book.state_hash()).to_hex().to_string()
 }
 
 /// Distributions have this many transfers at most: two parts and the nations.

@@ -189,6 +189,9 @@ pub struct LedgerStatus {
     pub position: u64,
     /// How many transfers it has.
     pub entries: u64,
+    /// The hash of the state, in hexadecimal: equal on two nodes at one position where their books are.
+    #[serde(default)]
+    pub state: String,
     /// How fresh it is.
     pub as_of: AsOf,
 }

@@ -427,6 +427,7 @@ impl Way {
             voters: self.voters(),
             position: progress.position,
             entries: progress.transfers,
+            state: progress.state,
             as_of,
         })
     }
