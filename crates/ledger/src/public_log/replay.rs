@@ -150,7 +150,14 @@ impl Replay {
             Outcome::Answers(answers) => {
                 counted.refused += answers.iter().filter(|answer| answer.result.is_err()).count() as u64;
             }
-            Outcome::Expired { .. } | Outcome::Closed => {}
+            Outcome::Intents(answers) => {
+                counted.refused += answers.iter().filter(|answer| answer.is_err()).count() as u64
+            }
+            Outcome::Expired { .. }
+            | Outcome::Closed
+            | Outcome::AllowanceOpened { .. }
+            | Outcome::WrittenOff { .. }
+            | Outcome::Resolved { .. } => {}
         }
     }
 }
