@@ -102,7 +102,7 @@ pub fn ledger_entries_seeds() -> Vec<Vec<u8>> {
 }
 
 /// A device that only exists here.
-const DEVICE: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH\n-----END PRIVATE KEY-----\n";
+pub(crate) const DEVICE: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH\n-----END PRIVATE KEY-----\n";
 
 /// The record of an outbox, without the hash at its end.
 ///

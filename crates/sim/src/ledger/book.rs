@@ -64,7 +64,11 @@ pub(super) fn answered(bytes: &[u8]) -> io::Result<Option<(u64, bool)>> {
         | Outcome::Closed
         | Outcome::Adopted { .. }
         | Outcome::Assessed { .. }
-        | Outcome::Distributed { .. }) => Err(failed(other)),
+        | Outcome::Distributed { .. }
+        | Outcome::AllowanceOpened { .. }
+        | Outcome::Intents(_)
+        | Outcome::WrittenOff { .. }
+        | Outcome::Resolved { .. }) => Err(failed(other)),
     }
 }
 
