@@ -3,7 +3,7 @@
 //! An intent is acknowledged when it is on disk with its number. It is sent, again and again, until the book has answered, and
 //! kept until it is applied or rejected. The book knows each by its number, so that sending twice does nothing.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -224,7 +224,7 @@ impl Store {
 }
 
 /// The box of this tower, or a new device where there is none.
-fn open(path: &PathBuf) -> Result<Outbox, LedgerError> {
+fn open(path: &Path) -> Result<Outbox, LedgerError> {
     let failed = |what: String| LedgerError::new(crate::LedgerErrorKind::Failed, format!("{}: {what}", path.display()));
     match std::fs::read(path) {
         Ok(bytes) => Outbox::from_bytes(&zeroize::Zeroizing::new(bytes)).map_err(|error| {
