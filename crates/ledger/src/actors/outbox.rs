@@ -277,7 +277,11 @@ impl Round {
         let list = self.ask(|reply| OfflineMessage::Allowances { from, alone: true, stale, reply }).await?;
         let at = self.store.env.wall();
         if let Some(heard) = list.allowances.first().and_then(|allowance| Heard::of(allowance, at)) {
-            self.store.change(move |outbox| Ok(outbox.heard(heard))).await?;
+            let hear = move |outbox: &mut Outbox| {
+                outbox.heard(heard);
+                Ok(())
+            };
+            self.store.change(hear).await?;
         }
         Ok(refused)
     }

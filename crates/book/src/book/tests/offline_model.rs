@@ -85,7 +85,7 @@ impl Naive {
                 self.left = 0;
                 Fate::Applied
             }
-            Wish::Pay { to, .. } if to == AccountId(99) => Fate::Inbox,
+            Wish::Pay { to: AccountId(99), .. } => Fate::Inbox,
             Wish::Pay { amount, .. } if amount > self.left => Fate::Rejected,
             Wish::Pay { amount, .. } => {
                 self.left -= amount;
