@@ -30,7 +30,7 @@ const LATER: Duration = Duration::from_secs(1);
 fn budget(supervisor: &str) -> (usize, Duration) {
     let (intensity, secs) = match supervisor {
         "/" => (3, 60),
-        "/content" | "/ledger" => (5, 60),
+        "/content" | "/ledger" | "/placement" => (5, 60),
         "/sync" => (10, 30),
         "/watch" => (20, 60),
         other => panic!("no budget is known of {other}"),
