@@ -75,15 +75,15 @@ fn of_towers() -> Vec<Vec<u8>> {
         Order::Intents(vec![signed(4)]),
         Order::Resolve { entry: 0, decision: Decision::Reject, reason: reason(), period },
     ];
-    let late = WallTime(1 << 40);
-    orders.map(|order| Command { at: late, order }.to_bytes()).into()
+    orders.map(|order| Command { at: WallTime(1000), order }.to_bytes()).into()
 }
 
 fn log() -> Log {
     let mut voter = Voter::new("hub");
     let of_towers = of_towers();
-    voter.apply(&support::commands(81, SIZE - of_towers.len()));
-    voter.apply(&of_towers);
+    let mut commands = support::commands(81, SIZE - of_towers.len());
+    commands.splice(SIZE / 2..SIZE / 2, of_towers);
+    voter.apply(&commands);
     let (mut entries, mut places) = (Vec::new(), BTreeMap::<_, Vec<usize>>::new());
     while entries.len() < SIZE {
         for applied in voter.reader().commands(entries.len() as u64, 1000).unwrap() {
