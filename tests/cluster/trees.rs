@@ -79,7 +79,7 @@ fn a_plan_says_what_would_change_and_drift_has_an_exit_code() {
     assert_eq!(paths(&plan["supervisors"]), ["/content", "/sync"], "a hub has no desk.toml");
     assert_eq!(plan["supervisors"][0]["rules"][0], "store: shutdown 5s -> 4s");
     assert_eq!(plan["kept"], 12, "the root, five subtrees, watcher, store, book, its log, scheduler and table");
-    assert_eq!(plan["stop_bound_ms"], 4000, "two of 1 s and 1 s of grace");
+    assert_eq!(plan["stop_bound_ms"], 3250, "two of 1 s, with a grace of 1 s and of 250 ms");
     let again = json(&node.verb(&["tree", "plan", &hub, "--json"]));
     assert_eq!(plan["plan"], again["plan"], "nothing changed between the two");
 
