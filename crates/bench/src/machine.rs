@@ -34,15 +34,6 @@ impl Machine {
     }
 }
 
-/// Processor time of a process so far, by its `stat`.
-pub(crate) fn cpu_seconds(stat: &std::path::Path) -> std::io::Result<f64> {
-    // Fields 14 and 15, in hundredths of a second: the name before them may hold spaces and ends with a bracket.
-    let stat = fs::read_to_string(stat)?;
-    let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
-    let ticks = after.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
-    Ok(ticks.sum::<f64>() / 100.0)
-}
-
 fn field(file: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(file).ok()?;
     let line = text.lines().find(|line| line.starts_with(name))?;

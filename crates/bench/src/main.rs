@@ -21,6 +21,7 @@ mod nodes;
 mod peers;
 mod plan;
 mod processes;
+mod processor_time;
 mod remote;
 mod report;
 mod restart;

@@ -19,8 +19,8 @@ pub(crate) use self::notes::Notes;
 use crate::Failure;
 use crate::disk::{Place, synced_records};
 use crate::load::{Load, Round, Target};
-use crate::machine::cpu_seconds;
 use crate::nodes::{AMPLE, Authority, Host, start_node, until_reachable};
+use crate::processor_time::cpu_seconds;
 use crate::report::{Outcome, Row, Unit};
 use crate::stats::{p50_p99, rate};
 

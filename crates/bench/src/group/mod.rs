@@ -274,7 +274,7 @@ fn record(number: u64, records: usize) -> Vec<u8> {
 fn cpu_seconds(pids: &[u32]) -> Result<f64, Failure> {
     let mut sum = 0.0;
     for pid in pids {
-        sum += crate::machine::cpu_seconds(Path::new(&format!("/proc/{pid}/stat")))?;
+        sum += crate::processor_time::cpu_seconds(Path::new(&format!("/proc/{pid}/stat")))?;
     }
     Ok(sum)
 }
