@@ -163,12 +163,16 @@ fn balances<S: Store>(book: &Book<S>, from: AccountId) -> Result<Said, BookError
     })
 }
 
-fn check<S: Store>(book: &Book<S>) -> Result<Said, BookError<S::Error>> {
-    let checked = book.check()?;
-    let mut sums: BTreeMap<Asset, i128> = BTreeMap::new();
+/// Of each asset, in minor units.
+type Sums = BTreeMap<Asset, i128>;
+
+/// What all accounts of each asset sum to, which is nothing where the book balances, and how many accounts there are.
+pub(crate) fn sums<S: Store>(book: &Book<S>) -> Result<(Sums, u64), BookError<S::Error>> {
+    let (mut sums, mut count) = (Sums::new(), 0);
     let mut next = Some(AccountId(0));
     while let Some(from) = next {
         let page = book.accounts(from, PAGE_MAX)?;
+        count += page.len() as u64;
         for account in &page {
             let sum = sums.entry(account.spec.asset).or_default();
             // Where it wraps it wraps back: the sum of all is what counts.
@@ -177,6 +181,12 @@ fn check<S: Store>(book: &Book<S>) -> Result<Said, BookError<S::Error>> {
         let last = page.last().filter(|_| page.len() == PAGE_MAX);
         next = last.and_then(|account| account.spec.id.0.checked_add(1)).map(AccountId);
     }
+    Ok((sums, count))
+}
+
+fn check<S: Store>(book: &Book<S>) -> Result<Said, BookError<S::Error>> {
+    let checked = book.check()?;
+    let (sums, _) = sums(book)?;
     let mut problems = checked.problems;
     problems.extend(
         sums.iter()
