@@ -2,6 +2,7 @@
 
 use covenant_types::{TransferId, WallTime};
 
+use crate::account::is_reserved;
 use crate::{AccountId, Alpha3, Balances, ProjectCode, Sector};
 
 /// A calendar year that a transfer is booked in.
@@ -143,6 +144,13 @@ pub struct Transfer {
     pub debit_after: Balances,
     /// What the credit account held after it.
     pub credit_after: Balances,
+}
+
+impl Transfer {
+    /// Whether the book made its id itself, for an assessment, a distribution or an expiry. No client can have such an id.
+    pub fn is_made_by_book(&self) -> bool {
+        is_reserved(self.id.0)
+    }
 }
 
 /// What became of a transfer since it was booked.

@@ -9,7 +9,6 @@ use covenant_book::{AccountId, Asset, Book, BookError, Dimension, Kind, PAGE_MAX
 use time::{Date, OffsetDateTime};
 
 use crate::question::{amount_text, moved};
-use crate::report::made_by_book;
 use crate::{Account, ExportForm};
 
 /// The most bytes a page has: an answer of a group holds it, with room for what its text becomes in JSON.
@@ -124,7 +123,7 @@ fn date_of(transfer: &Transfer) -> Date {
 
 /// What a posted transfer is, by who made its id and whose accounts it touches.
 fn posted(transfer: &Transfer, from: Account, to: Account) -> String {
-    match (made_by_book(transfer), from, to) {
+    match (transfer.is_made_by_book(), from, to) {
         (true, Account::Covenant(Purpose::Nation(_)), Account::Covenant(Purpose::Pool)) => {
             format!("assessment {}", transfer.period.0)
         }

@@ -176,16 +176,11 @@ fn of<S: Store>(book: &Book<S>, transfer: &Transfer, account: AccountId) -> Resu
     let other = book.account(of_others)?.map(|account| account.spec.purpose);
     match other {
         Some(Purpose::Pool) if gives => cents.assessed = sign * amount,
-        Some(Purpose::Treasury) if !gives && made_by_book(&what) => cents.received = sign * amount,
+        Some(Purpose::Treasury) if !gives && what.is_made_by_book() => cents.received = sign * amount,
         Some(Purpose::Treasury) if !gives => cents.paid = sign * amount,
         Some(_) | None => cents.other = if gives { -sign * amount } else { sign * amount },
     }
     Ok(cents)
-}
-
-/// Whether the book itself made the id of a transfer, for an assessment or a distribution.
-pub(crate) fn made_by_book(transfer: &Transfer) -> bool {
-    transfer.id.0 >> 96 == 0xffff_ffff
 }
 
 fn head<S: Store>(book: &Book<S>, year: Period) -> Result<Head, BookError<S::Error>> {
