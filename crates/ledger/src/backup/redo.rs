@@ -39,6 +39,9 @@ pub fn check(backup: &BackupFile, scratch: &Path, progress: impl FnMut(u64)) -> 
     let book = done.ledger.reader().check().map_err(BackupError::io("the book that was made again cannot be read"))?;
     let (head, checked) = book;
     let state = blake3::Hash::from_bytes(done.state.state_hash()).to_hex().to_string();
+    if state != backup.head().state {
+        return Err(backup.damaged("its book has another hash than it says"));
+    }
     Ok(BackupChecked {
         position: head.position,
         transfers: head.transfers,

@@ -91,6 +91,25 @@ fn a_backup_is_done_again_and_comes_to_the_same_book() {
 }
 
 #[test]
+fn a_backup_that_says_what_its_book_is_not_is_refused_though_its_hash_is_right() {
+    let sample = Sample::new();
+    let path = sample.save();
+    let good = BackupFile::open(&path).unwrap().head().clone();
+    let wrong = [
+        BackupHead { state: "0".repeat(64), ..good.clone() },
+        BackupHead { position: good.position + 1, ..good.clone() },
+        BackupHead { transfers: good.transfers + 1, ..good },
+    ];
+    for (number, head) in wrong.into_iter().enumerate() {
+        write(&head, &mut std::fs::File::create(&path).unwrap(), sample.state.view().unwrap()).unwrap();
+        let backup = BackupFile::open(&path).unwrap();
+        backup.check_hash().unwrap();
+        let checked = check(&backup, &sample.dir.path().join(format!("scratch-{number}")), |_| {});
+        assert!(matches!(checked, Err(BackupError::Damaged { .. })), "{checked:?}");
+    }
+}
+
+#[test]
 fn a_bit_that_flips_anywhere_in_a_backup_and_a_cut_at_any_length_is_found() {
     let sample = Sample::new();
     let path = sample.save();
